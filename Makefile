@@ -1,0 +1,38 @@
+# Set-up and the project's commands. `make` alone lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types bench clean
+
+help: ## List the commands
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/done: requirements.txt requirements-dev.txt
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \
+	fi
+	@touch $@
+
+demo: $(VENV)/done ## Train, evaluate, export and ask every app on its default data (minutes)
+	@$(BIN)/python -m benchmarks.demo
+
+test: $(VENV)/done ## Run the tests
+	@$(BIN)/python -m pytest -m "not slow and not data"
+
+lint: $(VENV)/done ## Check style and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/done ## Check types
+	@$(BIN)/pyright
+
+bench: $(VENV)/done ## Measure every app: three seeds of the small preset beside the baselines
+	@$(BIN)/python -m benchmarks.seeds
+
+clean: ## Remove the environment and the demo's runs
+	rm -rf $(VENV) runs

@@ -1,0 +1,127 @@
+"""Options of the visual question answering template. `replace(SMALL, ...)` in a notebook."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    image_encoder: str = "small_cnn"
+    """small_cnn, efficientnet_lite0, or a class of keras.applications such as ResNet50."""
+    image_weights: Path | None = None
+    """Local .weights.h5 file for a keras.applications encoder; without it, random weights."""
+    train_image_encoder: bool = True
+    """False keeps the CNN frozen (pretrained features); True trains it along."""
+    image_size: int = 64
+    """Images are scaled to this many pixels in height and width."""
+    cnn_channels: tuple[int, ...] = (16, 32, 64)
+    """Stages of small_cnn; each halves rows and columns."""
+    word_dim: int = 64
+    word_vectors: Literal["random", "glove"] = "random"
+    """glove needs word_dim 50 (the vectors of the pip package)."""
+    question_units: int = 128
+    question_layers: int = 1
+    fusion: Literal["stacked_attention", "elementwise"] = "stacked_attention"
+    """stacked_attention: Yang et al. 2016; elementwise: question x image, Antol et al. 2015."""
+    hops: int = 2
+    """How often the question looks at the image (stacked_attention)."""
+    attention_units: int = 64
+    dropout: float = 0.0
+    """Share of word vectors, LSTM inputs and answer features dropped in training."""
+
+    def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
+        if min(self.image_size, self.word_dim, self.question_units, self.hops) < 1:
+            raise ValueError("model sizes and model.hops must be at least 1")
+        if self.word_vectors == "glove" and self.word_dim != 50:
+            raise ValueError(
+                f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    name: Literal["easy_vqa", "daquar", "clevr", "vqa_v2"] = "easy_vqa"
+    """easy_vqa comes by pip; daquar and vqa_v2 need --data.root; clevr is downloaded (18 GB)."""
+    root: Path | None = None
+    """Folder with the official files as published."""
+    cache_dir: Path | None = None
+    """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    max_images: int | None = None
+    """Take only the first so many training images; an eighth as many for validation."""
+    max_question_words: int = 30
+    """Longer questions are cut."""
+    min_word_count: int = 1
+    """Rarer words of the training questions count as unknown."""
+    num_answers: int = 1000
+    """The classifier chooses among the most common training answers."""
+    memory_mb: int = 1024
+    """Decoded training images are kept in memory if they fit into this, else read again."""
+
+    def __post_init__(self):
+        if min(self.max_question_words, self.num_answers) < 1:
+            raise ValueError("data.max_question_words and data.num_answers must be at least 1")
+        if self.max_images is not None and self.max_images < 8:
+            raise ValueError(f"data.max_images must be at least 8, got {self.max_images}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    epochs: int = 10
+    patience: int = 5
+    """Stop after so many epochs without a better validation accuracy."""
+    batch_size: int = 8
+    """Images a batch, each with its questions."""
+    questions_per_image: int = 16
+    """At most so many questions stand with one image of a batch; more make a second group."""
+    learning_rate: float = 2e-3
+    """At the start; falls along a cosine to zero at the last epoch."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this global norm."""
+    seed: int = 1
+    deterministic: bool = False
+    """The same seed gives the same weights, bit for bit."""
+
+    def __post_init__(self):
+        if min(self.epochs, self.patience, self.batch_size, self.questions_per_image) < 1:
+            raise ValueError(
+                "train.epochs, patience, batch_size and questions_per_image must be >= 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+TINY = Config(
+    model=ModelConfig(
+        image_size=16,
+        cnn_channels=(8, 16),
+        word_dim=8,
+        question_units=16,
+        attention_units=16,
+        dropout=0.0,
+    ),
+    data=DataConfig(max_images=128),
+    train=TrainConfig(epochs=2, batch_size=16),
+)
+SMALL = Config()
+PAPER = Config(  # sizes of Yang et al. 2016 for VQA: 14 x 14 regions, 1024 units, two hops
+    model=ModelConfig(
+        image_encoder="efficientnet_lite0",
+        train_image_encoder=False,
+        image_size=448,
+        word_dim=500,
+        question_units=1024,
+        attention_units=512,
+        dropout=0.5,
+    ),
+    train=TrainConfig(epochs=50, batch_size=100, learning_rate=3e-4),
+)
+DEMO_FLOORS = {"accuracy": 0.98}
+PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

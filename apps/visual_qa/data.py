@@ -1,0 +1,221 @@
+"""Records of images with their questions -> padded batches.
+
+A batch is a dict; `as_training` turns it into what `fit` takes:
+
+    image           uint8  (batch, size, size, 3)
+    token_ids       int32  (batch, questions, time)     PAD where there is none
+    token_mask      bool   (batch, questions, time)     True = real
+    question_mask   bool   (batch, questions)           True = real
+    answer_id       int32  (batch, questions)           -1 = not among the training answers
+    question, question_type  string (batch, questions); answers  string (batch, questions, humans)
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from apps.visual_qa import datasets
+from apps.visual_qa.config import DataConfig
+from common import images, pipeline, text
+from common.errors import UserError
+from common.text import Vocabulary
+
+
+class Vocabularies(NamedTuple):
+    """Words of the questions and answers to choose from, both of the training split alone."""
+
+    words: Vocabulary
+    answers: Vocabulary
+
+
+class Survey(NamedTuple):
+    """What one pass over the training split tells."""
+
+    vocabularies: Vocabularies
+    group_cells: list[int]  # questions x words of the longest, by group of an image's questions
+    num_images: int
+    num_questions: int
+
+
+class TrainingData(NamedTuple):
+    """Examples and batches for `fit`, with what the survey found."""
+
+    found: Survey
+    examples: tf.data.Dataset
+    buckets: pipeline.Buckets
+    validation: tf.data.Dataset
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch."""
+        return pipeline.num_batches(self.found.group_cells, self.buckets)
+
+    def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
+        """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
+        return pipeline.training_batches(
+            self.examples,
+            buckets=self.buckets,
+            length=lambda example: tf.size(example["token_ids"]),
+            seed=seed,
+            first_epoch=first_epoch,
+        )
+
+    def summary(self) -> str:
+        """One line for the log: sizes, and the share of padding among the words of an epoch."""
+        words, answers = self.found.vocabularies
+        padding = pipeline.padding_ratio(self.batches(seed=0).take(self.num_batches), "token_mask")
+        return (
+            f"{self.found.num_images} images, {self.found.num_questions} questions, "
+            f"{len(words)} words, {len(answers)} answers, {self.num_batches} batches an epoch, "
+            f"padding {padding:.0%}"
+        )
+
+
+def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
+    """Streams the records of "train", "validation" or "test" (see datasets.py).
+
+    Raises:
+        UserError: the data set cannot be prepared, or has no such split.
+    """
+    builder, splits = datasets.make_builder(
+        config.name, root=config.root, cache_dir=config.cache_dir
+    )
+    if split not in splits:
+        raise UserError(
+            f"expected a {split} part of {config.name}, its files are not in "
+            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+        )
+    records = datasets.read(builder, splits[split])
+    if config.max_images is None or split == "test":
+        return records
+    return records.take(config.max_images if split == "train" else config.max_images // 8)
+
+
+def survey(records: tf.data.Dataset, config: DataConfig, *, questions_per_image: int) -> Survey:
+    """Reads the training records once: vocabularies, and the lengths that batches depend on.
+
+    Raises:
+        UserError: there is no record.
+    """
+    num_images = num_questions = 0
+    answers: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    group_cells: list[int] = []
+    texts = records.map(lambda record: (record["question"], record["answer"]))
+    for questions, targets in texts.ragged_batch(256):
+        num_images += int(questions.nrows())
+        num_questions += len(targets.flat_values)
+        split = text.words(questions.flat_values)
+        answers.update(answer.decode() for answer in targets.flat_values.numpy())
+        words.update(word.decode() for word in split.flat_values.numpy())
+        lengths = np.clip(split.row_lengths().numpy(), 1, config.max_question_words)
+        for of_one_image in np.split(lengths, questions.row_splits.numpy()[1:-1]):
+            groups = pipeline.chunks(of_one_image, questions_per_image)
+            group_cells += [len(group) * int(group.max()) for group in groups]
+    if not num_images:
+        raise UserError(
+            f"expected training images in {config.name}, found none: look at --data.root"
+        )
+    if len(answers) < 2:
+        raise UserError(
+            f"expected at least two distinct training answers in {config.name}, got "
+            f"{list(answers)}: there is nothing to learn"
+        )
+    vocabularies = Vocabularies(
+        Vocabulary.of_words(words, min_count=config.min_word_count),
+        Vocabulary.of_labels(answers, max_size=config.num_answers),
+    )
+    return Survey(vocabularies, group_cells, num_images, num_questions)
+
+
+def make_examples(
+    records: tf.data.Dataset,
+    vocabularies: Vocabularies,
+    config: DataConfig,
+    *,
+    image_size: int,
+    questions_per_image: int,
+) -> tf.data.Dataset:
+    """Encodes records; one example is an image with at most `questions_per_image` questions."""
+    word_table = vocabularies.words.make_table(unknown=text.UNK)
+    answer_table = vocabularies.answers.make_table(unknown=-1)
+
+    def encode(record: dict) -> dict[str, tf.Tensor]:
+        token_ids, token_mask = text.encode(
+            record["question"], word_table, max_words=config.max_question_words
+        )
+        return {
+            "image": images.decode_and_resize(record["image"], image_size),
+            "token_ids": token_ids,
+            "token_mask": token_mask,
+            "question_mask": tf.ones_like(record["question"], tf.bool),
+            "answer_id": answer_table.lookup(record["answer"]),
+            "question": record["question"],
+            "question_type": record["question_type"],
+            "answers": record["answers"],
+        }
+
+    def groups(example: dict) -> tf.data.Dataset:
+        starts = tf.range(tf.shape(example["question"])[0], delta=questions_per_image)
+
+        def group(start: tf.Tensor) -> dict[str, tf.Tensor]:
+            cut = {
+                name: value[start : start + questions_per_image]
+                for name, value in example.items()
+                if name != "image"
+            }
+            return {"image": example["image"], **cut}
+
+        return tf.data.Dataset.from_tensor_slices(starts).map(group)
+
+    encoded = records.map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+    return encoded.flat_map(groups)
+
+
+def make_training_data(
+    config: DataConfig, *, image_size: int, batch_size: int, questions_per_image: int
+) -> TrainingData:
+    """Reads the training and validation splits and makes all that `fit` needs of them.
+
+    Decoded training images stay in memory when `config.memory_mb` has room for all; else they are
+    read and decoded again each epoch, so that memory does not grow with the data set.
+    """
+    records, held_back = load_split(config, "train"), load_split(config, "validation")
+    found = survey(records, config, questions_per_image=questions_per_image)
+
+    def examples_of(split: tf.data.Dataset) -> tf.data.Dataset:
+        return make_examples(
+            split,
+            found.vocabularies,
+            config,
+            image_size=image_size,
+            questions_per_image=questions_per_image,
+        )
+
+    examples = examples_of(records)
+    if len(found.group_cells) * 3 * image_size**2 <= config.memory_mb * 2**20:
+        examples = examples.cache()
+    # Three buckets of like size; more would leave many small batches at an epoch's end.
+    boundaries = {int(np.quantile(found.group_cells, share)) for share in (1 / 3, 2 / 3)}
+    groups = held_back.map(lambda record: -(-tf.size(record["question"]) // questions_per_image))
+    validation = pipeline.evaluation_batches(
+        examples_of(held_back), batch_size=batch_size, num_examples=int(groups.reduce(0, tf.add))
+    )
+    buckets = pipeline.equal_batches(sorted(boundaries), batch_size=batch_size)
+    return TrainingData(found, examples, buckets, validation)
+
+
+def as_training(
+    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """A batch as (inputs, target int32 (batch, questions), weight float32 (batch, questions)).
+
+    Padding, and questions whose answer is not among the training answers, have weight 0.
+    `inputs` are the names that the model takes; Keras would mix up any others.
+    """
+    known = tf.logical_and(batch["question_mask"], batch["answer_id"] >= 0)
+    taken = {name: batch[name] for name in inputs}
+    return taken, tf.maximum(batch["answer_id"], 0), tf.cast(known, tf.float32)

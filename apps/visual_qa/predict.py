@@ -1,0 +1,140 @@
+"""Answers a question about an image with a trained run.
+
+python -m apps.visual_qa.predict --run-dir runs/vqa --image photo.jpg --question "what is it?"
+"""
+
+import json as json_module
+import logging
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from apps.visual_qa.config import Config
+from common import cli
+from common.errors import UserError
+from common.runs import RunDirectory
+
+logger = logging.getLogger("cellstate")
+
+APP = "visual_qa"
+
+
+class Answer(NamedTuple):
+    """What the model says about one image and question.
+
+    Attributes:
+        top: (answer, probability), best first, at most five.
+        attention: float32 (hops, rows, columns), each hop summing to 1: where it looked.
+        model_seconds: time of the network and of decoding the image, without loading.
+    """
+
+    top: list[tuple[str, float]]
+    attention: np.ndarray
+    model_seconds: float
+
+
+class Predictor:
+    """A loaded run, to ask as often as one likes."""
+
+    def __init__(self, answerer):
+        import tensorflow as tf
+
+        self.answerer = answerer
+        blank = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8))
+        # TensorFlow optimises a graph at its first call: now, not at the first question.
+        answerer(tf.expand_dims(blank, 0), tf.constant(["warm up"]))
+
+    @classmethod
+    def load(cls, run_dir: Path) -> "Predictor":
+        """Loads the best model of a run.
+
+        Raises:
+            UserError: no run of this app, or its model is missing or damaged.
+        """
+        return cls(load_answerer(run_dir))
+
+    def answer(self, image: bytes, question: str) -> Answer:
+        """Answers `question` about `image`, an encoded JPEG, PNG or BMP.
+
+        Raises:
+            UserError: the image cannot be read or is too large; the question has no word.
+        """
+        import tensorflow as tf
+
+        from common import images, text
+
+        problem = images.problem(image)
+        if problem is not None:
+            raise UserError(f"expected an image, got one that is {problem}: use another file")
+        words = text.words(tf.constant([question]))[0].numpy()
+        if len(words) == 0:
+            raise UserError(f"expected a question of at least one word, got {question[:40]!r}")
+        if len(words) > self.answerer.max_question_words:
+            logger.warning(
+                "note: reads the first %d of %d words", self.answerer.max_question_words, len(words)
+            )
+        if (self.answerer.word_table.lookup(tf.constant(words)).numpy() == text.UNK).all():
+            logger.warning("note: no word of the question occurred in training")
+        begun = time.monotonic()
+        found = self.answerer(tf.constant([image]), tf.constant([question]))
+        found = {name: value[0].numpy() for name, value in found.items()}
+        seconds = time.monotonic() - begun
+        pairs = zip(found["top_answers"], found["top_probabilities"], strict=True)
+        top = [(answer.decode(), float(probability)) for answer, probability in pairs if answer]
+        return Answer(top, found["attention"], seconds)
+
+
+def load_answerer(run_dir: Path):
+    """The inference part of a run: raw bytes and strings in, answers out (model.Answerer)."""
+    from apps.visual_qa.model import Answerer
+    from common.text import Vocabulary
+
+    run = RunDirectory.open(run_dir, app=APP)
+    config = run.read_config(Config)
+    return Answerer(
+        run.load_model(),
+        Vocabulary.load(run.path / "vocab_words.txt"),
+        Vocabulary.load(run.path / "vocab_answers.txt"),
+        max_question_words=config.data.max_question_words,
+    )
+
+
+def main(
+    *,
+    run_dir: Path,
+    image: Path,
+    question: str,
+    plot: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Answers a question about an image.
+
+    Args:
+        run_dir: Folder that `train` wrote.
+        image: JPEG, PNG or BMP file.
+        question: In the language of the training questions.
+        plot: Write a picture of where the model looked, e.g. out.png.
+        json: Print one JSON object.
+    """
+    if not image.is_file():
+        raise UserError(f"expected an image file for --image, found none at {image}")
+    encoded = image.read_bytes()
+    answer = Predictor.load(run_dir).answer(encoded, question)
+    if plot is not None:
+        from common import images, plots
+
+        plots.attention_over_image(
+            images.decode(encoded).numpy(), answer.attention, answer.top, title=question, path=plot
+        )
+    if json:
+        found = {**answer._asdict(), "attention": answer.attention.tolist()}
+        print(json_module.dumps({"question": question, **found}, ensure_ascii=False))
+        return
+    for name, probability in answer.top:
+        print(f"{probability:7.1%}  {name}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

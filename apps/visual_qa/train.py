@@ -1,0 +1,144 @@
+"""Trains visual question answering: data set -> run directory.
+
+python -m apps.visual_qa.train --run-dir runs/vqa [--preset tiny|small|paper] [--data.name ...]
+"""
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from apps.visual_qa.config import PRESETS, Config, TrainConfig
+from common import cli
+from common.runs import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from apps.visual_qa import data
+
+logger = logging.getLogger("cellstate")
+
+APP = "visual_qa"
+
+
+def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
+    """Trains the model and, on the same questions, its question-only rival.
+
+    Args:
+        config: all options.
+        run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
+        resume: continue that run after its last whole epoch; only `train.epochs` may differ.
+
+    Raises:
+        UserError: the data is missing or damaged, or the folder does not fit.
+    """
+    # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
+    import keras
+
+    from apps.visual_qa import data
+    from apps.visual_qa.model import Sizes, build_model, build_question_only
+    from common import embeddings, recurrent, training
+
+    run = (
+        RunDirectory.resume(run_dir, app=APP, config=config, may_change=("train.epochs",))
+        if resume
+        else RunDirectory.create(run_dir)
+    )
+    options = config.train
+    training.start(seed=options.seed, deterministic=options.deterministic)
+
+    shown = data.make_training_data(
+        config.data,
+        image_size=config.model.image_size,
+        batch_size=options.batch_size,
+        questions_per_image=options.questions_per_image,
+    )
+    words, answers = shown.found.vocabularies
+    logger.info("%s: %s", config.data.name, shown.summary())
+    vectors = None
+    if config.model.word_vectors == "glove":
+        vectors, coverage, _ = embeddings.load_word_vectors(words.tokens)
+        logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
+
+    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    words.save(run.path / "vocab_words.txt")
+    answers.save(run.path / "vocab_answers.txt")
+    sizes = Sizes(num_words=len(words), num_answers=len(answers))
+    # The blind rival is trained the same way, for `evaluate` to set beside the model.
+    for name, build in (("question_only", build_question_only), ("model", build_model)):
+        keras.utils.set_random_seed(options.seed)
+        model = build(config.model, sizes, word_vectors=vectors)
+        history = _fit(model, shown, run, options, name=name)
+    training.report_rates(
+        shown.batches(seed=options.seed),
+        shown.num_batches,
+        history=history,
+        num_examples=shown.found.num_images,
+        unit="images",
+    )
+    return run
+
+
+def _fit(
+    model: "keras.Model",
+    shown: "data.TrainingData",
+    run: RunDirectory,
+    options: TrainConfig,
+    *,
+    name: str,
+) -> list[dict[str, float]]:
+    """Fits one network, from its last whole epoch on; the best goes to `<name>.keras`."""
+    import keras
+
+    from apps.visual_qa import data
+    from common import losses, training
+
+    fitted = keras.Model(model.input, model.output["logits"])  # attention has no target
+    learning_rate = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, decay_steps=shown.num_batches * options.epochs
+    )
+    fitted.compile(
+        optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=options.clip_norm),
+        loss=losses.weighted_cross_entropy(),
+        weighted_metrics=["accuracy"],
+    )
+    keep = training.KeepRun(
+        run, model, name=name, monitor="val_accuracy", patience=options.patience, seed=options.seed
+    )
+    keep.restore(fitted)
+    as_training = functools.partial(data.as_training, inputs=model.input)
+    if not keep.finished:
+        fitted.fit(
+            shown.batches(seed=options.seed, first_epoch=keep.first_epoch).map(as_training),
+            validation_data=shown.validation.map(as_training),
+            steps_per_epoch=shown.num_batches,
+            initial_epoch=keep.first_epoch,
+            epochs=options.epochs,
+            shuffle=False,  # the data set is in a random order already
+            callbacks=[keep],
+            verbose=cli.bars(),
+        )
+    return keep.history
+
+
+def main(
+    *,
+    run_dir: Path,
+    config: Annotated[Config, cli.FLAT],
+    preset: Literal["tiny", "small", "paper"] = "small",
+    resume: bool = False,
+) -> None:
+    """Trains visual question answering and writes a run directory.
+
+    Args:
+        run_dir: New folder for the run.
+        config: All options.
+        preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        resume: Continue the run in --run-dir with its own options.
+    """
+    train(config, run_dir, resume=resume)
+
+
+if __name__ == "__main__":
+    cli.run(main, presets=PRESETS)

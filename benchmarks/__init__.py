@@ -1,0 +1,1 @@
+"""Measurements of the apps, each run through their own commands."""

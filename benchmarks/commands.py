@@ -1,0 +1,51 @@
+"""Runs an app's commands as a user would, and measures what they take."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
+
+
+class Done(NamedTuple):
+    """One command that ended well.
+
+    Attributes:
+        output: what it printed on standard output.
+        seconds: wall time, with the start of Python and TensorFlow.
+        peak_gib: the largest memory it held at a time.
+    """
+
+    output: str
+    seconds: float
+    peak_gib: float
+
+
+def run(app: str, command: str, *arguments: object) -> Done:
+    """Runs `python -m apps.<app>.<command>`; its messages go on to standard error.
+
+    Raises:
+        SystemExit: the command failed; with its own exit code.
+    """
+    line = [sys.executable, "-m", f"apps.{app}.{command}", *map(str, arguments)]
+    begun = time.monotonic()
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    # wait4, not wait: it gives the memory of this one child.
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(process.returncode)
+    kib = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
+    return Done(output, time.monotonic() - begun, kib / 2**20)
+
+
+def evaluate(app: str, run_dir: Path, split: str) -> dict:
+    """The object that `evaluate --json` prints."""
+    return json.loads(run(app, "evaluate", "--run-dir", run_dir, "--split", split, "--json").output)

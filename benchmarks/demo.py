@@ -1,0 +1,104 @@
+"""`make demo`: trains, evaluates, exports and asks every app on its default data, and checks it.
+
+    python -m benchmarks.demo [--runs DIR]
+
+An app takes part by `DEMO_FLOORS` in its config (metric -> least value on the test part) and
+`example_arguments` in its datasets. Exit code 1 when a figure is below its floor.
+"""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+import tyro
+
+from benchmarks import commands
+
+
+def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
+    """Runs the demo.
+
+    Args:
+        runs: Folder for the runs; an older demo there is replaced.
+    """
+    rows, failures = [], []
+    for app in commands.APPS:
+        folder = runs / app
+        shutil.rmtree(folder, ignore_errors=True)
+        trained = commands.run(app, "train", "--run-dir", folder)
+        tested = commands.evaluate(app, folder, "test")
+        commands.run(app, "export", "--run-dir", folder)
+        example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
+        commands.run(
+            app, "predict", "--run-dir", folder, *example, "--plot", folder / "example.png"
+        )
+        answer = ask_saved_model(folder / "saved_model", example)
+        for metric, floor in importlib.import_module(f"apps.{app}.config").DEMO_FLOORS.items():
+            value = tested["metrics"][metric]
+            baselines = {n: m[metric] for n, m in tested["baselines"].items() if metric in m}
+            rows.append(
+                [
+                    app,
+                    tested["data"],
+                    str(tested["num_examples"]),
+                    metric,
+                    f"{value:.4f}",
+                    f"{floor:.4f}",
+                    f"{max(baselines.values()):.4f}",
+                    f"{trained.seconds / 60:.1f}",
+                    f"{trained.peak_gib:.1f}",
+                    answer,
+                ]
+            )
+            if value < floor:
+                failures.append(f"{app}: expected {metric} >= {floor}, got {value:.4f}")
+    header = [
+        "app",
+        "data (test)",
+        "examples",
+        "metric",
+        "model",
+        "floor",
+        "best blind",
+        "minutes",
+        "GiB",
+        "the SavedModel says",
+    ]
+    print_table([header, *rows])
+    if failures:
+        sys.exit("\n".join(failures))
+
+
+def ask_saved_model(folder: Path, example: list[str]) -> str:
+    """Gives the SavedModel the example's files and strings; returns its first output string."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    inputs = {}
+    for name, value in zip(example[::2], example[1::2], strict=True):
+        raw = Path(value).read_bytes() if Path(value).is_file() else value
+        inputs[name.removeprefix("--")] = tf.constant([raw])
+    outputs = loaded.signatures["serving_default"](**inputs)
+    said = next(value for value in outputs.values() if value.dtype == tf.string)
+    words = " ".join(value for name, value in inputs_as_text(example))
+    return f"{words} -> {tf.reshape(said, [-1])[0].numpy().decode()}"
+
+
+def inputs_as_text(example: list[str]) -> list[tuple[str, str]]:
+    """The example's arguments that are not files."""
+    pairs = zip(example[::2], example[1::2], strict=True)
+    return [(name, value) for name, value in pairs if not Path(value).is_file()]
+
+
+def print_table(rows: list[list[str]]) -> None:
+    """Prints rows with columns as wide as their widest cell."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,148 @@
+"""The command line of every app: typed options in, one line and exit code 2 for a user's error.
+
+Nothing here, and nothing an app imports before its options are read, may import TensorFlow:
+`--help` and a misspelt option answer in under a second.
+"""
+
+import argparse
+import contextlib
+import errno
+import functools
+import importlib
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import tqdm
+import tyro
+
+from common import runs
+from common.errors import UserError
+
+Item = TypeVar("Item")
+
+# Annotated[Config, cli.FLAT]: its fields are options of their own, `--model.units` rather than
+# `--config.model.units`.
+FLAT = tyro.conf.arg(name="")
+
+# `evaluate` names the place of the data as `train` does: --data.root, --data.cache-dir.
+DataRoot = Annotated[Path | None, tyro.conf.arg(name="data.root")]
+DataCacheDir = Annotated[Path | None, tyro.conf.arg(name="data.cache-dir")]
+
+
+def run(main: Callable[..., None], *, presets: Mapping[str, object] | None = None) -> NoReturn:
+    """Calls `main` with keywords read from the command line and exits with its code.
+
+    With `presets`, `main` has the keywords `config`, `preset`, `run_dir` and `resume`, and the
+    default of `config` is the named preset, or the stored config of the run when it is resumed.
+
+    Exit codes: 0 success; 2 a user's error, one line on standard error; 130 interrupted. Any other
+    exception is a defect of ours and keeps its stack trace.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("cellstate").setLevel(logging.INFO)
+    try:
+        defaults = {} if presets is None else {"config": default_config(presets, sys.argv[1:])}
+        call = parse(main, sys.argv[1:], **defaults)
+        _start_tensorflow_quietly()
+        call()
+    except UserError as error:
+        sys.exit(_report(str(error)))
+    except Exception as error:
+        # TensorFlow and HDF5 have exceptions of their own for it; the words are the system's.
+        full = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+        if not any(words in str(error) for words in full):
+            raise
+        where = f" while writing {error.filename}" if getattr(error, "filename", None) else ""
+        sys.exit(
+            _report(
+                f"expected free disk space, found none{where}: "
+                "free some and run again; files written before are whole"
+            )
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def parse(
+    main: Callable[..., None], arguments: list[str], **defaults: object
+) -> Callable[[], None]:
+    """Reads `arguments` for the keywords of `main` and returns the call, not yet made.
+
+    Raises:
+        UserError: an option is unknown (with the nearest known ones), missing or of the wrong type.
+    """
+
+    @functools.wraps(main)
+    def keep(*positional, **keywords) -> Callable[[], None]:
+        return functools.partial(main, *positional, **keywords)
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(functools.partial(keep, **defaults), args=arguments)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(one_line(said.getvalue())) from None
+
+
+def progress(items: Iterable[Item], label: str) -> Iterable[Item]:
+    """The items, with a progress bar on standard error when that is a terminal."""
+    return tqdm.tqdm(items, desc=label, disable=None, leave=False)
+
+
+def bars() -> int:
+    """`verbose` for Keras: progress bars when standard output is a terminal."""
+    return int(sys.stdout.isatty())
+
+
+def one_line(box: str) -> str:
+    """The text of tyro's framed message as a single line, without its frame and title.
+
+    >>> one_line("╭─ Wrong ─╮\\n│ got 'a',   │\\n│ expected 1 │\\n╰────╯")
+    "got 'a', expected 1"
+    """
+    body = box.split("\n", 1)[-1] if "╭" in box else box
+    return re.sub(r"\s+", " ", re.sub(r"[╭╮╰╯│─]+", " ", body)).strip()
+
+
+def default_config(presets: Mapping[str, object], arguments: list[str]) -> object:
+    """The preset that `arguments` name, or the stored config of the run that they resume."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--preset", default="small")
+    early.add_argument("--run-dir", "--run_dir", type=Path)
+    early.add_argument("--resume", action="store_true")
+    try:
+        known, _ = early.parse_known_args(arguments)
+    except argparse.ArgumentError:  # e.g. `--preset` without a value: the full parser explains it
+        return presets["small"]
+    preset = presets.get(known.preset, presets["small"])
+    if known.resume and known.run_dir is not None and (known.run_dir / "config.json").exists():
+        return runs.read_config(known.run_dir, type(preset))
+    return preset
+
+
+def _start_tensorflow_quietly() -> None:
+    """Imports TensorFlow; its start-up lines would bury the one line that a user has to read."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # they come from C++, past sys.stderr
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _report(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,148 @@
+"""Preparing data sets with tensorflow-datasets: offline, once, counted, in the user's cache.
+
+An app's `datasets.py` holds the builders; this module runs them, finds data that came by pip,
+and keeps the account of broken rows.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common import files
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+logger = logging.getLogger("cellstate")
+
+MAX_BROKEN = 0.01  # a share above it means the wrong files, not a few bad rows
+_NAMED = 5  # broken rows given one by one in the log
+
+
+class BrokenRows:
+    """Counts rows that cannot be used, and gives up when they are too many."""
+
+    def __init__(self, source: str):
+        self.source = source
+        self.num_rows = 0
+        self.skipped: list[str] = []
+
+    def use(self, where: str, problem: str | None) -> bool:
+        """Counts one row; True when it has no `problem`, else it is named and to be skipped."""
+        self.num_rows += 1
+        if problem is not None:
+            self.skipped.append(f"{where}: {problem}")
+        return problem is None
+
+    def check(self) -> None:
+        """Raises UserError when over 1 % of the rows are broken; call it after the last row."""
+        if len(self.skipped) > MAX_BROKEN * self.num_rows:
+            raise UserError(
+                f"{self.source}: expected at most {MAX_BROKEN:.0%} broken rows, got "
+                f"{len(self.skipped)} of {self.num_rows}, the first is "
+                f"{self.skipped[0]}: mend or remove them"
+            )
+
+
+def package_folder(module: str, requirement: str) -> Path:
+    """The folder of an installed package that carries data, found without running its code.
+
+    Raises:
+        UserError: the package is not installed; names the pip line.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"expected the package {requirement}, it is not installed: "
+            f"run `pip install {requirement}`"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
+    """The path of a file of a published data set under the user's `--data.root`.
+
+    Upper and lower case are taken as equal when the exact name is absent.
+
+    Raises:
+        UserError: no root was given, or the file is not in it.
+    """
+    if root is None:
+        raise UserError(
+            f"expected --data.root, the folder that holds {name}, got none: "
+            f"get the files from {get_it_from}"
+        )
+    path = root
+    for part in Path(name).parts:
+        found = path / part
+        if not found.exists() and path.is_dir():
+            found = next((p for p in path.iterdir() if p.name.lower() == part.lower()), found)
+        path = found
+    if not path.exists():
+        raise UserError(f"expected {root / name}, found none: get it from {get_it_from}")
+    return path
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """A short name for the state of these files, so that data of others is not taken for it."""
+    state = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
+    return hashlib.sha256("\n".join(state).encode()).hexdigest()[:12]
+
+
+def is_held_back(key: str, *, share: float) -> bool:
+    """Whether `key` (an image, a speaker, a module) belongs to a validation part of that share.
+
+    A function of the key alone, so the parts stay the same when files are added or removed.
+    """
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) < share * 2**32
+
+
+def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = None) -> None:
+    """Prepares a data set unless that is done; reports rows that were skipped, then and later.
+
+    A catalogue set that would be downloaded says so, with its size, before it begins.
+
+    Raises:
+        UserError: the source is incomplete or too many rows are broken; nothing is left behind.
+    """
+    import tensorflow_datasets as tfds
+
+    account = Path(builder.data_dir) / "broken_rows.json"
+    if not Path(builder.data_dir).exists():
+        if builder.info.download_size:
+            logger.info(
+                "%s: downloads %s, then needs %s on disk in %s",
+                builder.name,
+                builder.info.download_size,
+                builder.info.dataset_size,
+                builder.data_dir,
+            )
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
+        with _plain_user_errors(), contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            builder.download_and_prepare()
+        files.write_json(account, {"skipped": broken.skipped if broken else []})
+    skipped = files.read_json(account)["skipped"] if account.exists() else []
+    if skipped:
+        named = "; ".join(skipped[:_NAMED]) + ("; ..." if len(skipped) > _NAMED else "")
+        logger.info("%s: %d broken rows skipped: %s", builder.name, len(skipped), named)
+
+
+@contextlib.contextmanager
+def _plain_user_errors() -> Iterator[None]:
+    """tensorflow-datasets wraps what a builder raises; give our own errors back as they were."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None

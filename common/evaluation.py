@@ -1,0 +1,54 @@
+"""What `evaluate` gives in every app: the model's metrics with the blind baselines beside them."""
+
+import dataclasses
+import json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One evaluation of one split. Metrics are fractions, not per cent.
+
+    Attributes:
+        app: folder under apps/.
+        data: name of the data set.
+        split: "train", "validation" or "test".
+        num_examples: examples that were scored.
+        metrics: by name, of the model.
+        baselines: the same metrics of rivals that cannot see what counts, by name.
+        details: metrics by group of examples, and diagnostics, by name.
+        notes: what a reader must know to read the figures.
+    """
+
+    app: str
+    data: str
+    split: str
+    num_examples: int
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    details: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """One JSON object on one line."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    def as_table(self) -> str:
+        """The same for people."""
+        names = list(self.metrics)
+        rows = [("", names), ("model", [f"{self.metrics[name]:.4f}" for name in names])]
+        for baseline, metrics in self.baselines.items():
+            rows.append(
+                (baseline, [f"{metrics[name]:.4f}" if name in metrics else "" for name in names])
+            )
+        lines = [f"{self.app} on {self.data}, {self.split}: {self.num_examples} examples"]
+        lines += [
+            f"  {label:<22}" + "".join(f"{cell:>14}" for cell in cells) for label, cells in rows
+        ]
+        for title, values in self.details.items():
+            cells = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
+            lines.append(f"  {title}: {cells}")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

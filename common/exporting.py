@@ -1,0 +1,99 @@
+"""Writes SavedModels whole or not at all, and checks them where this project is not."""
+
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from common import files
+
+_CHECK = Path(__file__).parent / "check_saved_model.py"
+_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+
+
+def write_saved_model(
+    module: tf.Module,
+    path: Path,
+    *,
+    card: Mapping[str, object],
+    probe: Mapping[str, Sequence[bytes | str]],
+) -> None:
+    """Writes `module`, whose `__call__` becomes "serving_default", with its card.json.
+
+    Before the folder appears under its name, a fresh process that has TensorFlow and nothing of
+    this project loads it and must give what `module` gives for `probe`.
+
+    Args:
+        module: `__call__` is a tf.function with a signature of named inputs and a dict of outputs.
+        path: a folder; an older one is replaced.
+        card: task, inputs, outputs, training data, metrics, licences.
+        probe: a small batch for each input, by name.
+
+    Raises:
+        RuntimeError: the SavedModel would not run elsewhere, or gives other results there.
+    """
+    call = module.__call__  # type: ignore[operator]
+    with files.replacing(path) as folder:
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": call})
+        (folder / "assets.extra").mkdir()
+        files.write_json(folder / "assets.extra" / "card.json", card)
+        problems = unportable_operations(folder)
+        if problems:
+            raise RuntimeError(f"the SavedModel needs this process: {', '.join(sorted(problems))}")
+        expected = call(**{name: tf.constant(value) for name, value in probe.items()})
+        _check_in_fresh_process(folder, probe, expected)
+
+
+def unportable_operations(folder: Path) -> set[str]:
+    """Operations and attributes of a SavedModel that TensorFlow Serving could not run."""
+    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    found = set()
+    for meta_graph in saved.meta_graphs:
+        for function in meta_graph.graph_def.library.function:
+            found |= {node.op for node in function.node_def} & _PYTHON_OPS
+            found |= {"_XlaMustCompile"} & {n for n, v in function.attr.items() if v.b}
+    return found
+
+
+def stored_metrics(run_path: Path) -> dict[str, object]:
+    """Metrics and baselines that `evaluate` has left in a run directory, by split."""
+    found = {}
+    for path in sorted(run_path.glob("metrics-*.json")):
+        stored = files.read_json(path)
+        found[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
+    return found
+
+
+def _check_in_fresh_process(folder: Path, probe: Mapping, expected: Mapping) -> None:
+    content = {
+        "inputs": {name: [_packed(value) for value in values] for name, values in probe.items()},
+        "outputs": {name: _listed(value) for name, value in expected.items()},
+    }
+    with tempfile.TemporaryDirectory() as elsewhere:
+        file = Path(elsewhere) / "probe.json"
+        file.write_text(json.dumps(content))
+        # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found.
+        done = subprocess.run(
+            [sys.executable, "-I", str(_CHECK), str(folder), str(file)],
+            cwd=elsewhere,
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        raise RuntimeError(f"the SavedModel fails in a fresh process:\n{done.stderr.strip()}")
+
+
+def _packed(value: bytes | str) -> str:
+    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+
+
+def _listed(value: tf.Tensor) -> list:
+    if value.dtype == tf.string:
+        return tf.io.encode_base64(value).numpy().astype(str).tolist()
+    return value.numpy().tolist()

@@ -1,0 +1,248 @@
+"""The run directory: all that passes from training to evaluation, prediction and export.
+
+    config.json vocab*.txt model.keras metrics-*.json history.csv log/ checkpoints/ environment.json
+
+Text or `.keras`, never a pickle. Every file is written under a temporary name and renamed, so that
+a reader, or a kill at any moment, finds the old file or the new one, never half of one.
+"""
+
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import platform
+import subprocess
+import sys
+import types
+import typing
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from common import files
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+Config = TypeVar("Config")
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
+
+
+class RunDirectory:
+    """One training run on disk, opened by `create`, `resume` or `open`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunDirectory":
+        """Prepares `path`, which must be absent or hold at most the log of an attempt that failed.
+
+        It becomes a run with `describe`, called when the data is there: a mistake in the options
+        leaves nothing that the next attempt would have to clear away.
+
+        Raises:
+            UserError: `path` holds another run or other files.
+        """
+        if path.exists() and not path.is_dir():
+            raise UserError(f"expected a folder for --run-dir, {path} is a file: name another")
+        if path.exists() and any(child.name != "log" for child in path.iterdir()):
+            what = "another run" if (path / "config.json").exists() else "other files"
+            raise UserError(
+                f"expected a new or empty folder for --run-dir, {path} holds {what}: "
+                "name another folder, or continue a run with --resume"
+            )
+        run = cls(path)
+        run._log_to_file()
+        return run
+
+    @classmethod
+    def resume(
+        cls, path: Path, *, app: str, config: object, may_change: tuple[str, ...]
+    ) -> "RunDirectory":
+        """Continues the run in `path`; only the options in `may_change` may differ from its config.
+
+        Raises:
+            UserError: there is no run, it is another app's, or other options differ.
+        """
+        run = cls.open(path, app=app)
+        old, new = _flat(run.read_config(type(config))), _flat(config)
+        for name in new:
+            if old[name] != new[name] and name not in may_change:
+                raise UserError(
+                    f"--resume continues {path} with {name} = {old[name]}, got "
+                    f"{new[name]}: leave the option out, or start another run"
+                )
+        run._log_to_file()
+        return run
+
+    def describe(self, *, app: str, config: object, seed: int, kernel: str) -> None:
+        """Writes environment.json, then config.json, which makes the folder a run."""
+        self.write_json("environment.json", environment(seed=seed, kernel=kernel))
+        self.write_json("config.json", {"app": app, **dataclasses.asdict(config)})  # type: ignore[call-overload]
+
+    @classmethod
+    def open(cls, path: Path, *, app: str) -> "RunDirectory":
+        """Opens an existing run of `app`.
+
+        Raises:
+            UserError: `path` is no run directory, or it was made by another app.
+        """
+        if not (path / "config.json").exists():
+            raise UserError(
+                f"expected a run directory with config.json, found none in {path}: "
+                f"make one with `python -m apps.{app}.train --run-dir {path}`"
+            )
+        config = files.read_json(path / "config.json")
+        if not isinstance(config, dict):
+            raise UserError(
+                f"{path}/config.json: expected the options of a run, got {config!r:.40}: "
+                "get the file again"
+            )
+        made_by = config.get("app")
+        if made_by != app:
+            raise UserError(
+                f"expected a run of {app}, {path} holds a run of {made_by}: "
+                f"use `python -m apps.{made_by}`, or name a run of {app}"
+            )
+        return cls(path)
+
+    def read_config(self, config_type: type[Config]) -> Config:
+        """The config that the run was made with."""
+        return read_config(self.path, config_type)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes `name` in the run directory, whole or not at all."""
+        files.write_text(self.path / name, text)
+
+    def write_json(self, name: str, value: object) -> None:
+        """Writes `name` in the run directory as JSON, whole or not at all."""
+        files.write_json(self.path / name, value)
+
+    def save_model(self, model: "keras.Model", name: str = "model.keras") -> None:
+        """Saves a Keras model, whole or not at all."""
+        with files.replacing(self.path / name) as temporary:
+            model.save(temporary)
+
+    def load_model(self, name: str = "model.keras") -> "keras.Model":
+        """Loads a saved model without its optimizer, refusing anything that would run code.
+
+        Raises:
+            UserError: the training of this run has not saved a model yet, or the file is damaged.
+        """
+        import keras
+
+        from common import attention, recurrent  # noqa: F401  (they register their layers)
+
+        path = self.path / name
+        if not path.exists():
+            raise UserError(
+                f"expected {path}, found none: the training has not finished an epoch; "
+                "continue it with --resume"
+            )
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)  # type: ignore[return-value]
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise UserError(
+                f"expected a Keras model in {path}, it cannot be read ({first}): train again"
+            ) from error
+
+    def _log_to_file(self) -> None:
+        (self.path / "log").mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(self.path / "log" / "train.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger = logging.getLogger("cellstate")
+        for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+            logger.removeHandler(old)  # a notebook may train several runs in one process
+            old.close()
+        logger.addHandler(handler)
+
+
+def environment(*, seed: int, kernel: str) -> dict:
+    """What a reader needs to run it again: versions, commit, seed, hardware, command, kernel."""
+    import tensorflow as tf
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "git_commit": _git_commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": seed,
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "lstm_kernel": kernel,
+    }
+
+
+def read_config(path: Path, config_type: type[Config]) -> Config:
+    """Reads `path/config.json` back into the dataclass that wrote it.
+
+    Raises:
+        UserError: the file is damaged, or another version of the app wrote it.
+    """
+    values = files.read_json(path / "config.json")
+    values.pop("app", None)
+    try:
+        return _restored(config_type, values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}/config.json: expected the options of this version, it does not "
+            f"fit ({error}): use the version that made the run, or train again"
+        ) from None
+
+
+def _restored(cls, values):
+    """Builds the (nested, frozen) dataclass `cls` from JSON values."""
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}
+    if set(values) != known:
+        raise ValueError(f"fields {sorted(set(values) ^ known)}")
+    return cls(**{name: _value(hints[name], value) for name, value in values.items()})
+
+
+def _value(hint, value):
+    """One value, by its type hint: a dataclass, Path, tuple of these, or `... | None`."""
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return _restored(hint, value)
+    if hint is Path:
+        return Path(value)
+    if typing.get_origin(hint) is tuple:
+        kinds = typing.get_args(hint)
+        kinds = [kinds[0]] * len(value) if kinds[-1] is ... else kinds
+        return tuple(_value(kind, one) for kind, one in zip(kinds, value, strict=True))
+    return value
+
+
+def _flat(config: object, prefix: str = "") -> dict[str, object]:
+    flat = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        nested = dataclasses.is_dataclass(value)
+        flat |= (
+            _flat(value, f"{prefix}{field.name}.") if nested else {f"{prefix}{field.name}": value}
+        )
+    return flat
+
+
+def _git_commit() -> str | None:
+    """The commit of this code, with "+changes" when files differ from it; None outside git."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=root, text=True, check=True, capture_output=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,256 @@
+"""Facts about what is kept of a training, when it stops and how it goes on."""
+
+import csv
+import json
+import logging
+import random
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework.config import (
+    disable_op_determinism,
+    is_op_determinism_enabled,
+)
+
+from common import pipeline, training
+from common.runs import RunDirectory
+from common.training import KeepRun
+
+NUM_EXAMPLES, BATCH_SIZE, DIM = 24, 8, 4
+RANDOM = np.random.default_rng(0)
+INPUTS = RANDOM.normal(size=(NUM_EXAMPLES, DIM)).astype("float32")
+TARGETS = (INPUTS.sum(axis=1) > 0).astype("int32")
+
+
+def build_model(seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((DIM,))
+    hidden = keras.layers.Dropout(0.4)(keras.layers.Dense(8, activation="tanh")(inputs))
+    hidden = keras.layers.Dropout(0.2)(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.01),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def keep_run(path, model, *, name="model", patience=100, monitor="val_accuracy") -> KeepRun:
+    keep = KeepRun(RunDirectory(path), model, name=name, monitor=monitor, patience=patience, seed=3)
+    keep.set_model(model)
+    keep.restore(model)
+    return keep
+
+
+def number_of(model) -> float:
+    """Which epoch `go_through` had marked the weights with."""
+    return float(model.weights[0].numpy()[0, 0])
+
+
+def go_through(keep: KeepRun, values: list[float]) -> KeepRun:
+    """Epochs that give these values of the metric, each with weights of its own."""
+    for value in values:
+        if keep.model.stop_training:
+            break
+        epoch = keep.first_epoch
+        keep.on_epoch_begin(epoch)
+        keep.model.weights[0].assign(np.full((DIM, 8), epoch + 1.0))
+        keep.on_train_batch_end(0)
+        keep.on_epoch_end(epoch, {"loss": 0.5, "val_accuracy": value})
+    return keep
+
+
+@pytest.fixture
+def model():
+    return build_model(seed=1)
+
+
+@pytest.fixture
+def keep(tmp_path, model):
+    return keep_run(tmp_path, model)
+
+
+# What is kept
+
+
+def test_each_epoch_has_a_row_in_the_history(keep, tmp_path):
+    go_through(keep, [0.1, 0.3, 0.2])
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["loss"], row["val_accuracy"]) for row in rows] == [
+        ("1", "0.5", "0.1"),
+        ("2", "0.5", "0.3"),
+        ("3", "0.5", "0.2"),
+    ]
+    assert all(float(row["train_seconds"]) >= 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("values", "best_epoch"),
+    [([0.1, 0.3, 0.2], 2), ([0.1, 0.2, 0.3], 3), ([0.3, 0.2, 0.1], 1), ([0.2, 0.2], 1)],
+)
+def test_the_saved_model_is_that_of_the_best_epoch(keep, tmp_path, values, best_epoch):
+    go_through(keep, values)
+    assert number_of(RunDirectory(tmp_path).load_model()) == best_epoch
+
+
+def test_a_second_model_in_a_run_has_its_own_file_and_leaves_the_history(tmp_path, model):
+    go_through(keep_run(tmp_path, model), [0.1])
+    history = (tmp_path / "history.csv").read_text()
+    go_through(keep_run(tmp_path, build_model(seed=2), name="rival"), [0.9, 0.8])
+    assert (tmp_path / "history.csv").read_text() == history
+    assert number_of(RunDirectory(tmp_path).load_model("rival.keras")) == 1
+
+
+def test_at_most_two_checkpoints_are_held(keep, tmp_path):
+    go_through(keep, [0.1, 0.2, 0.3, 0.4])
+    held = sorted(path.stem for path in (tmp_path / "checkpoints" / "model").glob("*.index"))
+    assert held == ["ckpt-3", "ckpt-4"]
+
+
+def test_the_best_value_is_that_of_all_epochs(keep):
+    assert go_through(keep, [0.1, 0.3, 0.2]).best_value == 0.3
+
+
+def test_before_the_first_epoch_every_value_is_better(keep):
+    assert keep.best_value == float("-inf")
+    assert not keep.finished
+
+
+# When it stops
+
+
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_training_stops_after_so_many_epochs_without_a_better_value(tmp_path, model, patience):
+    keep = keep_run(tmp_path, model, patience=patience)
+    go_through(keep, [0.1, 0.5] + [0.5] * 10)
+    assert keep.first_epoch == 2 + patience
+
+
+def test_a_better_value_gives_new_patience(tmp_path, model):
+    keep = go_through(keep_run(tmp_path, model, patience=2), [0.3, 0.1, 0.4, 0.1])
+    assert not keep.finished
+
+
+def test_a_training_that_had_finished_is_finished_when_resumed(tmp_path, model):
+    go_through(keep_run(tmp_path, model, patience=1), [0.5] * 5)
+    assert keep_run(tmp_path, build_model(seed=2), patience=1).finished
+
+
+# How it goes on
+
+
+@pytest.fixture(scope="module")
+def deterministic():
+    tf.config.experimental.enable_op_determinism()
+    yield
+    disable_op_determinism()
+
+
+def fit(path, *, epochs: int, weights_seed: int = 1) -> tuple[KeepRun, keras.Model]:
+    model = build_model(weights_seed)
+    training.start(seed=3, deterministic=True)
+    keep = keep_run(path, model)
+    source = tf.data.Dataset.from_tensor_slices({"inputs": INPUTS, "targets": TARGETS})
+    buckets = pipeline.equal_batches([], batch_size=BATCH_SIZE)
+    batches = pipeline.training_batches(
+        source, buckets=buckets, length=lambda _: 1, seed=3, first_epoch=keep.first_epoch
+    )
+    model.fit(
+        batches.map(lambda batch: (batch["inputs"], batch["targets"])),
+        validation_data=(INPUTS, TARGETS),
+        steps_per_epoch=NUM_EXAMPLES // BATCH_SIZE,
+        initial_epoch=keep.first_epoch,
+        epochs=epochs,
+        shuffle=False,
+        callbacks=[keep],
+        verbose=0,
+    )
+    return keep, model
+
+
+def values_of(model) -> list[bytes]:
+    return [v.numpy().tobytes() for v in (*model.weights, *model.optimizer.variables)]
+
+
+def without_seconds(keep: KeepRun) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "train_seconds"} for row in keep.history]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, deterministic):
+    path = tmp_path_factory.mktemp("straight")
+    return path, *fit(path, epochs=4)
+
+
+def test_a_resumed_training_equals_the_uninterrupted_one_bit_for_bit(tmp_path, straight):
+    fit(tmp_path / "broken_off", epochs=2)
+    keep, model = fit(tmp_path / "broken_off", epochs=4, weights_seed=99)
+    assert values_of(model) == values_of(straight[2])
+    assert without_seconds(keep) == without_seconds(straight[1])
+
+
+def test_an_epoch_whose_state_was_not_written_is_repeated(tmp_path, straight):
+    shutil.copytree(straight[0], tmp_path / "killed")
+    state = tmp_path / "killed" / "checkpoints" / "model" / "state.json"
+    history = json.loads(state.read_text())["history"]
+    state.write_text(json.dumps({"history": history[:3]}))  # as a kill after ckpt-4 leaves it
+    keep, model = fit(tmp_path / "killed", epochs=4, weights_seed=99)
+    assert values_of(model) == values_of(straight[2])
+    assert [row["epoch"] for row in keep.history] == [1, 2, 3, 4]
+
+
+def test_a_resumed_training_keeps_an_older_better_model(tmp_path, model):
+    go_through(keep_run(tmp_path, model), [0.1, 0.9])
+    go_through(keep_run(tmp_path, build_model(seed=2)), [0.5])
+    assert number_of(RunDirectory(tmp_path).load_model()) == 2
+
+
+def test_dropout_draws_anew_in_each_epoch_and_alike_for_a_seed_and_epoch(keep, model):
+    seeds = [v for v in model.variables if "seed_generator" in v.path]
+
+    def drawn(epoch: int) -> list[list[int]]:
+        keep.on_epoch_begin(epoch)
+        return [seed.numpy().tolist() for seed in seeds]
+
+    first, second, again = drawn(0), drawn(1), drawn(0)
+    assert len({str(seed) for seed in (*first, *second)}) == 4  # two layers, two epochs
+    assert again == first
+
+
+# Seeds and rates
+
+
+def test_a_seed_decides_what_python_numpy_and_tensorflow_draw():
+    def draw() -> tuple:
+        training.start(seed=5, deterministic=False)
+        return random.random(), np.random.random(), float(tf.random.uniform([]))
+
+    assert draw() == draw()
+
+
+def test_determinism_is_switched_on_by_option_only(deterministic):
+    disable_op_determinism()
+    training.start(seed=1, deterministic=False)
+    without = is_op_determinism_enabled()
+    training.start(seed=1, deterministic=True)
+    assert (without, is_op_determinism_enabled()) == (False, True)
+
+
+def test_rates_are_examples_a_second_of_the_median_epoch(caplog):
+    caplog.set_level(logging.INFO, logger="cellstate")
+    history = [{"train_seconds": seconds} for seconds in (9.0, 0.5, 0.4)]
+    training.report_rates(
+        tf.data.Dataset.range(4), 3, num_examples=10, history=history, unit="questions"
+    )
+    alone, model, ratio = re.fullmatch(
+        r"input pipeline alone: (\d+) questions/s, model: (\d+) questions/s, ratio (\d+\.\d)",
+        caplog.messages[-1],
+    ).groups()
+    assert int(model) == 20
+    assert float(ratio) == pytest.approx(int(alone) / int(model), rel=0.03, abs=0.1)

@@ -1,0 +1,223 @@
+"""What every app promises (docs/architecture.md). The folders in apps/ are the parameters.
+
+A new app is held to all of it before its author has written a test.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
+COMMANDS = ("train", "evaluate", "predict", "export")
+
+
+def module(app: str, name: str):
+    return importlib.import_module(f"apps.{app}.{name}")
+
+
+def shell(app: str, command: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"apps.{app}.{command}", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session", params=APPS)
+def app(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def tiny(app, tiny_run) -> Path:
+    return tiny_run(app)
+
+
+@pytest.fixture(scope="session")
+def exported(app, tiny, run_command) -> Path:
+    run_command(app, "export", "--run-dir", tiny)
+    return tiny / "saved_model"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_comes_without_tensorflow(app, command):
+    code = (
+        "import sys; from common import cli; sys.argv = ['x', '--help']\n"
+        f"from apps.{app} import {command}\n"
+        f"try: cli.parse({command}.main, ['--help'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--run-dir" in done.stdout
+
+
+def test_a_misspelt_option_is_one_line_with_the_right_one_and_exit_code_2(app):
+    done = shell(app, "train", "--run-dir", "x", "--train.epoch", "3")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--train.epochs" in done.stderr
+    assert not (ROOT / "x").exists()
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "paper"])
+def test_presets_survive_the_run_directory(app, preset, tmp_path):
+    from common import files, runs
+
+    config = module(app, "config").PRESETS[preset]
+    files.write_json(tmp_path / "config.json", {"app": app, **dataclasses.asdict(config)})
+    assert runs.read_config(tmp_path, type(config)) == config
+
+
+def test_training_leaves_a_whole_run_directory(app, tiny):
+    names = {path.name for path in tiny.iterdir()}
+    assert names >= {
+        "config.json",
+        "environment.json",
+        "model.keras",
+        "history.csv",
+        "log",
+        "checkpoints",
+    }
+    assert any(name.startswith("vocab") and name.endswith(".txt") for name in names)
+    assert not [name for name in names if name.startswith(".")]
+    environment = json.loads((tiny / "environment.json").read_text())
+    assert {"packages", "git_commit", "seed", "lstm_kernel", "cpu_count"} <= set(environment)
+
+
+def test_train_refuses_the_directory_of_another_run(app, run_command, tiny):
+    before = (tiny / "config.json").read_bytes()
+    with pytest.raises(UserError, match=r"another run.*--resume"):
+        run_command(app, "train", "--run-dir", tiny, "--preset", "tiny")
+    assert (tiny / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_evaluate_prints_the_promised_object(app, run_command, tiny, split, capsys):
+    run_command(app, "evaluate", "--run-dir", tiny, "--split", split, "--json")
+    printed = json.loads(capsys.readouterr().out)
+    assert {"app", "data", "split", "num_examples", "metrics", "baselines"} <= set(printed)
+    assert (printed["app"], printed["split"]) == (app, split)
+    assert printed["num_examples"] > 0
+    assert printed["baselines"], "no blind baseline beside the model"
+    for metrics in (printed["metrics"], *printed["baselines"].values()):
+        assert all(0.0 <= value <= 1.0 for value in metrics.values())
+    assert json.loads((tiny / f"metrics-{split}.json").read_text())["metrics"] == printed["metrics"]
+
+
+def test_predict_answers_in_json_and_draws_a_plot(app, run_command, tiny, tmp_path, capsys):
+    arguments = module(app, "datasets").example_arguments()
+    run_command(
+        app, "predict", "--run-dir", tiny, *arguments, "--json", "--plot", tmp_path / "plot.png"
+    )
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+def test_a_run_of_another_app_is_named(app, run_command, command, tmp_path):
+    (tmp_path / "config.json").write_text('{"app": "other_app"}')
+    arguments = module(app, "datasets").example_arguments() if command == "predict" else []
+    with pytest.raises(UserError, match=f"expected a run of {app}, .* holds a run of other_app"):
+        run_command(app, command, "--run-dir", tmp_path, *arguments)
+
+
+def test_the_shell_gives_exit_code_2_and_one_line_for_a_missing_run(app, tmp_path):
+    done = shell(app, "evaluate", "--run-dir", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"apps.{app}.train" in done.stderr
+
+
+def test_the_saved_model_has_a_card(app, exported):
+    card = json.loads((exported / "assets.extra" / "card.json").read_text())
+    assert set(card) >= {"task", "inputs", "outputs", "training_data", "metrics", "licences"}
+
+
+def test_the_saved_model_takes_what_the_card_says(app, exported):
+    import tensorflow as tf
+
+    card = json.loads((exported / "assets.extra" / "card.json").read_text())
+    signature = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    _, inputs = signature.structured_input_signature
+    assert set(inputs) == set(card["inputs"])
+    assert set(signature.structured_outputs) == set(card["outputs"])
+    assert all(spec.shape[0] is None for spec in inputs.values()), "the batch is free"
+
+
+def test_the_saved_model_needs_no_python_and_no_xla(app, exported):
+    from common import exporting
+
+    assert exporting.unportable_operations(exported) == set()
+
+
+def test_a_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(
+    app, run_command, tiny, cache_dir, tmp_path
+):
+    path = tmp_path / "resumed"
+    command = [
+        sys.executable,
+        "-m",
+        f"apps.{app}.train",
+        "--run-dir",
+        path,
+        "--preset",
+        "tiny",
+        "--data.cache-dir",
+        cache_dir,
+        "--train.deterministic",
+    ]
+    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not (path / "checkpoints" / "model" / "state.json").exists():
+        assert process.poll() is None, "the training ended before its first checkpoint"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    run_command(app, "train", "--run-dir", path, "--resume")
+    assert weights_checksum(path) == weights_checksum(tiny)
+
+
+def test_resume_refuses_other_options(app, run_command, tiny):
+    with pytest.raises(UserError, match=r"train\.seed"):
+        run_command(app, "train", "--run-dir", tiny, "--resume", "--train.seed", "99")
+
+
+def test_no_stack_trace_reaches_a_user_whose_data_is_missing(
+    app, run_command, tmp_path, monkeypatch
+):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install"):
+        run_command(
+            app,
+            "train",
+            "--run-dir",
+            tmp_path / "run",
+            "--preset",
+            "tiny",
+            "--data.cache-dir",
+            tmp_path,
+        )
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def weights_checksum(path: Path) -> str:
+    import keras
+
+    from common import attention, recurrent  # noqa: F401  (they register their layers)
+
+    model = keras.saving.load_model(path / "model.keras", compile=False)
+    return hashlib.sha256(b"".join(w.numpy().tobytes() for w in model.weights)).hexdigest()

@@ -1,0 +1,132 @@
+"""The import rules of docs/architecture.md, read from the source by `ast`."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
+OURS = {"apps", "common", "serving", "notebooks", "benchmarks", "tests"}
+ANATOMY = {
+    "__init__",
+    "config",
+    "datasets",
+    "data",
+    "model",
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, by full name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def top_level_imports(path: Path) -> set[str]:
+    """Modules imported when the file itself is, by first name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    return {name for name in imports(path) if name.split(".")[0] in OURS}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "common").glob("*.py")), ids=lambda p: p.name)
+def test_common_imports_no_app(path):
+    assert {name.split(".")[0] for name in ours(path)} <= {"common"}
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_no_app_imports_another(app):
+    for path in (ROOT / "apps" / app).glob("*.py"):
+        of_apps = {name for name in ours(path) if name.startswith("apps")}
+        assert {name for name in of_apps if not f"{name}.".startswith((f"apps.{app}.",))} <= {
+            "apps"
+        }
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_no_file_of_an_app_names_another(app):
+    for path in (ROOT / "apps" / app).iterdir():
+        if path.suffix in (".py", ".md"):
+            words = path.read_text(encoding="utf-8")
+            assert [other for other in APPS if other != app and f"apps.{other}" in words] == []
+
+
+# What each file of an app may import of the app, besides `common`.
+ALLOWED = {
+    "__init__": set(),
+    "config": set(),
+    "formats": set(),
+    "datasets": {"config", "formats"},
+    "data": {"config", "datasets"},
+    "model": {"config"},
+    "train": {"config", "data", "model"},
+    "evaluate": {"config", "data", "model", "predict"},
+    "predict": {"config", "model"},
+    "export": {"config", "model", "predict"},
+}
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED))
+@pytest.mark.parametrize("app", APPS)
+def test_files_of_an_app_import_only_what_they_may(app, module):
+    path = ROOT / "apps" / app / f"{module}.py"
+    names = ours(path) if path.exists() else set()
+    of_app = {name.split(".")[2] for name in names if name.startswith(f"apps.{app}.")}
+    of_app |= {
+        name.split(".")[2] for name in names if name.count(".") > 1 and name.startswith("apps")
+    }
+    assert of_app <= ALLOWED[module]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_config_imports_nothing_of_ours(app):
+    assert ours(ROOT / "apps" / app / "config.py") == set()
+
+
+@pytest.mark.parametrize("module", ["config", "train", "evaluate", "predict", "export"])
+@pytest.mark.parametrize("app", APPS)
+def test_commands_do_not_import_tensorflow_at_their_top(app, module):
+    heavy = {"tensorflow", "keras", "tensorflow_datasets", "sklearn", "matplotlib"}
+    assert top_level_imports(ROOT / "apps" / app / f"{module}.py") & heavy == set()
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_an_app_has_the_whole_anatomy(app):
+    folder = ROOT / "apps" / app
+    assert {path.stem for path in folder.glob("*.py")} >= ANATOMY
+    assert (folder / "README.md").exists()
+    assert (ROOT / "tests" / "apps" / app).is_dir()
+
+
+def test_nothing_is_unpickled_outside_the_restricted_reader():
+    for path in [*(ROOT / "common").glob("*.py"), *(ROOT / "apps").rglob("*.py")]:
+        if path.name != "checkpoint_reader.py":
+            names = {name.split(".")[0] for name in imports(path)}
+            assert names & {"pickle", "dill", "joblib", "cloudpickle"} == set(), path
+
+
+def test_no_file_is_too_large_to_be_source():
+    for path in ROOT.rglob("*"):
+        inside = path.relative_to(ROOT).parts
+        if path.is_file() and not {".venv", ".git", "runs"} & set(inside):
+            assert path.stat().st_size <= 500_000, path
