@@ -69,14 +69,14 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    epochs: int = 10
-    patience: int = 5
+    epochs: int = 8
+    patience: int = 4
     """Stop after so many epochs without a better validation accuracy."""
-    batch_size: int = 8
+    batch_size: int = 16
     """Images a batch, each with its questions."""
     questions_per_image: int = 16
     """At most so many questions stand with one image of a batch; more make a second group."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """At the start; falls along a cosine to zero at the last epoch."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""

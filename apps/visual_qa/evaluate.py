@@ -17,7 +17,6 @@ from apps.visual_qa.config import Config
 from common import cli, metrics
 from common.evaluation import Evaluation
 from common.runs import RunDirectory
-from common.text import Vocabulary
 
 if TYPE_CHECKING:
     import keras
@@ -95,6 +94,7 @@ def _answer_all(run: RunDirectory, config: Config, split: str) -> Iterator[Answe
 
     from apps.visual_qa import data
     from common import pipeline
+    from common.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
     answers = Vocabulary.load(run.path / "vocab_answers.txt")

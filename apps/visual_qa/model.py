@@ -103,12 +103,12 @@ def _stacked_attention(regions, question, config: ModelConfig):
         refined = refined + context
         weights.append(seen)
     # Paper: the classifier takes `refined` alone. A sum cannot tell whether what was asked for and
-    # what was seen agree ("is there a red shape?"); their product can (docs/decisions/0002).
+    # what was seen agree ("is there a red shape?"); their product can (docs/decisions/0002). It is
+    # a product of small numbers: without the normalisation its gradient is lost beside the sum's.
     asked = keras.layers.Dense(units, activation="tanh", name="ask")(question)
     found = keras.layers.Dense(units, activation="tanh", name="found")(refined - question)
-    return keras.ops.concatenate([refined, asked * found], axis=-1), keras.ops.stack(
-        weights, axis=2
-    )
+    agreed = keras.layers.LayerNormalization(name="agree")(asked * found)
+    return keras.ops.concatenate([refined, agreed], axis=-1), keras.ops.stack(weights, axis=2)
 
 
 def _elementwise(regions, question, config: ModelConfig):

@@ -152,6 +152,8 @@ def test_stacked_attention_follows_the_paper():
     asked = np.tanh(question @ kernel + bias)
     kernel, bias = part["found"].get_weights()
     agreed = asked * np.tanh((refined - question) @ kernel + bias)
+    center, spread = agreed.mean(-1, keepdims=True), agreed.var(-1, keepdims=True)
+    agreed = (agreed - center) / np.sqrt(spread + 1e-3)
     kernel, bias = part["think"].get_weights()
     fused = np.concatenate([refined, agreed], axis=-1)
     hidden = np.maximum(fused @ kernel + bias, 0.0)
