@@ -1,0 +1,75 @@
+"""The READMEs say what is true: commands run, the table lists the apps, links lead somewhere."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from common import cli
+
+ROOT = Path(__file__).parent.parent
+APPS = sorted(path.parent.name for path in (ROOT / "apps").glob("*/config.py"))
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "apps").glob("*/README.md")),
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+def commands(page: Path) -> list[tuple[str, str, list[str]]]:
+    """(app, command, arguments) of each command line in the fenced blocks and tables of a page."""
+    found = re.findall(r"python -m apps\.(\w+)\.(\w+)((?: [^\n`|]*)?)", page.read_text())
+    return [(app, command, shlex.split(rest, comments=True)) for app, command, rest in found]
+
+
+ALL = [(page, *command) for page in PAGES for command in commands(page)]
+
+
+def test_the_pages_show_commands():
+    assert len(ALL) >= 8
+
+
+@pytest.mark.parametrize(("page", "app", "command", "arguments"), ALL)
+def test_every_command_parses(page, app, command, arguments):
+    defaults = {}
+    if command == "train":
+        presets = importlib.import_module(f"apps.{app}.config").PRESETS
+        defaults["config"] = cli.default_config(presets, arguments)
+    cli.parse(importlib.import_module(f"apps.{app}.{command}").main, arguments, **defaults)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_commands_of_an_app_run_at_tiny(app, tiny_run, run_command, tmp_path, capsys):
+    """In their order, on one run: training again is left out, its options were parsed above."""
+    path = tiny_run(app)
+    example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
+    inputs = dict(zip(example[::2], example[1::2], strict=True))
+    shown = [one for one in commands(ROOT / "apps" / app / "README.md") if one[1] != "train"]
+    assert {command for _, command, _ in shown} == {"evaluate", "predict", "export"}
+    for _, command, arguments in shown:
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True)) | {"--run-dir": path}
+        if command == "predict":
+            given |= inputs | {"--plot": tmp_path / "out.png"}
+        run_command(app, command, *[part for pair in given.items() for part in pair])
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_table_lists_the_apps():
+    rows = re.findall(r"^\| \[(\w+)\]\(apps/\1\)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert rows == APPS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+def test_the_make_targets_of_the_readme_exist():
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert shown and set(shown) <= targets
