@@ -46,7 +46,7 @@ def measure(
     """
 
     def with_options(options: list[str]) -> None:
-        results, minutes, memory = [], [], []
+        results, minutes, memory, environment = [], [], [], {}
         for seed in seeds:
             folder = runs_dir / (name or app) / str(seed)
             shutil.rmtree(folder, ignore_errors=True)
@@ -54,7 +54,7 @@ def measure(
             results.append(commands.evaluate(app, folder, split))
             minutes.append(done.seconds / 60)
             memory.append(done.peak_gib)
-        environment = files.read_json(folder / "environment.json")
+            environment = files.read_json(folder / "environment.json")
         report = {
             "command": " ".join(["python -m benchmarks.seeds", *sys.argv[1:]]),
             "date": datetime.date.today().isoformat(),

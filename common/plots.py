@@ -61,6 +61,7 @@ def attention_over_image(
     axes[-1].set_yticks(range(len(names)), [name[:24] for name in names], parse_math=False)
     axes[-1].bar_label(bars, fmt="{:.1%}", padding=2)
     axes[-1].set_xlim(0, 1.25)
+    axes[-1].set_xticks([0, 0.5, 1])
     axes[-1].spines[["top", "right"]].set_visible(False)
     axes[-1].set_title("answers")
     figure.suptitle(title if len(title) <= 90 else title[:87] + "...", parse_math=False)

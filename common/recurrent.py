@@ -30,7 +30,9 @@ def make_lstm_encoder(
     """
     embedded = keras.Input((None, input_dim), name="embedded")
     mask = keras.Input((None,), dtype="bool", name="mask")
-    encoded = embedded
+    if num_layers < 1:
+        raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+    encoded = last = embedded
     for layer in range(num_layers):
         encoded = keras.layers.Dropout(dropout, name=f"dropout_{layer}")(encoded)
         lstm = keras.layers.LSTM(units, return_sequences=True, return_state=True)

@@ -1,8 +1,10 @@
-"""Fixtures that all tests share."""
+"""Fixtures that all tests share; prepared data and tiny runs also between parallel workers."""
 
-import functools
+import contextlib
+import fcntl
 import importlib
 import os
+from pathlib import Path
 
 # Before any test imports TensorFlow, which reads it once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,11 +13,27 @@ import pytest
 
 from common import cli
 
+ROOT = Path(__file__).parent.parent
+
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory):
-    """Prepared data sets, made once for all tests of a session."""
-    return tmp_path_factory.mktemp("tfds")
+def shared_dir(tmp_path_factory) -> Path:
+    """A folder of this test session, the same for all its workers."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+@pytest.fixture(scope="session")
+def cache_dir(shared_dir):
+    """Prepared data sets, made once; the default data is prepared before anybody asks for it."""
+    path = shared_dir / "tfds"
+    with _one_at_a_time(shared_dir / "tfds.lock"):
+        if not path.exists():
+            for app in sorted(folder.parent.name for folder in ROOT.glob("apps/*/config.py")):
+                data = importlib.import_module(f"apps.{app}.data")
+                config = importlib.import_module(f"apps.{app}.config")
+                data.load_split(config.DataConfig(cache_dir=path), "train")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -35,23 +53,31 @@ def run_command():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(cache_dir, tmp_path_factory, run_command):
-    """`tiny_run(app)`: a run of the TINY preset, trained once for all tests of a session."""
+def tiny_run(cache_dir, shared_dir, run_command):
+    """`tiny_run(app)`: a run of the TINY preset, trained once for all tests. Do not change it."""
 
-    @functools.cache
-    def train(app: str):
-        path = tmp_path_factory.mktemp(app) / "run"
-        run_command(
-            app,
-            "train",
-            "--run-dir",
-            path,
-            "--preset",
-            "tiny",
-            "--data.cache-dir",
-            cache_dir,
-            "--train.deterministic",
-        )
+    def train(app: str) -> Path:
+        path = shared_dir / f"tiny-{app}"
+        with _one_at_a_time(shared_dir / f"tiny-{app}.lock"):
+            if not path.exists():
+                run_command(
+                    app,
+                    "train",
+                    "--run-dir",
+                    path,
+                    "--preset",
+                    "tiny",
+                    "--data.cache-dir",
+                    cache_dir,
+                    "--train.deterministic",
+                )
         return path
 
     return train
+
+
+@contextlib.contextmanager
+def _one_at_a_time(path: Path):
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
+        yield

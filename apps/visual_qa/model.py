@@ -56,7 +56,7 @@ def build_question_only(
     return keras.Model(words, {"logits": _classify(question, config, sizes)})
 
 
-def _question_inputs() -> dict[str, keras.KerasTensor]:
+def _question_inputs() -> dict:
     return {
         "token_ids": keras.Input((None, None), dtype="int32", name="token_ids"),
         "token_mask": keras.Input((None, None), dtype="bool", name="token_mask"),

@@ -20,8 +20,9 @@ def predictor(vqa_run):
 
 
 @pytest.fixture(scope="module")
-def saved(vqa_run):
-    return tf.saved_model.load(str(export.export(vqa_run)))
+def saved(vqa_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "saved_model"
+    return tf.saved_model.load(str(export.export(vqa_run, path)))
 
 
 def ask(saved, images, questions):
