@@ -4,7 +4,7 @@ One function standardises text, in tf.data and in the SavedModel alike: a model 
 in a form that its vocabulary was not built from. All of it runs inside a TensorFlow graph.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,24 +125,6 @@ def assert_words(token_mask: tf.Tensor, name: str) -> tf.Tensor:
         [tf.debugging.Assert(tf.logical_not(tf.reduce_any(empty)), message, summarize=20)]
     ):
         return tf.identity(token_mask)
-
-
-def count_words(texts: Iterable[str]) -> dict[str, int]:
-    """Counts standardised words; one pass, memory for the distinct words only."""
-    counts: dict[str, int] = {}
-    batch: list[str] = []
-
-    def count() -> None:
-        for word in words(tf.constant(batch, tf.string)).flat_values.numpy():
-            counts[word.decode()] = counts.get(word.decode(), 0) + 1
-        batch.clear()
-
-    for text in texts:
-        batch.append(text)
-        if len(batch) == 4096:
-            count()
-    count()
-    return counts
 
 
 def _frequent(counts: Mapping[str, int], min_count: int, max_size: int | None) -> tuple[str, ...]:

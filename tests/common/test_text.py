@@ -180,15 +180,6 @@ def test_labels_begin_at_id_zero():
     assert ids.numpy().tolist() == [0, 1, -1]
 
 
-def test_counts_are_of_standardised_words_over_many_batches():
-    texts = ["Dog, dog!"] * 5000 + ["the 'cat'"]
-    assert text.count_words(iter(texts)) == {"dog": 10000, "the": 1, "cat": 1}
-
-
-def test_no_texts_have_no_words():
-    assert text.count_words([]) == {}
-
-
 def test_a_vocabulary_survives_its_file(tmp_path):
     words = Vocabulary.of_words({"naïve": 2, "日本": 1, "it's": 1})
     words.save(tmp_path / "vocab.txt")
