@@ -23,7 +23,7 @@ demo: $(VENV)/done ## Train, evaluate, export and ask every app on its default d
 	@$(BIN)/python -m benchmarks.demo
 
 test: $(VENV)/done ## Run the tests
-	@$(BIN)/python -m pytest -m "not data" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not data" -n 2 --dist worksteal
 
 lint: $(VENV)/done ## Check style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
