@@ -14,6 +14,8 @@ from pathlib import Path
 import tyro
 
 from benchmarks import commands
+from common import cli
+from common.evaluation import Evaluation
 
 
 def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
@@ -28,6 +30,7 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
         shutil.rmtree(folder, ignore_errors=True)
         trained = commands.run(app, "train", "--run-dir", folder)
         tested = commands.evaluate(app, folder, "test")
+        print(Evaluation(**tested).as_table(), flush=True)
         commands.run(app, "export", "--run-dir", folder)
         example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
         commands.run(
@@ -72,23 +75,20 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
 
 def ask_saved_model(folder: Path, example: list[str]) -> str:
     """Gives the SavedModel the example's files and strings; returns its first output string."""
+    cli.start_tensorflow_quietly()
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(folder))
-    inputs = {}
+    inputs, asked = {}, []
     for name, value in zip(example[::2], example[1::2], strict=True):
-        raw = Path(value).read_bytes() if Path(value).is_file() else value
-        inputs[name.removeprefix("--")] = tf.constant([raw])
+        is_file = Path(value).is_file()
+        inputs[name.removeprefix("--")] = tf.constant(
+            [Path(value).read_bytes() if is_file else value]
+        )
+        asked += [] if is_file else [value]
+    loaded = tf.saved_model.load(str(folder))
     outputs = loaded.signatures["serving_default"](**inputs)
     said = next(value for value in outputs.values() if value.dtype == tf.string)
-    words = " ".join(value for name, value in inputs_as_text(example))
-    return f"{words} -> {tf.reshape(said, [-1])[0].numpy().decode()}"
-
-
-def inputs_as_text(example: list[str]) -> list[tuple[str, str]]:
-    """The example's arguments that are not files."""
-    pairs = zip(example[::2], example[1::2], strict=True)
-    return [(name, value) for name, value in pairs if not Path(value).is_file()]
+    return f"{' '.join(asked)} -> {tf.reshape(said, [-1])[0].numpy().decode()}"
 
 
 def print_table(rows: list[list[str]]) -> None:

@@ -5,6 +5,7 @@
 Everything is chosen on validation; the split named here is only looked at at the end.
 """
 
+import dataclasses
 import datetime
 import json
 import shutil
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 from benchmarks import commands
 from common import files
@@ -19,72 +21,59 @@ from common import files
 RESULTS = Path(__file__).parent / "results"
 
 
-def main(arguments: list[str]) -> None:
-    """Reads the options before `--`; those after it go to `train`."""
-    import tyro
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    app: str = commands.APPS[0]
+    """Folder under apps/."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """One run each."""
+    split: str = "test"
+    """Part of the data for the table."""
+    name: str | None = None
+    """Of the result file; the app's by default."""
+    runs_dir: Path = commands.ROOT / "runs" / "seeds"
+    """Folder for the runs; older ones of this name are replaced."""
 
-    cut = arguments.index("--") if "--" in arguments else len(arguments)
-    tyro.cli(measure, args=arguments[:cut])(arguments[cut + 1 :])
 
-
-def measure(
-    *,
-    app: str = commands.APPS[0],
-    seeds: tuple[int, ...] = (1, 2, 3),
-    split: str = "test",
-    name: str | None = None,
-    runs_dir: Path = commands.ROOT / "runs" / "seeds",
-):
-    """Trains and evaluates.
-
-    Args:
-        app: Folder under apps/.
-        seeds: One run each.
-        split: Part of the data for the table.
-        name: Of the result file; the app's by default.
-        runs_dir: Folder for the runs; older ones of this name are replaced.
-    """
-
-    def with_options(options: list[str]) -> None:
-        results, minutes, memory, environment = [], [], [], {}
-        for seed in seeds:
-            folder = runs_dir / (name or app) / str(seed)
-            shutil.rmtree(folder, ignore_errors=True)
-            done = commands.run(app, "train", "--run-dir", folder, "--train.seed", seed, *options)
-            results.append(commands.evaluate(app, folder, split))
-            minutes.append(done.seconds / 60)
-            memory.append(done.peak_gib)
-            environment = files.read_json(folder / "environment.json")
-        report = {
-            "command": " ".join(["python -m benchmarks.seeds", *sys.argv[1:]]),
-            "date": datetime.date.today().isoformat(),
-            "git_commit": environment["git_commit"],
-            "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
-            "data": results[0]["data"],
-            "split": split,
-            "num_examples": results[0]["num_examples"],
-            "seeds": list(seeds),
-            "model": _summary([one["metrics"] for one in results]),
-            "baselines": {
-                baseline: _summary([one["baselines"][baseline] for one in results])
-                for baseline in results[0]["baselines"]
-            },
-            "details": [one["details"] for one in results],
-            "train_minutes": _spread(minutes),
-            "train_peak_gib": _spread(memory),
-        }
-        files.write_json(RESULTS / f"{name or app}.json", report)
-        print(
-            json.dumps(
-                {
-                    key: report[key]
-                    for key in ("model", "baselines", "train_minutes", "train_peak_gib")
-                },
-                indent=2,
-            )
+def measure(options: Options, train_options: list[str]) -> None:
+    """Trains and evaluates with each seed; writes and prints the figures."""
+    name = options.name or options.app
+    results, minutes, memory, environment = [], [], [], {}
+    for seed in options.seeds:
+        folder = options.runs_dir / name / str(seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        done = commands.run(
+            options.app, "train", "--run-dir", folder, "--train.seed", seed, *train_options
         )
-
-    return with_options
+        results.append(commands.evaluate(options.app, folder, options.split))
+        minutes.append(done.seconds / 60)
+        memory.append(done.peak_gib)
+        environment = files.read_json(folder / "environment.json")
+    report = {
+        "command": " ".join(["python -m benchmarks.seeds", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "git_commit": environment["git_commit"],
+        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
+        "data": results[0]["data"],
+        "split": options.split,
+        "num_examples": results[0]["num_examples"],
+        "seeds": list(options.seeds),
+        "model": _summary([one["metrics"] for one in results]),
+        "baselines": {
+            baseline: _summary([one["baselines"][baseline] for one in results])
+            for baseline in results[0]["baselines"]
+        },
+        "details": [one["details"] for one in results],
+        "train_minutes": _spread(minutes),
+        "train_peak_gib": _spread(memory),
+    }
+    files.write_json(RESULTS / f"{name}.json", report)
+    print(
+        json.dumps(
+            {key: report[key] for key in ("model", "baselines", "train_minutes", "train_peak_gib")},
+            indent=2,
+        )
+    )
 
 
 def _summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
@@ -102,4 +91,6 @@ def _spread(values: list[float]) -> dict:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    # What stands after "--" is for `train`.
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    measure(tyro.cli(Options, args=sys.argv[1:cut]), sys.argv[cut + 1 :])

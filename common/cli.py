@@ -49,7 +49,7 @@ def run(main: Callable[..., None], *, presets: Mapping[str, object] | None = Non
     try:
         defaults = {} if presets is None else {"config": default_config(presets, sys.argv[1:])}
         call = parse(main, sys.argv[1:], **defaults)
-        _start_tensorflow_quietly()
+        start_tensorflow_quietly()
         call()
     except UserError as error:
         sys.exit(_report(str(error)))
@@ -129,7 +129,7 @@ def default_config(presets: Mapping[str, object], arguments: list[str]) -> objec
     return preset
 
 
-def _start_tensorflow_quietly() -> None:
+def start_tensorflow_quietly() -> None:
     """Imports TensorFlow; its start-up lines would bury the one line that a user has to read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)

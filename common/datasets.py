@@ -7,6 +7,7 @@ and keeps the account of broken rows.
 import contextlib
 import hashlib
 import importlib.util
+import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -115,17 +116,17 @@ def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = Non
 
     account = Path(builder.data_dir) / "broken_rows.json"
     if not Path(builder.data_dir).exists():
-        if builder.info.download_size:
-            logger.info(
-                "%s: downloads %s, then needs %s on disk in %s",
-                builder.name,
-                builder.info.download_size,
-                builder.info.dataset_size,
-                builder.data_dir,
-            )
+        size = builder.info.download_size
+        logger.info(
+            "%s: %s, into %s",
+            builder.name,
+            f"downloads {size}, then prepares {builder.info.dataset_size}" if size else "prepares",
+            builder.data_dir,
+        )
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()
-        with _plain_user_errors(), contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        # tensorflow-datasets prints "Downloading ... Unknown size" whatever it does.
+        with _plain_user_errors(), contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
         files.write_json(account, {"skipped": broken.skipped if broken else []})
     skipped = files.read_json(account)["skipped"] if account.exists() else []

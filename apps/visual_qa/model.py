@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from apps.visual_qa.config import ModelConfig
 from common import attention, embeddings, images, recurrent, text, vision
+from common.errors import UserError
 from common.text import Vocabulary
 
 NUM_TOP = 5
@@ -65,14 +66,17 @@ def _question_inputs() -> dict:
 
 def _make_image_encoder(config: ModelConfig) -> keras.Model:
     size = config.image_size
-    if config.image_encoder == "small_cnn":
-        encoder = vision.build_small_cnn(image_size=size, channels=config.cnn_channels)
-    elif config.image_encoder == "efficientnet_lite0":
-        encoder = vision.build_efficientnet_lite0(image_size=size)
-    else:
-        encoder = vision.build_application(
-            config.image_encoder, image_size=size, weights=config.image_weights
-        )
+    try:
+        if config.image_encoder == "small_cnn":
+            encoder = vision.build_small_cnn(image_size=size, channels=config.cnn_channels)
+        elif config.image_encoder == "efficientnet_lite0":
+            encoder = vision.build_efficientnet_lite0(image_size=size)
+        else:
+            encoder = vision.build_application(
+                config.image_encoder, image_size=size, weights=config.image_weights
+            )
+    except ValueError as error:  # the size does not suit this encoder
+        raise UserError(f"model.image_encoder {config.image_encoder}: {error}") from error
     encoder.trainable = config.train_image_encoder
     return encoder
 

@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.visual_qa.config import Config
+from apps.visual_qa.config import APP, Config
 from common import cli
 from common.errors import UserError
 from common.runs import RunDirectory
 
 logger = logging.getLogger("cellstate")
-
-APP = "visual_qa"
 
 
 class Answer(NamedTuple):

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.visual_qa.config import PRESETS, Config, TrainConfig
+from apps.visual_qa.config import APP, PRESETS, Config, TrainConfig
 from common import cli
 from common.runs import RunDirectory
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from apps.visual_qa import data
 
 logger = logging.getLogger("cellstate")
-
-APP = "visual_qa"
 
 
 def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
@@ -61,14 +59,19 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         vectors, coverage, _ = embeddings.load_word_vectors(words.tokens)
         logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
 
-    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
-    words.save(run.path / "vocab_words.txt")
-    answers.save(run.path / "vocab_answers.txt")
     sizes = Sizes(num_words=len(words), num_answers=len(answers))
+    networks = {}
     # The blind rival is trained the same way, for `evaluate` to set beside the model.
     for name, build in (("question_only", build_question_only), ("model", build_model)):
         keras.utils.set_random_seed(options.seed)
-        model = build(config.model, sizes, word_vectors=vectors)
+        networks[name] = build(config.model, sizes, word_vectors=vectors)
+
+    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    words.save(run.path / "vocab_words.txt")
+    answers.save(run.path / "vocab_answers.txt")
+    history = []
+    for name, model in networks.items():
+        keras.utils.set_random_seed(options.seed)
         history = _fit(model, shown, run, options, name=name)
     training.report_rates(
         shown.batches(seed=options.seed),

@@ -265,6 +265,6 @@ def test_progress_gives_the_items_and_is_silent_outside_a_terminal(capsys):
 
 
 def test_tensorflow_starts_without_closing_standard_error(capfd):
-    cli._start_tensorflow_quietly()
+    cli.start_tensorflow_quietly()
     print("still here", file=sys.stderr, flush=True)
     assert capfd.readouterr().err == "still here\n"

@@ -186,3 +186,8 @@ def test_elementwise_follows_the_paper():
 def test_a_misspelt_encoder_is_named():
     with pytest.raises(UserError, match="ResNet50"):
         build_model(dataclasses.replace(OPTIONS, image_encoder="Resnet50"), SIZES)
+
+
+def test_an_image_size_that_does_not_suit_the_encoder_is_a_users_error():
+    with pytest.raises(UserError, match=r"model\.image_encoder small_cnn: .* multiple of 4"):
+        build_model(dataclasses.replace(OPTIONS, image_size=18), SIZES)
