@@ -83,7 +83,7 @@ def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
         import pyarrow.parquet
     except ImportError:
         raise UserError(
-            f"expected pyarrow, to read the GloVe words; run `pip install {_REQUIREMENT}"
+            "expected pyarrow, to read the GloVe words, found none; run `pip install pyarrow`"
         ) from None
 
     try:
