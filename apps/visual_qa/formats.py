@@ -87,12 +87,20 @@ def read_vqa_v2(root: Path | None, part: str) -> list[ImageQuestions]:
     by_image = defaultdict(list)
     for one in read_list(VQA_ANNOTATIONS, "annotations"):
         answers = tuple(answer["answer"] for answer in one["answers"])
-        # "The" normalises to nothing; a question may not drop out of the official count for that.
-        normalized = [vqa_answers.normalize_vqa_answer(answer) or answer for answer in answers]
-        target = Counter(normalized).most_common(1)[0][0] if normalized else ""
+        target = _commonest_answer(answers)
         question = Question(texts.get(one["question_id"], ""), target, answers, one["answer_type"])
         by_image[one["image_id"]].append(question)
     return [
         (f"{part}-{image_id}", folder / f"COCO_{part}_{image_id:012d}.jpg", questions)
         for image_id, questions in by_image.items()
     ]
+
+
+def _commonest_answer(answers: tuple[str, ...]) -> str:
+    """The answer that scores best: the official evaluation normalises only where people differ."""
+    if not answers:
+        return ""
+    if len(set(answers)) > 1:
+        # "The" normalises to nothing; a question may not drop out of the official count for that.
+        answers = tuple(vqa_answers.normalize_vqa_answer(one) or one for one in answers)
+    return Counter(answers).most_common(1)[0][0]
