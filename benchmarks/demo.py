@@ -24,10 +24,12 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
     Args:
         runs: Folder for the runs; an older demo there is replaced.
     """
+    cli.start_tensorflow_quietly()  # the data sets' modules import it
     rows, failures = [], []
     for app in commands.APPS:
         folder = runs / app
         shutil.rmtree(folder, ignore_errors=True)
+        print(f"{app}: train, evaluate, export, predict in {folder}", flush=True)
         trained = commands.run(app, "train", "--run-dir", folder)
         tested = commands.evaluate(app, folder, "test")
         print(Evaluation(**tested).as_table(), flush=True)
@@ -75,7 +77,6 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
 
 def ask_saved_model(folder: Path, example: list[str]) -> str:
     """Gives the SavedModel the example's files and strings; returns its first output string."""
-    cli.start_tensorflow_quietly()
     import tensorflow as tf
 
     inputs, asked = {}, []

@@ -72,8 +72,8 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    epochs: int = 8
-    patience: int = 4
+    epochs: int = 6
+    patience: int = 3
     """Stop after so many epochs without a better validation accuracy."""
     batch_size: int = 16
     """Images a batch, each with its questions."""
