@@ -73,6 +73,20 @@ def tiny_run(shared_dir, run_command, tiny_options):
     return train
 
 
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run, shared_dir, run_command):
+    """`tiny_export(app)`: the SavedModel of the tiny run, written once for all tests."""
+
+    def export(app: str) -> Path:
+        path = shared_dir / f"saved_model-{app}"
+        with _one_at_a_time(shared_dir / f"saved_model-{app}.lock"):
+            if not path.exists():
+                run_command(app, "export", "--run-dir", tiny_run(app), "--output", path)
+        return path
+
+    return export
+
+
 @contextlib.contextmanager
 def _one_at_a_time(path: Path):
     with path.open("w") as lock:

@@ -47,10 +47,8 @@ def tiny(app, tiny_run) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(app, tiny, run_command, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp(app) / "saved_model"
-    run_command(app, "export", "--run-dir", tiny, "--output", path)
-    return path
+def exported(app, tiny_export) -> Path:
+    return tiny_export(app)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

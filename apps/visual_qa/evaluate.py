@@ -124,12 +124,15 @@ def _answer_all(run: RunDirectory, config: Config, split: str) -> Iterator[Answe
             "shuffled_images": names[ask_model({**batch, "image": pool[:size]})],
         }
         other_images = batch["image"]
-        for place in np.argwhere(batch["question_mask"].numpy()):
-            row, column = place
-            humans = [answer.decode() for answer in batch["answers"][row, column].numpy() if answer]
+        # To NumPy once a batch: slicing tensors would cost more than the model.
+        people, kinds = batch["answers"].numpy(), batch["question_type"].numpy()
+        for row, column in np.argwhere(batch["question_mask"].numpy()):
             given = {name: str(values[row, column]) for name, values in chosen.items()}
-            kind = batch["question_type"][row, column].numpy().decode()
-            yield Answered(kind, tuple(humans), {"most_common_answer": answers.tokens[0], **given})
+            yield Answered(
+                question_type=kinds[row, column].decode(),
+                answers=tuple(answer.decode() for answer in people[row, column] if answer),
+                given={"most_common_answer": answers.tokens[0], **given},
+            )
 
 
 def _make_asker(model: "keras.Model", element_spec: dict) -> Callable[[dict], np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from apps.visual_qa import export, predict
+from apps.visual_qa import predict
 from common.errors import UserError
 
 from .conftest import encoded_image
@@ -20,9 +20,8 @@ def predictor(vqa_run):
 
 
 @pytest.fixture(scope="module")
-def saved(vqa_run, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "saved_model"
-    return tf.saved_model.load(str(export.export(vqa_run, path)))
+def saved(tiny_export):
+    return tf.saved_model.load(str(tiny_export("visual_qa")))
 
 
 def ask(saved, images, questions):
