@@ -12,7 +12,7 @@ help: ## List the commands
 $(VENV)/done: requirements.txt requirements-dev.txt
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt; \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \

@@ -125,5 +125,5 @@ def problem(image: bytes, *, max_pixels: int = MAX_PIXELS) -> str | None:
 
 
 _traced_header_size = tf.function(  # eager, its branches take longer than decoding a small image
-    header_size, input_signature=[tf.TensorSpec([], tf.string)]
+    header_size, input_signature=[tf.TensorSpec([], tf.string)], autograph=False
 )

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,3 +269,13 @@ def test_tensorflow_starts_without_closing_standard_error(capfd):
     cli.start_tensorflow_quietly()
     print("still here", file=sys.stderr, flush=True)
     assert capfd.readouterr().err == "still here\n"
+
+
+def test_packages_kept_from_keras_at_the_start_can_be_imported_afterwards():
+    code = (
+        "import sys; from common import cli; cli.start_tensorflow_quietly()\n"
+        "assert not {'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "import keras, sklearn, matplotlib"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
