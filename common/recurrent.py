@@ -2,6 +2,8 @@
 
 import keras
 
+from common.fast_lstm import LSTM
+
 
 def make_lstm_encoder(
     input_dim: int,
@@ -19,7 +21,7 @@ def make_lstm_encoder(
     bidirectional. `encoded` is zero at padded steps; `last` is the state after the last real step
     (for the backward direction: after the first), zeros in a row without any.
 
-    Padding must stand on the right: the fast cuDNN kernel of a GPU knows no other.
+    The mask may have holes; on a GPU only padding on the right gets the fast cuDNN kernel.
 
     Args:
         input_dim: size of the vectors that come in.
@@ -35,7 +37,7 @@ def make_lstm_encoder(
     encoded = last = embedded
     for layer in range(num_layers):
         encoded = keras.layers.Dropout(dropout, name=f"dropout_{layer}")(encoded)
-        lstm = keras.layers.LSTM(units, return_sequences=True, return_state=True)
+        lstm = LSTM(units, return_sequences=True, return_state=True)
         if bidirectional:
             lstm = keras.layers.Bidirectional(lstm, name=f"lstm_{layer}")
             encoded, forward, _, backward, _ = lstm(encoded, mask=mask)
@@ -43,18 +45,18 @@ def make_lstm_encoder(
         else:
             lstm.name = f"lstm_{layer}"
             encoded, last, _ = lstm(encoded, mask=mask)
-    # A plain LSTM repeats its last output on padding, a bidirectional one gives zeros: same here.
-    encoded = encoded * keras.ops.expand_dims(keras.ops.cast(mask, encoded.dtype), -1)
     return keras.Model([embedded, mask], [encoded, last], name=name)
 
 
 def kernel_in_use() -> str:
-    """Which LSTM kernel Keras takes here for layers made by this module, for environment.json."""
+    """What trains the LSTM layers of this module here, for environment.json."""
     import tensorflow as tf
 
-    if tf.config.list_physical_devices("GPU") and tf.test.is_built_with_cuda():
+    if tf.config.list_logical_devices("GPU"):
         return "cuDNN"
-    return "TensorFlow loop"
+    from common import lstm_tiles
+
+    return f"machine code, vectors of {lstm_tiles.LANES} floats"
 
 
 @keras.saving.register_keras_serializable("cellstate")

@@ -132,8 +132,8 @@ def test_in_a_graph_the_encoder_gives_what_it_gives_outside(make):
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU has cuDNN")
-def test_without_a_gpu_the_kernel_is_the_loop():
-    assert kernel_in_use() == "TensorFlow loop"
+def test_without_a_gpu_the_kernel_is_machine_code():
+    assert kernel_in_use().startswith("machine code")
 
 
 # Groups of sequences

@@ -1,0 +1,239 @@
+"""Times our LSTM beside stock Keras and PyTorch: training step and forward pass, full and ragged.
+
+    python -m benchmarks.recurrent_speed [--torch-python PYTHON]
+
+The three take turns within each round, so that a slow spell of the machine falls on all of them;
+figures are medians over the rounds, ratios are within this run. PyTorch runs in an environment of
+its own (runs/torch), made at first use; without it its columns are left out.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+
+from benchmarks import commands
+from common import cli
+
+TORCH = "torch==2.13.0"
+
+
+class Shape(NamedTuple):
+    """One case of the table."""
+
+    batch: int
+    time: int
+    input_dim: int
+    units: int
+    bidirectional: bool
+    layers: int
+
+
+SHAPES = [
+    Shape(64, 100, 128, 256, False, 1),
+    Shape(32, 300, 123, 128, True, 2),
+    Shape(128, 40, 50, 141, True, 3),
+    Shape(64, 12, 300, 512, False, 1),
+    Shape(1, 100, 128, 256, True, 1),
+]
+
+
+def main(
+    *, rounds: int = 15, torch_python: Path | None = None, json_to: Path | None = None
+) -> None:
+    """Prints the table.
+
+    Args:
+        rounds: Timed turns of each; five more come before them.
+        torch_python: A Python that has PyTorch; made in runs/torch when not given.
+        json_to: Write the figures here, too.
+    """
+    cli.start_tensorflow_quietly()
+    torch = TorchWorker.start(torch_python or make_torch_environment())
+    peak = gemm_peak()
+    print(f"largest GEMM rate seen: {peak:.0f} GFLOP/s; medians of {rounds} rounds, ms")
+    results = []
+    for shape in SHAPES:
+        for ragged in (False, True):
+            lengths = None
+            if ragged:
+                random = np.random.default_rng(1)
+                lengths = random.integers(int(0.3 * shape.time), shape.time + 1, shape.batch)
+                lengths[0] = shape.time
+            steps = {
+                "ours": make_keras_steps(shape, lengths, ours=True),
+                "keras": make_keras_steps(shape, lengths, ours=False),
+            }
+            if torch is not None:
+                steps["torch"] = torch.make_steps(shape, lengths)
+            share = 1.0 if lengths is None else float(lengths.mean() / shape.time)
+            seconds = take_turns(steps, rounds)
+            rate = share * num_operations(shape) / seconds["train"]["ours"] / 1e9
+            results.append({"shape": shape, "real_share": share, "seconds": seconds, "rate": rate})
+            print_row(results[-1], peak)
+    print_means(results)
+    if json_to is not None:
+        json_to.write_text(json.dumps({"peak": peak, "rounds": rounds, "rows": results}, indent=1))
+
+
+def make_keras_steps(shape: Shape, lengths, *, ours: bool) -> dict:
+    """Training step and forward pass of a stack of layers, ours or Keras' own."""
+    import keras
+    import tensorflow as tf
+
+    from common.fast_lstm import LSTM
+
+    keras.utils.set_random_seed(1)
+    kind = LSTM if ours else keras.layers.LSTM
+    layers = []
+    for _ in range(shape.layers):
+        layer = kind(shape.units, return_sequences=True)
+        layers.append(keras.layers.Bidirectional(layer) if shape.bidirectional else layer)
+    inputs = tf.random.normal([shape.batch, shape.time, shape.input_dim])
+    mask = None if lengths is None else tf.sequence_mask(lengths, shape.time)
+
+    def run(training):
+        values = inputs
+        for layer in layers:
+            values = layer(values, mask=mask, training=training)
+        return values
+
+    run(False)
+    weights = [weight.value for layer in layers for weight in layer.trainable_weights]
+
+    @tf.function
+    def train():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_mean(tf.square(run(True)))
+        # Sums, so that every gradient is computed and little is returned.
+        return [tf.reduce_sum(value) for value in tape.gradient(loss, [inputs, *weights])]
+
+    forward = tf.function(lambda: run(False))
+
+    def timed(function):
+        begun = time.perf_counter()
+        function()[0].numpy()
+        return time.perf_counter() - begun
+
+    return {"train": lambda: timed(train), "forward": lambda: timed(forward)}
+
+
+def take_turns(steps: dict, rounds: int) -> dict:
+    """Median seconds: {"train": {name: seconds}, "forward": {…}}."""
+    seconds = {kind: {name: [] for name in steps} for kind in ("train", "forward")}
+    for _ in range(rounds + 5):
+        for kind, by_name in seconds.items():
+            for name, taken in by_name.items():
+                time.sleep(0.05)  # the threads of the one before still wait actively for a while
+                taken.append(steps[name][kind]())
+    return {
+        kind: {name: statistics.median(taken[5:]) for name, taken in by_name.items()}
+        for kind, by_name in seconds.items()
+    }
+
+
+def num_operations(shape: Shape) -> float:
+    """Multiplications and additions of the matrix products of one training step."""
+    directions = 1 + shape.bidirectional
+    total = 0
+    for layer in range(shape.layers):
+        input_dim = shape.input_dim if layer == 0 else shape.units * directions
+        total += directions * 2 * (input_dim + shape.units) * 4 * shape.units
+    return 3.0 * shape.batch * shape.time * total
+
+
+def gemm_peak() -> float:
+    """The best rate of a large matrix product in GFLOP/s."""
+    import tensorflow as tf
+
+    matrix = tf.random.normal([2048, 2048])
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    best = np.inf
+    for _ in range(20):
+        begun = time.perf_counter()
+        product().numpy()
+        best = min(best, time.perf_counter() - begun)
+    return 2 * 2048**3 / best / 1e9
+
+
+def print_row(row: dict, peak: float) -> None:
+    """One line for one shape."""
+    cells = [str(tuple(row["shape"]))[1:-1].replace(" ", ""), f"{row['real_share']:.2f}"]
+    for kind, seconds in row["seconds"].items():
+        cells += [f"{kind}:", *(f"{name} {1e3 * s:.1f}" for name, s in seconds.items())]
+    print("  ".join(cells), f" {row['rate'] / peak:.0%} of the GEMM rate", flush=True)
+
+
+def print_means(results: list[dict]) -> None:
+    """Geometric means of our time over theirs."""
+    for kind in ("train", "forward"):
+        for ragged in (False, True):
+            rows = [row for row in results if (row["real_share"] < 1) == ragged]
+            for rival in ("keras", "torch"):
+                pairs = [r["seconds"][kind] for r in rows if rival in r["seconds"][kind]]
+                if pairs:
+                    ratio = statistics.geometric_mean(p["ours"] / p[rival] for p in pairs)
+                    worst = max(p["ours"] / p[rival] for p in pairs)
+                    print(
+                        f"{kind}, {'ragged' if ragged else 'full'}: {ratio:.2f} x {rival} "
+                        f"(worst {worst:.2f})"
+                    )
+
+
+class TorchWorker:
+    """The other process."""
+
+    def __init__(self, python: Path):
+        script = Path(__file__).with_name("torch_lstm.py")
+        self.process = subprocess.Popen(
+            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    @classmethod
+    def start(cls, python: Path | None) -> "TorchWorker | None":
+        """The worker, or None without a Python that has PyTorch."""
+        return None if python is None else cls(python)
+
+    def ask(self, question: dict) -> str:
+        """Its answer to one line."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+    def make_steps(self, shape: Shape, lengths) -> dict:
+        """Training step and forward pass, each giving its seconds."""
+        sizes = [shape.batch, shape.time, shape.input_dim, shape.units, shape.layers]
+        lengths = None if lengths is None else lengths.tolist()
+        self.ask({"shape": sizes, "bidirectional": shape.bidirectional, "lengths": lengths})
+        return {
+            kind: lambda kind=kind: float(self.ask({"do": kind})) for kind in ("train", "forward")
+        }
+
+
+def make_torch_environment() -> Path | None:
+    """A Python with PyTorch in runs/torch; None, with a message, when it cannot be had."""
+    folder = commands.ROOT / "runs" / "torch"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not (folder / "done").exists():
+        print(f"installs {TORCH} into {folder}", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        done = subprocess.run([python, "-m", "pip", "install", "--quiet", TORCH, "numpy"])
+        if done.returncode:
+            print(f"could not install {TORCH}: its columns are left out", file=sys.stderr)
+            return None
+        (folder / "done").touch()
+    return python
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

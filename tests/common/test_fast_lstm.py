@@ -1,0 +1,255 @@
+"""Facts about the fast LSTM: what Keras' layer gives, it gives, and its gradients are true."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.fast_lstm import LSTM
+
+BATCH, TIME, DIM = 7, 9, 3
+RANDOM = np.random.default_rng(0)
+VALUES = RANDOM.normal(size=(BATCH, TIME, DIM)).astype("float32")
+LENGTHS = np.array([9, 3, 0, 1, 5, 8, 2])
+MASKS = {
+    "none": None,
+    "right": np.arange(TIME) < LENGTHS[:, None],
+    "left": np.arange(TIME) >= TIME - LENGTHS[:, None],
+    "holes": RANDOM.random((BATCH, TIME)) < 0.5,
+    "nothing": np.zeros((BATCH, TIME), bool),
+}
+
+
+def make_pair(units, direction, **options):
+    """The same layer of both kinds with the same random weights."""
+    layers = []
+    for kind in (LSTM, keras.layers.LSTM):
+        given = {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+        layer = kind(units, **given, **options, go_backwards=direction == "backward")
+        if direction == "both":
+            layer = keras.layers.Bidirectional(layer)
+        layer(VALUES)
+        layers.append(layer)
+    random = np.random.default_rng(1)
+    scale = 1 / np.sqrt(units)  # larger ones make chaos of rounding errors
+    weights = [random.normal(size=weight.shape) * scale for weight in layers[0].get_weights()]
+    for layer in layers:
+        layer.set_weights(weights)
+    return layers
+
+
+def outputs_and_gradients(layer, values, mask, states):
+    """All outputs, then the gradients of a random weighted sum of them at everything."""
+    watched = [tf.Variable(values), *(tf.Variable(state) for state in states)]
+    with tf.GradientTape() as tape:
+        outputs = layer(
+            watched[0],
+            mask=None if mask is None else tf.constant(mask),
+            initial_state=watched[1:] or None,
+            training=True,
+        )
+        random = np.random.default_rng(2)
+        weights = [random.normal(size=output.shape).astype("float32") for output in outputs]
+        total = tf.add_n([tf.reduce_sum(o * w) for o, w in zip(outputs, weights, strict=True)])
+    return [*outputs, *tape.gradient(total, [*watched, *layer.trainable_variables])]
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("units", [5, 16, 85])  # less than a vector, one, many and a part
+def test_outputs_states_and_gradients_are_those_of_keras(units, mask, direction):
+    num_states = 4 if direction == "both" else 2
+    states = RANDOM.normal(size=(num_states, BATCH, units)).astype("float32")
+    ours, theirs = make_pair(units, direction)
+    pairs = zip(
+        outputs_and_gradients(ours, VALUES, MASKS[mask], states),
+        outputs_and_gradients(theirs, VALUES, MASKS[mask], states),
+        strict=True,
+    )
+    for got, expected in pairs:
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_gradients_are_the_slopes_of_the_equations():
+    """Against differences of the equations in NumPy, in float64."""
+    layer, _ = make_pair(4, "forward")
+    arrays = [VALUES[:1, :4], *(weight.numpy() for weight in layer.weights)]
+
+    def total(values, kernel, recurrent, bias):
+        hidden = cell = np.zeros(4)
+        sums = 0.0
+        for step in values[0]:
+            i, f, c, o = np.split(step @ kernel + hidden @ recurrent + bias, 4)
+            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+            cell = f * cell + i * np.tanh(c)
+            hidden = o * np.tanh(cell)
+            sums += (hidden**2).sum()
+        return sums
+
+    values = tf.Variable(arrays[0])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(values, training=True)[0] ** 2)
+    got = tape.gradient(loss, [values, *layer.trainable_variables])
+    arrays = [array.astype("float64") for array in arrays]
+    np.testing.assert_allclose(loss, total(*arrays), rtol=1e-5)
+    for number, array in enumerate(arrays):
+        for place in np.ndindex(array.shape):
+            slopes = []
+            for step in (1e-5, -1e-5):
+                moved = [other.copy() for other in arrays]
+                moved[number][place] += step
+                slopes.append(total(*moved) / 2e-5)
+            np.testing.assert_allclose(
+                got[number].numpy()[place], slopes[0] - slopes[1], rtol=1e-3, atol=1e-5
+            )
+
+
+def test_a_row_gives_bit_for_bit_the_same_in_any_batch():
+    layer, _ = make_pair(21, "forward")
+    mask = MASKS["right"]
+    together = layer(VALUES, mask=tf.constant(mask), training=True)[0].numpy()
+    for row in range(BATCH):
+        alone = layer(VALUES[row : row + 1], mask=tf.constant(mask[row : row + 1]), training=True)
+        np.testing.assert_array_equal(alone[0][0], together[row])
+
+
+def test_more_padding_changes_nothing():
+    layer, _ = make_pair(16, "forward")
+    mask = MASKS["right"]
+    longer = np.pad(VALUES, [(0, 0), (0, 4), (0, 0)], constant_values=np.nan)
+    got = layer(longer, mask=tf.constant(np.pad(mask, [(0, 0), (0, 4)])), training=True)
+    expected = layer(VALUES, mask=tf.constant(mask), training=True)
+    np.testing.assert_array_equal(got[0][:, :TIME], expected[0])
+    assert np.abs(got[0][:, TIME:]).max() == 0.0
+
+
+@pytest.mark.parametrize("value", [-1e30, -100.0, 100.0, 1e30])
+def test_large_sums_saturate_the_gates(value):
+    layer, _ = make_pair(16, "forward")
+    layer.set_weights([weight * 0 + value for weight in layer.get_weights()])
+    ones = np.abs(VALUES)
+    got = layer(ones, training=True)[0]
+    np.testing.assert_allclose(got, layer(ones)[0], atol=1e-6)
+
+
+def test_every_row_count_takes_the_right_tiles():
+    """1 to 20 rows of different lengths: whole tiles and every kind of rest."""
+    ours, theirs = make_pair(80, "forward")
+    for rows in range(1, 21):
+        values = RANDOM.normal(size=(rows, 3, DIM)).astype("float32")
+        mask = np.arange(3) < RANDOM.integers(0, 4, size=rows)[:, None]
+        pairs = zip(
+            outputs_and_gradients(ours, values, mask, []),
+            outputs_and_gradients(theirs, values, mask, []),
+            strict=True,
+        )
+        for got, expected in pairs:
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_input_dropout_drops_the_same_share_of_every_step():
+    layer = LSTM(16, dropout=0.5, return_sequences=True)
+    layer(VALUES)
+    kept, dropped = (layer(VALUES, training=flag) for flag in (False, True))
+    assert np.abs(kept - dropped).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"recurrent_dropout": 0.1}, {"activation": "relu"}, {"dtype": "float64"}, {"use_bias": True}],
+)
+def test_options_without_machine_code_train_as_in_keras(options):
+    layer = LSTM(4, **options)
+    assert layer.compiles() == (options == {"use_bias": True})
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(VALUES, training=True))
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, layer.trainable_variables))
+
+
+def test_without_a_bias():
+    ours, theirs = make_pair(16, "forward", use_bias=False)
+    for got, expected in zip(ours(VALUES, training=True), theirs(VALUES), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_in_bfloat16_the_state_stays_float32_and_the_outputs_are_near():
+    ours, _ = make_pair(16, "forward")
+    low = LSTM(16, return_sequences=True, dtype="mixed_bfloat16")
+    low(VALUES)
+    low.set_weights(ours.get_weights())
+    outputs = low(VALUES, training=True)
+    assert outputs.dtype == "bfloat16"
+    expected = ours(tf.cast(tf.cast(VALUES, "bfloat16"), "float32"))[0]
+    np.testing.assert_allclose(tf.cast(outputs, "float32"), expected, atol=2e-2)
+
+
+def test_fit_learns_and_the_saved_model_needs_tensorflow_alone(tmp_path):
+    inputs = keras.Input((None, DIM))
+    outputs = keras.layers.Dense(1)(keras.layers.Bidirectional(LSTM(8))(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(0.03), "mse")
+    targets = VALUES.sum(axis=(1, 2), keepdims=True)[:, 0]
+    history = model.fit(VALUES, targets, epochs=30, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(again(VALUES), model(VALUES))
+    model.export(tmp_path / "exported", verbose=False)
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        f"model = tf.saved_model.load({str(tmp_path / 'exported')!r})\n"
+        f"print(model.serve(np.ones([2, 4, {DIM}], 'float32')).numpy().tolist())\n"
+        "assert not {'numba', 'common'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = model(np.ones([2, 4, DIM], "float32"))
+    np.testing.assert_allclose(np.array(eval(done.stdout)), expected, rtol=1e-5)
+
+
+def test_stateful_chunks_give_what_the_whole_sequence_gives():
+    whole, _ = make_pair(16, "forward")
+    inputs = keras.Input(batch_shape=(BATCH, None, DIM))
+    parts = LSTM(16, return_sequences=True, stateful=True)
+    model = keras.Model(inputs, parts(inputs))
+    model.set_weights(whole.get_weights())
+    chunks = [model(VALUES[:, start : start + 3], training=True) for start in (0, 3, 6)]
+    expected = whole(VALUES, training=True)[0]
+    np.testing.assert_allclose(tf.concat(chunks, axis=1), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_short_vectors_give_the_same_as_long_ones(tmp_path):
+    """The code for machines without AVX-512, in a process that is told to be one."""
+    code = (
+        "import sys\n"
+        "import llvmlite.binding as llvm\n"
+        "features = llvm.get_host_cpu_features()\n"
+        "features.update({name: False for name in features if 'avx512' in name or 'amx' in name})\n"
+        "if sys.argv[2] == 'short': llvm.get_host_cpu_features = lambda: features\n"
+        "import numpy as np\n"
+        "from common import lstm_kernel, lstm_tiles\n"
+        "assert sys.argv[2] == 'long' or lstm_tiles.LANES == 8\n"
+        "random = np.random.default_rng(3)\n"
+        "make = lambda *shape: random.normal(size=shape).astype('float32') * 0.3\n"
+        "lengths = np.array([4, 0, 2, 1, 4]); starts = np.cumsum(lengths) - lengths\n"
+        "inputs, kernel, recurrent, bias = make(11, 3), make(3, 320), make(80, 320), make(320)\n"
+        "hidden, cell = make(5, 80), make(5, 80)\n"
+        "weights = (kernel, recurrent, bias, hidden, cell)\n"
+        "found = lstm_kernel.forward(inputs, starts, lengths, *weights, reverse=True)\n"
+        "gates, hiddens, cells, *last = found\n"
+        "back = lstm_kernel.backward(starts, lengths, recurrent, hidden, cell, gates, hiddens,\n"
+        "    cells, make(11, 80), make(5, 80), make(5, 80), reverse=True)\n"
+        "np.savez(sys.argv[1], *found, *back)\n"
+    )
+    results = []
+    for kind in ("short", "long"):
+        command = [sys.executable, "-c", code, tmp_path / f"{kind}.npz", kind]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        results.append(np.load(tmp_path / f"{kind}.npz"))
+    assert len(results[0].files) == 9
+    for name in results[0].files:
+        np.testing.assert_allclose(results[0][name], results[1][name], rtol=1e-4, atol=1e-5)
