@@ -7,6 +7,7 @@ figures are medians over the rounds, ratios are within this run. PyTorch runs in
 its own (runs/torch), made at first use; without it its columns are left out.
 """
 
+import datetime
 import json
 import os
 import statistics
@@ -21,7 +22,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from common import cli
+from common import cli, files, runs
 
 TORCH = "torch==2.13.0"
 
@@ -46,20 +47,19 @@ SHAPES = [
 ]
 
 
-def main(
-    *, rounds: int = 15, torch_python: Path | None = None, json_to: Path | None = None
-) -> None:
-    """Prints the table.
+def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
+    """Prints the table and writes results/recurrent_speed.json.
 
     Args:
         rounds: Timed turns of each; five more come before them.
         torch_python: A Python that has PyTorch; made in runs/torch when not given.
-        json_to: Write the figures here, too.
     """
     cli.start_tensorflow_quietly()
+    from common import recurrent
+
     torch = TorchWorker.start(torch_python or make_torch_environment())
     peak = gemm_peak()
-    print(f"largest GEMM rate seen: {peak:.0f} GFLOP/s; medians of {rounds} rounds, ms")
+    print(f"GEMM rate {peak:.0f} GFLOP/s; medians of {rounds} rounds, ms", flush=True)
     results = []
     for shape in SHAPES:
         for ragged in (False, True):
@@ -77,11 +77,27 @@ def main(
             share = 1.0 if lengths is None else float(lengths.mean() / shape.time)
             seconds = take_turns(steps, rounds)
             rate = share * num_operations(shape) / seconds["train"]["ours"] / 1e9
-            results.append({"shape": shape, "real_share": share, "seconds": seconds, "rate": rate})
+            results.append(
+                {
+                    "shape": shape._asdict(),
+                    "real_share": round(share, 3),
+                    "seconds": seconds,
+                    "train_gflops": round(rate, 1),
+                }
+            )
             print_row(results[-1], peak)
     print_means(results)
-    if json_to is not None:
-        json_to.write_text(json.dumps({"peak": peak, "rounds": rounds, "rows": results}, indent=1))
+    machine = runs.environment(seed=1, kernel=recurrent.kernel_in_use())
+    report = {
+        "command": "python -m benchmarks.recurrent_speed",
+        "date": datetime.date.today().isoformat(),
+        "git_commit": machine["git_commit"],
+        "machine": f"{machine['cpu_count']} CPU cores, {machine['lstm_kernel']}",
+        "gemm_gflops": round(peak, 1),
+        "rounds": rounds,
+        "rows": results,
+    }
+    files.write_json(commands.ROOT / "benchmarks" / "results" / "recurrent_speed.json", report)
 
 
 def make_keras_steps(shape: Shape, lengths, *, ours: bool) -> dict:
@@ -136,7 +152,7 @@ def take_turns(steps: dict, rounds: int) -> dict:
                 time.sleep(0.05)  # the threads of the one before still wait actively for a while
                 taken.append(steps[name][kind]())
     return {
-        kind: {name: statistics.median(taken[5:]) for name, taken in by_name.items()}
+        kind: {name: round(statistics.median(taken[5:]), 5) for name, taken in by_name.items()}
         for kind, by_name in seconds.items()
     }
 
@@ -152,13 +168,13 @@ def num_operations(shape: Shape) -> float:
 
 
 def gemm_peak() -> float:
-    """The best rate of a large matrix product in GFLOP/s."""
+    """The best rate of a large matrix product in GFLOP/s; what is shared with others varies."""
     import tensorflow as tf
 
     matrix = tf.random.normal([2048, 2048])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
     best = np.inf
-    for _ in range(20):
+    for _ in range(100):
         begun = time.perf_counter()
         product().numpy()
         best = min(best, time.perf_counter() - begun)
@@ -167,10 +183,11 @@ def gemm_peak() -> float:
 
 def print_row(row: dict, peak: float) -> None:
     """One line for one shape."""
-    cells = [str(tuple(row["shape"]))[1:-1].replace(" ", ""), f"{row['real_share']:.2f}"]
+    shape = ",".join(str(size) for size in row["shape"].values())
+    cells = [shape, f"{row['real_share']:.2f}"]
     for kind, seconds in row["seconds"].items():
         cells += [f"{kind}:", *(f"{name} {1e3 * s:.1f}" for name, s in seconds.items())]
-    print("  ".join(cells), f" {row['rate'] / peak:.0%} of the GEMM rate", flush=True)
+    print("  ".join(cells), f" {row['train_gflops'] / peak:.0%} of the GEMM rate", flush=True)
 
 
 def print_means(results: list[dict]) -> None:

@@ -27,7 +27,7 @@ _thin_many, _thin_some, _thin_one = (
     lstm_tiles.make_product_tile(rows, 1) for rows in (MANY_ROWS, SOME_ROWS, 1)
 )
 _cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_pool = ThreadPoolExecutor(_cores, thread_name_prefix="lstm")
+_pool = ThreadPoolExecutor(max(1, _cores - 1), thread_name_prefix="lstm")
 _tiles_digest = hashlib.sha256(Path(lstm_tiles.__file__).read_bytes()).hexdigest()[:12]
 
 
@@ -112,7 +112,9 @@ def _in_lanes(lengths: np.ndarray, run) -> None:
     """Calls `run` on the rows of each lane, longest first, one lane a core."""
     longest_first = np.argsort(-lengths, kind="stable")
     lanes = [longest_first[lane::_cores].copy() for lane in range(_cores)]
-    waiting = [_pool.submit(run, lane) for lane in lanes if len(lane)]
+    waiting = [_pool.submit(run, lane) for lane in lanes[1:] if len(lane)]
+    if len(lanes[0]):
+        run(lanes[0])
     for lane in waiting:
         lane.result()
 
@@ -122,7 +124,7 @@ def _gate_panels(kernel, recurrent_kernel, bias):
     """(units / LANES) panels (1 + input_dim + units, 4, LANES): bias, kernel, recurrent kernel."""
     input_dim, units = len(kernel), len(recurrent_kernel)
     depth = 1 + input_dim + units
-    panels = np.empty((units // LANES, depth, 4, LANES), np.float32)
+    panels = np.empty(units // LANES * depth * 4 * LANES, np.float32)
     for k in range(depth):
         # Whole lines in, short runs out: the other way round would miss the cache at each line.
         if k == 0:
@@ -134,8 +136,10 @@ def _gate_panels(kernel, recurrent_kernel, bias):
         for gate in range(4):
             for block in range(units // LANES):
                 column = gate * units + block * LANES
-                panels[block, k, gate] = line[column : column + LANES]
-    return panels.reshape(-1)
+                place = ((block * depth + k) * 4 + gate) * LANES
+                for lane in range(LANES):
+                    panels[place + lane] = line[column + lane]
+    return panels
 
 
 @_compiled
