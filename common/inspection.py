@@ -20,11 +20,11 @@ def cell_of(layer: keras.layers.RNN) -> Cell:
     if isinstance(cell, Cell):
         return cell
     if isinstance(layer, keras.layers.LSTM):
-        same = LSTMCell(layer.units)
+        same = LSTMCell(layer.units, dtype=layer.dtype_policy)
     elif isinstance(layer, keras.layers.GRU):
-        same = GRUCell(layer.units, reset_after=layer.reset_after)
+        same = GRUCell(layer.units, reset_after=layer.reset_after, dtype=layer.dtype_policy)
     elif isinstance(layer, keras.layers.SimpleRNN):
-        same = ElmanCell(layer.units)
+        same = ElmanCell(layer.units, dtype=layer.dtype_policy)
     else:
         raise ValueError(f"expected an LSTM, GRU or SimpleRNN, got a {type(layer).__name__}")
     gates = getattr(layer, "recurrent_activation", keras.activations.sigmoid)
@@ -50,7 +50,7 @@ def trace(layer: keras.layers.RNN, inputs, mask=None) -> dict[str, tf.Tensor]:
         candidate, cell, hidden of an LSTM.
     """
     cell = cell_of(layer)
-    inputs = tf.convert_to_tensor(inputs)
+    inputs = tf.cast(inputs, cell.compute_dtype)
     projected = cell.project(inputs)
     states, rows = tuple(cell.get_initial_state(inputs.shape[0])), []
     places = range(inputs.shape[1])
@@ -86,7 +86,7 @@ def gradient_norms(layer: keras.layers.RNN, inputs) -> tf.Tensor:
         (time,), at the last step the norm of the identity, sqrt(units).
     """
     cell = cell_of(layer)
-    inputs = tf.convert_to_tensor(inputs)
+    inputs = tf.cast(inputs, cell.compute_dtype)
     projected = cell.project(inputs)
     states, seen = tuple(cell.get_initial_state(inputs.shape[0])), []
     with tf.GradientTape() as tape:

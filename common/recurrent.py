@@ -1,51 +1,166 @@
-"""Recurrent encoders: embedded (batch, time, dim), mask (batch, time) -> sequence, last state."""
+"""Recurrent encoders and decoders: embedded (batch, time, dim), mask -> encoded, last state."""
+
+import functools
+from typing import Literal
 
 import keras
+from keras import ops
 
+from common.cells import ElmanCell, GRUCell
 from common.fast_lstm import LSTM
+from common.lstm_cell import LSTMCell
+from common.recurrent_layer import Recurrent
+
+CELLS = {
+    "elman": ElmanCell,
+    "lstm": LSTMCell,
+    "lstm_1997": functools.partial(LSTMCell, forget_gate=False),
+    "peephole": functools.partial(LSTMCell, peepholes=True),
+    "coupled": functools.partial(LSTMCell, coupled=True),
+    "layer_norm": functools.partial(LSTMCell, layer_norm=True),
+    "gru": functools.partial(GRUCell, reset_after=False),
+    "gru_reset_after": GRUCell,
+}
+Connect = Literal["plain", "residual", "skip"]
 
 
-def make_lstm_encoder(
+def make_layer(
+    cell: str, units: int, *, recurrent_dropout: float = 0.0, zoneout: tuple = (), **options
+) -> keras.layers.RNN:
+    """A recurrent layer by the name of its cell; "lstm" without regularisers is the fast one.
+
+    Takes the options of `keras.layers.RNN`. Steps that its mask leaves out give zeros.
+    """
+    if cell not in CELLS:
+        raise ValueError(f"expected a cell out of {', '.join(CELLS)}, got {cell!r}")
+    if cell == "lstm" and not (recurrent_dropout or zoneout):
+        return LSTM(units, **options)
+    return Recurrent(
+        CELLS[cell](units, dtype=options.get("dtype")),
+        recurrent_dropout=recurrent_dropout,
+        zoneout=zoneout,
+        **options,
+    )
+
+
+def make_encoder(
     input_dim: int,
     units: int,
     *,
+    cell: str = "lstm",
     num_layers: int = 1,
+    bidirectional: Literal["no", "concat", "sum"] = "no",
+    connect: Connect = "plain",
     dropout: float = 0.0,
-    bidirectional: bool = False,
-    name: str = "lstm_encoder",
+    same_dropout: bool = False,
+    recurrent_dropout: float = 0.0,
+    zoneout: tuple[float, ...] = (),
+    name: str = "encoder",
 ) -> keras.Model:
-    """A stack of LSTM layers (Gers et al. 2000, https://doi.org/10.1162/089976600300015015).
+    """A stack of recurrent layers that reads a whole sequence.
 
     Takes `[embedded (batch, time, input_dim), mask (batch, time) bool, True = real]` and returns
-    `[encoded (batch, time, width), last (batch, width)]`; width is `units`, twice that when
-    bidirectional. `encoded` is zero at padded steps; `last` is the state after the last real step
-    (for the backward direction: after the first), zeros in a row without any.
+    `[encoded (batch, time, width), last (batch, width)]`; width is `units`, twice that with
+    "concat". `encoded` is zero at padded steps; `last` is the top layer's state after the last real
+    step (of the backward direction: after the first), zeros in a row without any.
 
     The mask may have holes; on a GPU only padding on the right gets the fast cuDNN kernel.
 
     Args:
         input_dim: size of the vectors that come in.
         units: size of the state, per direction.
+        cell: a name in CELLS.
         num_layers: layers on top of each other.
-        dropout: share of each layer's input that is dropped in training, never of its state:
-            recurrent dropout would rule the cuDNN kernel out.
+        bidirectional: each layer also reads backwards, and joins both so.
+        connect: what layers above the first get besides the output below: "residual" adds its own
+            input to its output (GNMT, Wu et al. 2016, https://arxiv.org/abs/1609.08144), "skip"
+            puts `embedded` beside its input (Graves 2013, https://arxiv.org/abs/1308.0850).
+        dropout: share of each layer's input that is dropped in training.
+        same_dropout: the same features in all steps of a sequence (Gal & Ghahramani 2016,
+            https://arxiv.org/abs/1512.05287).
+        recurrent_dropout, zoneout: see `Recurrent`; they rule the fast kernels out.
     """
-    embedded = keras.Input((None, input_dim), name="embedded")
-    mask = keras.Input((None,), dtype="bool", name="mask")
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+    embedded = keras.Input((None, input_dim), name="embedded")
+    mask = keras.Input((None,), dtype="bool", name="mask")
     encoded = last = embedded
-    for layer in range(num_layers):
-        encoded = keras.layers.Dropout(dropout, name=f"dropout_{layer}")(encoded)
-        lstm = LSTM(units, return_sequences=True, return_state=True)
-        if bidirectional:
-            lstm = keras.layers.Bidirectional(lstm, name=f"lstm_{layer}")
-            encoded, forward, _, backward, _ = lstm(encoded, mask=mask)
-            last = keras.layers.Concatenate()([forward, backward])
+    for number in range(num_layers):
+        below = encoded
+        if connect == "skip" and number:
+            encoded = ops.concatenate([encoded, embedded], axis=-1)
+        shape = (None, 1, encoded.shape[-1]) if same_dropout else None
+        encoded = keras.layers.Dropout(dropout, noise_shape=shape, name=f"dropout_{number}")(
+            encoded
+        )
+        layer = make_layer(
+            cell,
+            units,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            return_sequences=True,
+            return_state=True,
+        )
+        if bidirectional == "no":
+            layer.name = f"{cell}_{number}"
+            encoded, last, *_ = layer(encoded, mask=mask)
         else:
-            lstm.name = f"lstm_{layer}"
-            encoded, last, _ = lstm(encoded, mask=mask)
+            both = keras.layers.Bidirectional(
+                layer, merge_mode=bidirectional, name=f"{cell}_{number}"
+            )
+            encoded, *states = both(encoded, mask=mask)
+            ends = [states[0], states[len(states) // 2]]
+            last = ops.concatenate(ends, axis=-1) if bidirectional == "concat" else sum(ends)
+        if connect == "residual" and number:
+            encoded = encoded + below
     return keras.Model([embedded, mask], [encoded, last], name=name)
+
+
+def make_decoder(
+    input_dim: int,
+    units: int,
+    *,
+    cell: str = "lstm",
+    num_layers: int = 1,
+    connect: Connect = "plain",
+    dropout: float = 0.0,
+    name: str = "decoder",
+) -> keras.Model:
+    """A stack that starts from given states and gives its states back.
+
+    Takes `[embedded (batch, time, input_dim), mask (batch, time) bool, *states]` and returns
+    `[decoded (batch, time, units), *states]`. The whole target in training and one step at a time
+    in decoding give the same; so do the chunks of a long text whose states are passed on and cut
+    (truncated back-propagation through time, Williams & Peng 1990,
+    https://doi.org/10.1162/neco.1990.2.4.490). States are (batch, size), layer by layer, zeros at
+    first: `zero_states`. Arguments as in `make_encoder`.
+    """
+    if num_layers < 1:
+        raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+    embedded = keras.Input((None, input_dim), name="embedded")
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    decoded, given, after = embedded, [], []
+    for number in range(num_layers):
+        below = decoded
+        if connect == "skip" and number:
+            decoded = ops.concatenate([decoded, embedded], axis=-1)
+        decoded = keras.layers.Dropout(dropout, name=f"dropout_{number}")(decoded)
+        layer = make_layer(cell, units, return_sequences=True, return_state=True)
+        layer.name = f"{cell}_{number}"
+        sizes = layer.cell.state_size
+        states = [
+            keras.Input((size,), name=f"state_{number}_{place}") for place, size in enumerate(sizes)
+        ]
+        decoded, *new = layer(decoded, mask=mask, initial_state=states)
+        if connect == "residual" and number:
+            decoded = decoded + below
+        given, after = [*given, *states], [*after, *new]
+    return keras.Model([embedded, mask, *given], [decoded, *after], name=name)
+
+
+def zero_states(decoder: keras.Model, batch_size) -> list:
+    """The states before the first step of a `make_decoder`."""
+    return [ops.zeros((batch_size, state.shape[-1])) for state in decoder.inputs[2:]]
 
 
 def kernel_in_use() -> str:
@@ -65,9 +180,10 @@ class OverGroups(keras.layers.Wrapper):
 
     Shapes: values `(batch, group, time, dim)`, mask `(batch, group, time)` bool, True = real.
     Returns: the encoder's last state `(batch, group, width)`; zeros for a sequence of padding.
+    Words to sentences; an encoder on top of the result goes on to the document.
 
     Args:
-        layer: from `make_lstm_encoder`; its weights are shared by all sequences.
+        layer: from `make_encoder`; its weights are shared by all sequences.
     """
 
     def build(self, values_shape, mask_shape=None):
@@ -76,11 +192,11 @@ class OverGroups(keras.layers.Wrapper):
 
     def call(self, values, mask, training=None):
         """See the class."""
-        batch, group, time, dim = keras.ops.shape(values)
-        flat_mask = keras.ops.reshape(mask, (batch * group, time))
-        flat = keras.ops.reshape(values, (batch * group, time, dim))
+        batch, group, time, dim = ops.shape(values)
+        flat_mask = ops.reshape(mask, (batch * group, time))
+        flat = ops.reshape(values, (batch * group, time, dim))
         _, last = self.layer([flat, flat_mask], training=training)
-        return keras.ops.reshape(last, (batch, group, last.shape[-1]))
+        return ops.reshape(last, (batch, group, last.shape[-1]))
 
     def compute_output_shape(self, values_shape, mask_shape=None):
         """See the class."""

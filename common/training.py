@@ -24,6 +24,8 @@ def start(*, seed: int, deterministic: bool) -> None:
 class KeepRun(keras.callbacks.Callback):
     """After every epoch: the history, the best model and a checkpoint; stops after `patience`.
 
+    The history also says which share of the steps a `ClippedAdam` clipped.
+
     `fit` a model with this and `initial_epoch=keep.first_epoch`, after `keep.restore(model)`.
     What a resumed training needs is in `checkpoints/<name>`: weights and optimizer, and in
     state.json the epoch, the history and the best value. state.json is written last, so that a
@@ -87,6 +89,7 @@ class KeepRun(keras.callbacks.Callback):
         for place, state in enumerate(states):
             draw = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2)
             state.assign(draw.astype(state.dtype))
+        self.clipped, self.steps = _clipped_steps(self.model.optimizer)
         self.begun = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -96,6 +99,8 @@ class KeepRun(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes history, best model and checkpoint."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        clipped, steps = _clipped_steps(self.model.optimizer)
+        row["clipped_share"] = (clipped - self.clipped) / max(1, steps - self.steps)
         row["train_seconds"] = round(self.trained - self.begun, 3)
         better = row[self.monitor] > self.best_value
         self.history.append(row)
@@ -144,6 +149,11 @@ def report_rates(
         unit,
         alone / model,
     )
+
+
+def _clipped_steps(optimizer) -> tuple[int, int]:
+    """Steps whose gradients were clipped, and all steps, since the start."""
+    return int(getattr(optimizer, "num_clipped", 0)), int(optimizer.iterations)
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:

@@ -84,7 +84,7 @@ def _make_image_encoder(config: ModelConfig) -> keras.Model:
 def _encode_question(words, config: ModelConfig, sizes: Sizes, word_vectors):
     embed = embeddings.make_embedding(sizes.num_words, config.word_dim, vectors=word_vectors)
     embedded = embed(words["token_ids"])  # (batch, questions, time, word_dim)
-    encode = recurrent.make_lstm_encoder(
+    encode = recurrent.make_encoder(
         config.word_dim,
         config.question_units,
         num_layers=config.question_layers,

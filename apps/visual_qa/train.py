@@ -96,13 +96,14 @@ def _fit(
 
     from apps.visual_qa import data
     from common import losses, training
+    from common.clipping import ClippedAdam
 
     fitted = keras.Model(model.input, model.output["logits"])  # attention has no target
     learning_rate = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, decay_steps=shown.num_batches * options.epochs
     )
     fitted.compile(
-        optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=options.clip_norm),
+        optimizer=ClippedAdam(learning_rate, clip_norm=options.clip_norm),
         loss=losses.weighted_cross_entropy(),
         weighted_metrics=["accuracy"],
     )

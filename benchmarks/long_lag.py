@@ -1,0 +1,177 @@
+"""Can a recurrent network bridge a long time lag? Trains cells on two classic tasks, and plots.
+
+    python -m benchmarks.long_lag [--lag 1000] [--cells lstm elman] [--seeds 1]
+
+latch: a sign is shown at the first step, noise follows, the sign is asked for at the end (after
+Bengio et al. 1994, https://doi.org/10.1109/72.279181). adding: two of the numbers in [0, 1] are
+marked, the first one early, their sum is asked for at the end (Hochreiter & Schmidhuber 1997,
+https://doi.org/10.1162/neco.1997.9.8.1735). Every step sees new examples, so there is nothing to
+learn by heart. Writes results/long_lag.json and a plot of the gradient over the lag.
+"""
+
+import datetime
+import time
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from benchmarks import commands
+from common import cli, files, runs
+
+RESULTS = commands.ROOT / "benchmarks" / "results"
+TASKS = ("latch", "adding")
+
+
+def main(
+    *,
+    lag: int = 1000,
+    cells: tuple[str, ...] = ("lstm", "elman"),
+    tasks: tuple[str, ...] = TASKS,
+    seeds: tuple[int, ...] = (1, 2, 3),
+    steps: int = 1500,
+    plot: Path = commands.ROOT / "docs" / "pictures" / "gradient_over_lag.png",
+) -> None:
+    """Trains, prints and writes.
+
+    Args:
+        lag: Steps between what has to be kept and the end.
+        cells: Names in common.recurrent.CELLS.
+        tasks: latch, adding.
+        seeds: One training each.
+        steps: Training steps at most; a training ends when the task is solved.
+        plot: The picture.
+    """
+    cli.start_tensorflow_quietly()
+    rows = []
+    for task in tasks:
+        for cell in cells:
+            for seed in seeds:
+                row = train(task, cell, lag=lag, seed=seed, steps=steps)
+                rows.append(row)
+                print(
+                    f"{task}  {cell}  seed {seed}: {'solved' if row['solved'] else 'not solved'} "
+                    f"after {row['steps']} steps, error {row['error']:.4f}, {row['seconds']:.0f} s",
+                    flush=True,
+                )
+    draw_gradients(plot)
+    report = {
+        "command": f"python -m benchmarks.long_lag --lag {lag} --steps {steps}",
+        "date": datetime.date.today().isoformat(),
+        "git_commit": runs.environment(seed=seeds[0], kernel="")["git_commit"],
+        "rows": rows,
+    }
+    files.write_json(RESULTS / "long_lag.json", report)
+
+
+def make_batch(task: str, random: np.random.Generator, *, lag: int, batch: int):
+    """(batch, lag + 1, 2) inputs and (batch, 1) targets."""
+    if task == "latch":
+        inputs = random.normal(0, 0.2, (batch, lag + 1, 2))
+        targets = random.integers(0, 2, batch) * 2.0 - 1
+        inputs[:, 0, 0] = targets
+        inputs[:, :, 1] = 0
+        inputs[:, 0, 1] = 1  # "now"
+    else:
+        inputs = np.stack(
+            [random.uniform(0, 1, (batch, lag + 1)), np.zeros((batch, lag + 1))], axis=-1
+        )
+        marks = np.stack(
+            [random.integers(0, 10, batch), random.integers(10, (lag + 1) // 2, batch)], axis=1
+        )
+        rows = np.arange(batch)[:, None]
+        inputs[rows, marks, 1] = 1
+        targets = inputs[rows, marks, 0].sum(axis=1)
+    return inputs.astype("float32"), targets[:, None].astype("float32")
+
+
+def train(task: str, cell: str, *, lag: int, seed: int, steps: int) -> dict:
+    """Trains until 1,000 fresh examples are answered: 99 % of signs right, sums within 0.1."""
+    import keras
+    import tensorflow as tf
+
+    from common import recurrent
+    from common.clipping import ClippedAdam
+
+    keras.utils.set_random_seed(seed)
+    random = np.random.default_rng(seed)
+    inputs = keras.Input((None, 2))
+    layer = recurrent.make_layer(cell, 32)
+    model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+    if (
+        cell == "lstm"
+    ):  # gates for lags up to `lag`: Tallec & Ollivier 2018, arxiv.org/abs/1804.11188
+        forget = np.log(random.uniform(1, lag, layer.units))
+        layer.cell.bias.assign(np.concatenate([-forget, forget, 0 * forget, 0 * forget]))
+    model.compile(ClippedAdam(3e-3, clip_norm=1.0), "mse")
+    begun, error, done = time.monotonic(), np.inf, 0
+    while done < steps:
+        for _ in range(50):
+            model.train_on_batch(*make_batch(task, random, lag=lag, batch=32))
+        done += 50
+        asked, expected = make_batch(task, np.random.default_rng(0), lag=lag, batch=1000)
+        answers = model.predict_on_batch(asked)
+        if task == "latch":
+            error = float(np.mean(np.sign(answers) != expected))
+        else:
+            error = float(np.mean(np.abs(answers - expected) > 0.1))
+        if error <= 0.01:
+            break
+    return {
+        "task": task,
+        "cell": cell,
+        "seed": seed,
+        "lag": lag,
+        "solved": error <= 0.01,
+        "steps": done,
+        "error": error,
+        "clipped_share": int(model.optimizer.num_clipped) / done,
+        "seconds": round(time.monotonic() - begun, 1),
+        "chance": 0.5 if task == "latch" else float(chance_of_adding()),
+        "tensorflow": tf.__version__,
+    }
+
+
+def slow_gates(layer, random: np.random.Generator, *, lag: int) -> None:
+    """Biases for lags up to `lag`: Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188."""
+    forget = np.log(random.uniform(1, lag, layer.units))
+    layer.cell.bias.assign(np.concatenate([-forget, forget, 0 * forget, 0 * forget]))
+
+
+def chance_of_adding() -> float:
+    """Share of sums of two uniform numbers further than 0.1 from 1, the best constant answer."""
+    return 0.9**2
+
+
+def draw_gradients(path: Path, *, time_steps: int = 200) -> None:
+    """How far each step still moves the last output, before training, by cell."""
+    import keras
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from common import inspection, recurrent
+
+    random = np.random.default_rng(1)
+    values = random.normal(size=(64, time_steps, 2))
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for label in ("elman", "gru", "lstm", "lstm, slow gates", "lstm_1997"):
+        keras.utils.set_random_seed(1)
+        layer = recurrent.make_layer(label.split(",")[0], 32, dtype="float64")
+        layer(values)
+        if "slow" in label:
+            slow_gates(layer, random, lag=time_steps)
+        norms = inspection.gradient_norms(layer, values).numpy()
+        axes.semilogy(np.arange(time_steps)[::-1], norms, label=label)
+    axes.set_xlabel("steps before the end")
+    axes.set_ylabel("|d last output / d states|")
+    axes.invert_xaxis()
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
