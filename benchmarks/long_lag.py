@@ -2,8 +2,8 @@
 
     python -m benchmarks.long_lag [--lag 1000] [--cells lstm elman] [--seeds 1]
 
-latch: a sign is shown at the first step, noise follows, the sign is asked for at the end (after
-Bengio et al. 1994, https://doi.org/10.1109/72.279181). adding: two of the numbers in [0, 1] are
+latch: random signs, the first one marked; the marked one is asked for at the end (after Bengio et
+al. 1994, https://doi.org/10.1109/72.279181). adding: two of the numbers in [0, 1] are
 marked, the first one early, their sum is asked for at the end (Hochreiter & Schmidhuber 1997,
 https://doi.org/10.1162/neco.1997.9.8.1735). Every step sees new examples, so there is nothing to
 learn by heart. Writes results/long_lag.json and a plot of the gradient over the lag.
@@ -67,11 +67,10 @@ def main(
 def make_batch(task: str, random: np.random.Generator, *, lag: int, batch: int):
     """(batch, lag + 1, 2) inputs and (batch, 1) targets."""
     if task == "latch":
-        inputs = random.normal(0, 0.2, (batch, lag + 1, 2))
-        targets = random.integers(0, 2, batch) * 2.0 - 1
-        inputs[:, 0, 0] = targets
-        inputs[:, :, 1] = 0
-        inputs[:, 0, 1] = 1  # "now"
+        signs = random.integers(0, 2, (batch, lag + 1)) * 2.0 - 1
+        inputs = np.stack([signs, np.zeros_like(signs)], axis=-1)
+        inputs[:, 0, 1] = 1
+        targets = signs[:, 0]
     else:
         inputs = np.stack(
             [random.uniform(0, 1, (batch, lag + 1)), np.zeros((batch, lag + 1))], axis=-1

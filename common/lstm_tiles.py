@@ -103,17 +103,19 @@ class _Code:
         """e^x to 2 units in the last place: e^x = 2^n e^r, |r| <= ln 2 / 2, e^r by its series."""
         build = self.builder
         low, high = self.splat(-87.0), self.splat(87.0)
-        vector = self.call("maxnum", self.call("minnum", vector, high), low)
-        n = self.call("rint", build.fmul(vector, self.splat(1.4426950408889634)))
+        bounded = self.call("maxnum", self.call("minnum", vector, high), low)
+        n = self.call("rint", build.fmul(bounded, self.splat(1.4426950408889634)))
         # ln 2 in two parts, the first exact in few bits: n * ln 2 would lose the digits of r.
-        rest = self.call("fma", n, self.splat(-0.693359375), vector)
+        rest = self.call("fma", n, self.splat(-0.693359375), bounded)
         rest = self.call("fma", n, self.splat(2.12194440e-4), rest)
         series = self.splat(1 / 5040)
         for term in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0):
             series = self.call("fma", series, rest, self.splat(term))
         exponent = build.add(build.fptosi(n, _INTEGERS), ir.Constant(_INTEGERS, [127] * LANES))
         power = build.shl(exponent, ir.Constant(_INTEGERS, [23] * LANES))
-        return build.fmul(series, build.bitcast(power, _VECTOR))
+        found = build.fmul(series, build.bitcast(power, _VECTOR))
+        # The bounds have made a number of NaN; a training that diverges must be seen to.
+        return build.select(build.fcmp_unordered("uno", vector, vector), vector, found)
 
     def sigmoid(self, vector):
         """1 / (1 + e^-x)."""

@@ -135,6 +135,15 @@ def test_large_sums_saturate_the_gates(value):
     np.testing.assert_allclose(got, layer(ones)[0], atol=1e-6)
 
 
+def test_nan_goes_through_as_in_keras_and_into_no_other_row():
+    ours, theirs = make_pair(16, "forward")
+    values = VALUES.copy()
+    values[3, 4] = np.nan
+    got, expected = (layer(values, training=True)[0].numpy() for layer in (ours, theirs))
+    assert np.isnan(got).sum() == 16 * (TIME - 4)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_every_row_count_takes_the_right_tiles():
     """1 to 20 rows of different lengths: whole tiles and every kind of rest."""
     ours, theirs = make_pair(80, "forward")
