@@ -10,6 +10,7 @@ learn by heart. Writes results/long_lag.json and a plot of the gradient over the
 """
 
 import datetime
+import sys
 import time
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def main(
                 )
     draw_gradients(plot)
     report = {
-        "command": f"python -m benchmarks.long_lag --lag {lag} --steps {steps}",
+        "command": " ".join(["python -m benchmarks.long_lag", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
         "git_commit": runs.environment(seed=seeds[0], kernel="")["git_commit"],
         "rows": rows,
