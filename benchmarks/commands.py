@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
 
 

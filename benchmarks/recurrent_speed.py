@@ -57,7 +57,8 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
     cli.start_tensorflow_quietly()
     from common import recurrent
 
-    torch = TorchWorker.start(torch_python or make_torch_environment())
+    python = torch_python or make_torch_environment()
+    torch = None if python is None else TorchWorker(python)
     peak = gemm_peak()
     print(f"GEMM rate {peak:.0f} GFLOP/s; medians of {rounds} rounds, ms", flush=True)
     results = []
@@ -97,7 +98,7 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
         "rounds": rounds,
         "rows": results,
     }
-    files.write_json(commands.ROOT / "benchmarks" / "results" / "recurrent_speed.json", report)
+    files.write_json(commands.RESULTS / "recurrent_speed.json", report)
 
 
 def make_keras_steps(shape: Shape, lengths, *, ours: bool) -> dict:
@@ -214,11 +215,6 @@ class TorchWorker:
         self.process = subprocess.Popen(
             [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-
-    @classmethod
-    def start(cls, python: Path | None) -> "TorchWorker | None":
-        """The worker, or None without a Python that has PyTorch."""
-        return None if python is None else cls(python)
 
     def ask(self, question: dict) -> str:
         """Its answer to one line."""

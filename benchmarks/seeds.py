@@ -18,8 +18,6 @@ import tyro
 from benchmarks import commands
 from common import files
 
-RESULTS = Path(__file__).parent / "results"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
@@ -67,7 +65,7 @@ def measure(options: Options, train_options: list[str]) -> None:
         "train_minutes": _spread(minutes),
         "train_peak_gib": _spread(memory),
     }
-    files.write_json(RESULTS / f"{name}.json", report)
+    files.write_json(commands.RESULTS / f"{name}.json", report)
     print(
         json.dumps(
             {key: report[key] for key in ("model", "baselines", "train_minutes", "train_peak_gib")},

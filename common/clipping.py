@@ -1,7 +1,4 @@
-"""Gradient clipping that says how often it acted.
-
-Pascanu et al. 2013, https://arxiv.org/abs/1211.5063.
-"""
+"""Adam that says how often it clipped its gradients."""
 
 import keras
 import tensorflow as tf
@@ -9,26 +6,12 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("cellstate")
 class ClippedAdam(keras.optimizers.Adam):
-    """Adam on clipped gradients; `num_clipped` counts the steps that were clipped.
+    """Keras' Adam; `num_clipped` counts the steps whose gradients it clipped.
 
-    Args:
-        learning_rate: number or schedule.
-        clip_norm: gradients are scaled down together to this global norm; None leaves it.
-        clip_value: before that, each number is cut to [-clip_value, clip_value]; None leaves it.
+    Pascanu et al. 2013, https://arxiv.org/abs/1211.5063. The limit is an option of Keras: either
+    `global_clipnorm`, to which all gradients are scaled down together, or `clipvalue`, to which
+    each number is cut. Without a limit nothing is clipped.
     """
-
-    def __init__(
-        self,
-        learning_rate=1e-3,
-        *,
-        clip_norm: float | None = 5.0,
-        clip_value: float | None = None,
-        **options,
-    ):
-        super().__init__(learning_rate, **options)
-        if not all(limit is None or limit > 0 for limit in (clip_norm, clip_value)):
-            raise ValueError(f"clipping needs limits above 0, got {clip_norm} and {clip_value}")
-        self.clip_norm, self.clip_value = clip_norm, clip_value
 
     def build(self, variables):
         """Makes the counter beside Adam's own variables."""
@@ -37,25 +20,15 @@ class ClippedAdam(keras.optimizers.Adam):
         super().build(variables)
 
     def apply(self, grads, trainable_variables=None):
-        """Clips, counts, and updates."""
+        """Counts; Keras clips and updates."""
         if not self.built:
             self.build(trainable_variables)
-        grads = [None if g is None else tf.convert_to_tensor(g) for g in grads]
+        present = [tf.convert_to_tensor(gradient) for gradient in grads if gradient is not None]
         clipped = tf.constant(False)
-        present = [g for g in grads if g is not None]
-        if self.clip_value is not None:
-            largest = tf.reduce_max([tf.reduce_max(tf.abs(g)) for g in present])
-            clipped |= largest > self.clip_value
-            present = [tf.clip_by_value(g, -self.clip_value, self.clip_value) for g in present]
-        if self.clip_norm is not None:
-            norm = tf.linalg.global_norm(present)
-            clipped |= norm > self.clip_norm
-            present, _ = tf.clip_by_global_norm(present, self.clip_norm, use_norm=norm)
+        if self.global_clipnorm is not None:
+            clipped = tf.linalg.global_norm(present) > self.global_clipnorm
+        elif self.clipvalue is not None:
+            largest = [tf.reduce_max(tf.abs(gradient)) for gradient in present]
+            clipped = tf.reduce_max(largest) > self.clipvalue
         self.num_clipped.assign_add(tf.cast(clipped, "int32"))
-        kept = iter(present)
-        grads = [None if g is None else next(kept) for g in grads]
         super().apply(grads, trainable_variables)
-
-    def get_config(self) -> dict:
-        """See the base class."""
-        return {**super().get_config(), "clip_norm": self.clip_norm, "clip_value": self.clip_value}

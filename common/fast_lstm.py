@@ -1,4 +1,4 @@
-"""The LSTM layer of all apps: `keras.layers.LSTM`, trained several times faster on a CPU."""
+"""The LSTM layer of all apps: `keras.layers.LSTM`, trained in machine code on a CPU."""
 
 import functools
 

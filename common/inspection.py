@@ -14,9 +14,11 @@ def cell_of(layer: keras.layers.RNN) -> Cell:
         layer: a `Recurrent`, our `LSTM`, or Keras' `LSTM`, `GRU` or `SimpleRNN`, called before.
 
     Raises:
-        ValueError: a layer with other activations, or of another kind.
+        ValueError: a layer with other activations or zoneout, or of another kind.
     """
     cell = layer.cell
+    if getattr(layer, "zoneout", ()):
+        raise ValueError("expected a layer without zoneout, which mixes states outside its cell")
     if isinstance(cell, Cell):
         return cell
     if isinstance(layer, keras.layers.LSTM):

@@ -89,7 +89,7 @@ class KeepRun(keras.callbacks.Callback):
         for place, state in enumerate(states):
             draw = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2)
             state.assign(draw.astype(state.dtype))
-        self.clipped, self.steps = _clipped_steps(self.model.optimizer)
+        self.before = _clipped_and_all(self.model.optimizer)
         self.begun = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -99,8 +99,9 @@ class KeepRun(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes history, best model and checkpoint."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        clipped, steps = _clipped_steps(self.model.optimizer)
-        row["clipped_share"] = (clipped - self.clipped) / max(1, steps - self.steps)
+        clipped, steps = _clipped_and_all(self.model.optimizer) - self.before
+        if hasattr(self.model.optimizer, "num_clipped"):
+            row["clipped_share"] = float(clipped / steps)
         row["train_seconds"] = round(self.trained - self.begun, 3)
         better = row[self.monitor] > self.best_value
         self.history.append(row)
@@ -151,9 +152,9 @@ def report_rates(
     )
 
 
-def _clipped_steps(optimizer) -> tuple[int, int]:
+def _clipped_and_all(optimizer) -> np.ndarray:
     """Steps whose gradients were clipped, and all steps, since the start."""
-    return int(getattr(optimizer, "num_clipped", 0)), int(optimizer.iterations)
+    return np.array([int(getattr(optimizer, "num_clipped", 0)), int(optimizer.iterations)])
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:

@@ -1,9 +1,9 @@
 """Fixtures that all tests share; prepared data and tiny runs also between parallel workers."""
 
-import contextlib
 import fcntl
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Before any test imports TensorFlow, which reads it once.
@@ -26,14 +26,14 @@ def shared_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def cache_dir(shared_dir):
     """Prepared data sets, made once; the default data is prepared before anybody asks for it."""
-    path = shared_dir / "tfds"
-    with _one_at_a_time(shared_dir / "tfds.lock"):
-        if not path.exists():
-            for app in sorted(folder.parent.name for folder in ROOT.glob("apps/*/config.py")):
-                data = importlib.import_module(f"apps.{app}.data")
-                config = importlib.import_module(f"apps.{app}.config")
-                data.load_split(config.DataConfig(cache_dir=path), "train")
-    return path
+
+    def prepare(path: Path) -> None:
+        for app in sorted(folder.parent.name for folder in ROOT.glob("apps/*/config.py")):
+            data = importlib.import_module(f"apps.{app}.data")
+            config = importlib.import_module(f"apps.{app}.config")
+            data.load_split(config.DataConfig(cache_dir=path), "train")
+
+    return _made_once(shared_dir / "tfds", prepare)
 
 
 @pytest.fixture(scope="session")
@@ -63,14 +63,9 @@ def tiny_options(cache_dir):
 def tiny_run(shared_dir, run_command, tiny_options):
     """`tiny_run(app)`: a run of the TINY preset, trained once for all tests. Do not change it."""
 
-    def train(app: str) -> Path:
-        path = shared_dir / f"tiny-{app}"
-        with _one_at_a_time(shared_dir / f"tiny-{app}.lock"):
-            if not path.exists():
-                run_command(app, "train", *tiny_options(path))
-        return path
-
-    return train
+    return lambda app: _made_once(
+        shared_dir / f"tiny-{app}", lambda path: run_command(app, "train", *tiny_options(path))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -78,17 +73,19 @@ def tiny_export(tiny_run, shared_dir, run_command):
     """`tiny_export(app)`: the SavedModel of the tiny run, written once for all tests."""
 
     def export(app: str) -> Path:
-        path = shared_dir / f"saved_model-{app}"
-        with _one_at_a_time(shared_dir / f"saved_model-{app}.lock"):
-            if not path.exists():
-                run_command(app, "export", "--run-dir", tiny_run(app), "--output", path)
-        return path
+        options = ("--run-dir", tiny_run(app), "--output")
+        return _made_once(
+            shared_dir / f"saved_model-{app}",
+            lambda path: run_command(app, "export", *options, path),
+        )
 
     return export
 
 
-@contextlib.contextmanager
-def _one_at_a_time(path: Path):
-    with path.open("w") as lock:
+def _made_once(path: Path, make: Callable[[Path], None]) -> Path:
+    """`path`, made by the first test worker that asks for it while the others wait."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
-        yield
+        if not path.exists():
+            make(path)
+    return path

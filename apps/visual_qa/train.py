@@ -103,7 +103,7 @@ def _fit(
         options.learning_rate, decay_steps=shown.num_batches * options.epochs
     )
     fitted.compile(
-        optimizer=ClippedAdam(learning_rate, clip_norm=options.clip_norm),
+        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
         loss=losses.weighted_cross_entropy(),
         weighted_metrics=["accuracy"],
     )

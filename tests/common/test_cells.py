@@ -161,19 +161,18 @@ def test_gradients_are_the_slopes_of_the_outputs(name):
     layer = make_layer(name)
     values = tf.constant(VALUES[:2, :3])
     with tf.GradientTape() as tape:
-        tape.watch(values)
         loss = tf.reduce_sum(layer(values)[0] ** 2)
-    watched = [values, *(weight.value for weight in layer.trainable_weights)]
-    gradients = dict(enumerate(tape.gradient(loss, watched)))
+    weights = layer.trainable_weights
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
     random = np.random.default_rng(5)
-    for number, weight in enumerate(layer.trainable_weights, start=1):
+    for weight, gradient in zip(weights, gradients, strict=True):
         start, direction = weight.numpy(), random.normal(size=weight.shape)
         ends = []
         for step in (1e-6, -1e-6):
             weight.assign(start + step * direction)
             ends.append(float(tf.reduce_sum(layer(values)[0] ** 2)))
         weight.assign(start)
-        slope = (gradients[number].numpy() * direction).sum()
+        slope = (gradient.numpy() * direction).sum()
         np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
