@@ -106,14 +106,14 @@ def make_keras_steps(shape: Shape, lengths, *, ours: bool) -> dict:
     import keras
     import tensorflow as tf
 
-    from common.fast_lstm import LSTM
+    from common import fast_lstm
 
     keras.utils.set_random_seed(1)
-    kind = LSTM if ours else keras.layers.LSTM
+    kinds = fast_lstm if ours else keras.layers
     layers = []
     for _ in range(shape.layers):
-        layer = kind(shape.units, return_sequences=True)
-        layers.append(keras.layers.Bidirectional(layer) if shape.bidirectional else layer)
+        layer = kinds.LSTM(shape.units, return_sequences=True)
+        layers.append(kinds.Bidirectional(layer) if shape.bidirectional else layer)
     inputs = tf.random.normal([shape.batch, shape.time, shape.input_dim])
     mask = None if lengths is None else tf.sequence_mask(lengths, shape.time)
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from common.cells import ElmanCell, GRUCell
-from common.fast_lstm import LSTM
+from common.fast_lstm import LSTM, Bidirectional
 from common.lstm_cell import LSTMCell
 from common.recurrent_layer import Recurrent
 
@@ -105,9 +105,7 @@ def make_encoder(
             layer.name = f"{cell}_{number}"
             encoded, last, *_ = layer(encoded, mask=mask)
         else:
-            both = keras.layers.Bidirectional(
-                layer, merge_mode=bidirectional, name=f"{cell}_{number}"
-            )
+            both = Bidirectional(layer, merge_mode=bidirectional, name=f"{cell}_{number}")
             encoded, *states = both(encoded, mask=mask)
             ends = [states[0], states[len(states) // 2]]
             last = ops.concatenate(ends, axis=-1) if bidirectional == "concat" else sum(ends)
@@ -169,9 +167,9 @@ def kernel_in_use() -> str:
 
     if tf.config.list_logical_devices("GPU"):
         return "cuDNN"
-    from common import lstm_tiles
+    from common import lstm_vectors
 
-    return f"machine code, vectors of {lstm_tiles.LANES} floats"
+    return f"machine code, vectors of {lstm_vectors.LANES} floats"
 
 
 @keras.saving.register_keras_serializable("cellstate")
