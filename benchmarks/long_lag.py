@@ -6,8 +6,8 @@ latch: random signs, the first one marked; the marked one is asked for at the en
 al. 1994, https://doi.org/10.1109/72.279181). adding: two of the numbers in [0, 1] are
 marked, the first one early, their sum is asked for at the end (Hochreiter & Schmidhuber 1997,
 https://doi.org/10.1162/neco.1997.9.8.1735). Every step sees new examples, so there is nothing to
-learn by heart. Writes results/long_lag.json and a plot of the gradient over the lag, before and after
-some training with and without clipping.
+learn by heart. Writes results/long_lag.json and a plot of the gradient over the lag, before
+training and after some, with and without clipping.
 """
 
 import datetime
