@@ -18,11 +18,14 @@ class LSTM(keras.layers.LSTM):
     alone), and with options that the machine code does not have: other activations, recurrent
     dropout, float64.
 
-    Masked steps give zeros, not Keras' repetition of the last output.
+    Masked steps give zeros, not Keras' repetition of the last output. `unroll` is refused: in
+    Keras 3.15 an unrolled layer inside `Bidirectional` gives wrong numbers under any mask.
     """
 
     def __init__(self, units: int, *, zero_output_for_mask: bool = True, **options):
         super().__init__(units, zero_output_for_mask=zero_output_for_mask, **options)
+        if self.unroll:
+            raise ValueError("expected unroll=False, got True: with masks Keras would go wrong")
         self.supports_jit = False  # XLA cannot compile a call out of TensorFlow
 
     def inner_loop(self, sequences, initial_state, mask, training=False):

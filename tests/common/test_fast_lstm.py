@@ -183,6 +183,23 @@ def test_options_without_machine_code_train_as_in_keras(options):
     assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, layer.trainable_variables))
 
 
+def test_keras_goes_wrong_when_unrolled_and_so_we_refuse():
+    """Why LSTM refuses `unroll`; when this test fails, Keras is mended and the rule can go."""
+    looped, unrolled = (
+        keras.layers.Bidirectional(
+            keras.layers.LSTM(4, return_sequences=True, zero_output_for_mask=True, unroll=unroll)
+        )
+        for unroll in (False, True)
+    )
+    mask = tf.constant(MASKS["right"])
+    expected = looped(VALUES, mask=mask)
+    unrolled(VALUES, mask=mask)
+    unrolled.set_weights(looped.get_weights())
+    assert np.abs(unrolled(VALUES, mask=mask) - expected).max() > 0.01
+    with pytest.raises(ValueError, match="unroll"):
+        LSTM(4, unroll=True)
+
+
 def test_without_a_bias():
     ours, theirs = make_pair(16, "forward", use_bias=False)
     for got, expected in zip(ours(VALUES, training=True), theirs(VALUES), strict=True):
