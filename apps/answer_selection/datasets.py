@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.answer_selection import docstrings, formats
+from apps.answer_selection import docstrings, formats, sentences
 from apps.answer_selection.formats import Candidate, Question
 from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
 from common import datasets
@@ -116,9 +116,7 @@ def make_builder(
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
     builder_type, files = _source(name, root)
-    state = _versions() if builder_type is Docstrings else datasets.fingerprint(files)
-    if builder_type is Qnli:
-        state = "glue"
+    state = _mined_state() if builder_type is Docstrings else datasets.fingerprint(files)
     builder = builder_type(
         data_dir=None if cache_dir is None else str(cache_dir),
         config=Source(name=state, root=root),
@@ -187,10 +185,11 @@ def _jsonl_files(root: Path) -> dict[str, Path]:
     return found
 
 
-def _versions() -> str:
-    """A short name for the versions of the packages whose documentation is read."""
+def _mined_state() -> str:
+    """A short name for the packages' versions and the rules by which their documentation is read."""
     versions = [f"{pip} {metadata.version(pip)}" for pip in docstrings.PACKAGES.values()]
-    return hashlib.sha256("\n".join(versions).encode()).hexdigest()[:12]
+    rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
+    return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]
 
 
 def _qnli_questions(pairs: tf.data.Dataset, part: str) -> list[Question]:
