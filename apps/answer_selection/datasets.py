@@ -186,7 +186,7 @@ def _jsonl_files(root: Path) -> dict[str, Path]:
 
 
 def _mined_state() -> str:
-    """A short name for the packages' versions and the rules by which their documentation is read."""
+    """A short name for the packages' versions and the rules by which they are read."""
     versions = [f"{pip} {metadata.version(pip)}" for pip in docstrings.PACKAGES.values()]
     rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
     return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]
