@@ -7,6 +7,8 @@ the same subject as the right one. Sources are read with `ast`; no package is im
 """
 
 import ast
+import contextlib
+import gc
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -119,7 +121,8 @@ def _read_package(package: str, folder: Path) -> Iterator[Documented]:
         if not _HAS_PARAMETERS.search(source):
             continue
         try:
-            tree = ast.parse(source)
+            with _no_garbage_collection():
+                tree = ast.parse(source)
         except SyntaxError:  # a file for another version of Python
             continue
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -129,6 +132,21 @@ def _read_package(package: str, folder: Path) -> Iterator[Documented]:
             if len(descriptions) >= MIN_CANDIDATES:  # of a class or of its __init__: the first
                 functions.setdefault(function, Documented(module, function, descriptions))
         yield from functions.values()
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A syntax tree is so many objects that the collector would look at all of TensorFlow's often.
+
+    That takes as long as everything else here; trees have no cycles and go without it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:

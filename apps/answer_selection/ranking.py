@@ -62,7 +62,8 @@ def rank(candidate_ids: Sequence[str], scores: Sequence[float]) -> list[int]:
     Raises:
         ValueError: a score is not finite in single precision.
     """
-    single = np.asarray(scores, "float32").tolist()
+    with np.errstate(over="ignore"):
+        single = np.asarray(scores, "float64").astype("float32").tolist()
     if not np.isfinite(single).all():
         raise ValueError(f"expected finite scores, got {list(scores)}")
     order = range(len(single))

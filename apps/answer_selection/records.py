@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 
 from apps.answer_selection.formats import Question
 from common import datasets
+from common.errors import UserError
 
 VALIDATION_SHARE = 0.1
 MAX_WORDS = 1000  # a longer text is a file in the wrong column, not a sentence
@@ -54,19 +55,30 @@ class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, questions: Iterable[Question]) -> Iterator:
         """Checks and yields (key, record); candidates without use are counted and left out."""
+        part = datasets.BrokenRows(self.broken.source)
+        num_questions = 0
         for one in questions:
             unusable = _problem("question", one.question)
             kept = [
                 candidate
                 for candidate in one.candidates
-                if self.broken.use(
+                if part.use(
                     f"question {one.question_id}, {candidate.text[:60]!r}",
                     unusable or _problem("candidate", candidate.text),
                 )
             ]
             if kept:
-                yield one.question_id, _record(one._replace(candidates=kept))
-        self.broken.check()
+                num_questions += 1
+                yield one.question_id, make_record(one._replace(candidates=kept))
+        # By itself: the rows of a large training part would hide a test part that is all broken.
+        part.check()
+        if not num_questions:
+            raise UserError(
+                f"{part.source}: expected questions with candidates in every file, one has none: "
+                f"look into {self.builder_config.root}"
+            )
+        self.broken.num_rows += part.num_rows
+        self.broken.skipped += part.skipped
 
 
 def position(candidate_id: str) -> int | None:
@@ -78,16 +90,22 @@ def position(candidate_id: str) -> int | None:
 def with_validation(
     builder: QuestionsWithCandidates, questions: list[Question]
 ) -> dict[str, Iterator]:
-    def part(held_back: bool) -> list[Question]:
-        return [
-            one
-            for one in questions
-            if datasets.is_held_back(one.question, share=VALIDATION_SHARE) == held_back
-        ]
+    """Holds back a tenth of the questions by a hash of their text.
 
+    Raises:
+        UserError: there are too few to have some in both parts.
+    """
+    parts: dict[bool, list[Question]] = {False: [], True: []}
+    for one in questions:
+        parts[datasets.is_held_back(one.question, share=VALIDATION_SHARE)].append(one)
+    if not all(parts.values()):
+        raise UserError(
+            f"expected enough questions to hold some back for validation, got {len(questions)}: "
+            "add validation.csv"
+        )
     return {
-        "train": builder._generate_examples(part(False)),
-        "validation": builder._generate_examples(part(True)),
+        "train": builder._generate_examples(parts[False]),
+        "validation": builder._generate_examples(parts[True]),
     }
 
 
@@ -98,7 +116,7 @@ def _problem(what: str, text: str) -> str | None:
     return f"{what} of {num_words} words, over {MAX_WORDS}" if num_words > MAX_WORDS else None
 
 
-def _record(question: Question) -> dict:
+def make_record(question: Question) -> dict:
     """The record with candidates in the order of their ids, which are hashes of the texts."""
     times: Counter[str] = Counter()
     identified = []

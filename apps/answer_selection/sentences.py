@@ -59,7 +59,7 @@ def _is_end(line: str, end: re.Match) -> bool:
     if before in _BEFORE_NUMBERS or before in _MONTHS:
         return not first.isdigit()
     is_initial = len(before) == 1 and before.isalpha() and before != "i"
-    if is_initial or before in _MAYBE_LAST or re.fullmatch(r"(\w\.)+\w", before):
+    if is_initial or before in _MAYBE_LAST or re.fullmatch(r"([^\W\d]\.)+[^\W\d]", before):
         # "J. Smith", "U.S. Senate" go on; "Acme Inc. The next" does not.
         word = re.match(r"[\w']+", line[following.start(1) :])
         return word is not None and word[0].lower() in _OPENERS
