@@ -10,11 +10,13 @@ from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from requests.exceptions import RequestException
 
 from apps.answer_selection import docstrings, formats, sentences
 from apps.answer_selection.formats import Candidate, Question
 from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
 from common import datasets
+from common.errors import UserError
 
 TOKS_PARTS = ("train-all", "train", "raw-dev", "clean-dev", "raw-test", "clean-test")
 JSONL_PARTS = ("train-all", "train", "dev", "test")
@@ -71,14 +73,21 @@ class WikiQa(QuestionsWithCandidates):
 
 
 class Qnli(QuestionsWithCandidates):
-    """QNLI of GLUE: SQuAD questions, most with a single sentence; pools of two or more are rare.
+    """QNLI of GLUE: SQuAD questions, each with few sentences, as the catalogue downloads them.
 
-    `test` is the official validation part: the official test labels are not public.
+    `test` is the official validation part: the official test labels are not public. The grouping is
+    tested on made-up pairs; the download itself has not been tried.
     """
 
     def _split_generators(self, dl_manager):
         catalogued = tfds.builder("glue/qnli", data_dir=self._data_dir_root)
-        datasets.prepare(catalogued)
+        try:
+            datasets.prepare(catalogued)
+        except RequestException as error:
+            raise UserError(
+                f"expected to download QNLI, got no answer ({type(error).__name__}): try again "
+                "with a network, or choose another --data.name"
+            ) from None
         train = _qnli_questions(catalogued.as_dataset(split="train"), "train")
         test = _qnli_questions(catalogued.as_dataset(split="validation"), "validation")
         return with_validation(self, train) | {"test": self._generate_examples(test)}

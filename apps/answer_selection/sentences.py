@@ -8,13 +8,15 @@ import re
 
 # Words that end in a full stop inside a sentence; without their last stop, in lower case.
 _BEFORE_NAMES = frozenset(
-    "dr mr mrs ms mx prof sen rep gov gen col capt lt sgt rev hon st mt jr sr messrs pres".split()
+    "dr mr mrs ms mx prof sen rep gov gen col capt lt sgt rev hon mt fr det messrs pres".split()
 )
 _BEFORE_NUMBERS = frozenset(
-    "no nos fig figs eq eqs sec secs ch chap vol vols pp p art ref refs tab".split()
+    "no nos fig figs eq eqs sec secs ch chap vol vols pp art ref refs tab".split()
 )
 _NEVER_LAST = frozenset("e.g i.e cf vs viz al approx ca esp resp incl w.r.t".split())
-_MAYBE_LAST = frozenset("etc inc ltd co corp u.s u.k u.n a.m p.m b.c a.d d.c ph.d".split())
+_MAYBE_LAST = frozenset(
+    "etc inc ltd co corp jr sr st ave u.s u.k u.n a.m p.m b.c a.d d.c ph.d".split()
+)
 _MONTHS = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec".split())
 
 _END = re.compile(r"[.!?]+[\"'\u2019\u201d)\]]*(?=\s)")
@@ -60,7 +62,7 @@ def _is_end(line: str, end: re.Match) -> bool:
         return not first.isdigit()
     is_initial = len(before) == 1 and before.isalpha() and before != "i"
     if is_initial or before in _MAYBE_LAST or re.fullmatch(r"([^\W\d]\.)+[^\W\d]", before):
-        # "J. Smith", "U.S. Senate" go on; "Acme Inc. The next" does not.
+        # "J. Smith", "U.S. Senate", "p. 5" go on; "Acme Inc. The next" does not.
         word = re.match(r"[\w']+", line[following.start(1) :])
         return word is not None and word[0].lower() in _OPENERS
     return True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from apps.answer_selection import datasets, records
 from common.errors import UserError
@@ -167,9 +168,9 @@ def test_a_folder_without_validation_holds_back_whole_questions(folder, tmp_path
 
 
 def test_a_folder_with_validation_keeps_all_its_training_questions(folder, tmp_path):
-    (folder / "validation.csv").write_text("question,candidate,label\nWho?,Me,1\nWho?,You,0\n")
+    (folder / "validation.csv").write_text("question,candidate,label\nWho?,Me,1\n")
     assert len(read("folder", folder, tmp_path)) == NUM_QUESTIONS
-    assert len(read("folder", folder, tmp_path, "validation")) == 1
+    assert len(read("folder", folder, tmp_path, "validation")) == 1  # with its one candidate
 
 
 def test_duplicates_are_kept_with_ids_of_their_own(folder, tmp_path):
@@ -229,21 +230,13 @@ def test_changed_files_are_prepared_anew(folder, tmp_path):
     assert len(read("folder", folder, tmp_path, "test")) == 1
 
 
-def test_the_default_data_has_no_module_in_two_parts(cache_dir):
-    modules = {
-        part: {one.rsplit(".", 2)[0] for one in read("docstrings", None, cache_dir, part)}
-        for part in ("train", "validation", "test")
-    }
-    assert not modules["train"] & modules["validation"]
-    assert not modules["train"] & modules["test"]
-    assert not modules["validation"] & modules["test"]
-
-
-def test_the_default_data_has_one_right_candidate_of_four_or_more(cache_dir):
-    found = read("docstrings", None, cache_dir, "validation").values()
-    assert len(found) > 500
-    assert {int(one["labels"].sum()) for one in found} == {1}
-    assert min(len(one["labels"]) for one in found) == 4
+def test_qnli_pairs_are_grouped_by_question_and_entailment_is_right():
+    pairs = {"question": ["a?", "b?", "a?"], "sentence": ["s", "t", "u"], "label": [0, 1, 1]}
+    found = datasets._qnli_questions(tf.data.Dataset.from_tensor_slices(pairs), "train")
+    assert [one[1:] for one in found] == [
+        ("a?", [("s", 1, None), ("u", 0, None)]),
+        ("b?", [("t", 0, None)]),
+    ]
 
 
 def test_the_example_is_a_text_of_the_default_packages():

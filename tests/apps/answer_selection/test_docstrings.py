@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.answer_selection import docstrings
+from apps.answer_selection import datasets, docstrings
 
 NUMPY = """Fits.
 
@@ -146,3 +146,34 @@ def test_a_class_documented_in_its_init_has_the_name_of_the_class(tmp_path):
     )
     (found,) = docstrings.mine([("pack", tmp_path)])
     assert found.name == "Net"
+
+
+@pytest.fixture(scope="module")
+def prepared(cache_dir):
+    """The records of the default data by part."""
+    builder, splits = datasets.make_builder("docstrings", root=None, cache_dir=cache_dir)
+    return {
+        part: list(datasets.read(builder, name).as_numpy_iterator())
+        for part, name in splits.items()
+    }
+
+
+def test_the_default_data_has_no_module_in_two_parts(prepared):
+    modules = [
+        {one["question_id"].decode().rsplit(".", 2)[0] for one in found}
+        for found in prepared.values()
+    ]
+    assert len(modules) == 3
+    assert len(set.union(*modules)) == sum(map(len, modules))
+
+
+def test_the_default_data_has_one_right_candidate_of_four_or_more(prepared):
+    found = [one for part in prepared.values() for one in part]
+    assert len(found) > 5000
+    assert {int(one["labels"].sum()) for one in found} == {1}
+    assert min(len(one["labels"]) for one in found) == docstrings.MIN_CANDIDATES
+
+
+def test_guessing_on_the_default_data_is_right_once_in_six_times(prepared):
+    shares = [1 / len(one["labels"]) for one in prepared["validation"]]
+    assert 0.14 < sum(shares) / len(shares) < 0.20
