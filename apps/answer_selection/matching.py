@@ -63,7 +63,7 @@ def flags(words: Words, overlap: Overlap):
         overlap: from `compare_words(words, other)`.
     """
     stands = ops.max(overlap.equal, axis=2)  # (pairs, time, keys)
-    nearest = ops.max(overlap.similar, axis=2)
+    nearest = _nearest(overlap)
     told = [stands, stands * words.idf, words.idf, ops.expand_dims(nearest, -1)]
     return ops.concatenate(told, axis=-1) * ops.expand_dims(_real(words), -1)
 
@@ -86,7 +86,7 @@ def pair_features(question: Words, candidate: Words, overlap: Overlap):
     times = ops.sum(overlap.equal, axis=2)
     length_norm = 1 - _BM25_B + _BM25_B * num_given / _BM25_LENGTH  # (pairs, 1)
     saturated = times / (times + _BM25_K1 * ops.expand_dims(length_norm, 1))
-    nearest = ops.max(overlap.similar, axis=2)
+    nearest = _nearest(overlap)
     return ops.concatenate(
         [
             ops.sum(found, axis=1) / num_asked,
@@ -99,6 +99,11 @@ def pair_features(question: Words, candidate: Words, overlap: Overlap):
         ],
         axis=-1,
     )
+
+
+def _nearest(overlap: Overlap):
+    """Cosine of each word's nearest word, (pairs, time); at least 0, as padding has that."""
+    return ops.maximum(ops.max(overlap.similar, axis=2), 0)
 
 
 def _real(words: Words):

@@ -88,13 +88,16 @@ def _named(words: Words):
 
 def _score(pooled, texts: networks.Texts, config: ModelConfig):
     """Scores, float (pairs,)."""
-    if texts.overlap is not None:
-        whole = matching.pair_features(texts.question, texts.candidate, texts.overlap)
-        pooled = ops.concatenate([pooled, whole], axis=-1)
     pooled = keras.layers.Dropout(config.dropout, name="pooled_dropout")(pooled)
+    last = []
+    if texts.overlap is not None:
+        # Never dropped, and with a straight way to the score: alone they are nearly BM25.
+        whole = matching.pair_features(texts.question, texts.candidate, texts.overlap)
+        pooled, last = ops.concatenate([pooled, whole], axis=-1), [whole]
     hidden = keras.layers.Dense(config.compare_units, activation="relu", name="think")(pooled)
     hidden = keras.layers.Dropout(config.dropout, name="think_dropout")(hidden)
-    return keras.layers.Dense(1, dtype="float32", name="scores")(hidden)[:, 0]
+    last = ops.concatenate([hidden, *last], axis=-1) if last else hidden
+    return keras.layers.Dense(1, dtype="float32", name="scores")(last)[:, 0]
 
 
 class Ranker(tf.Module):

@@ -120,15 +120,24 @@ def stacked(texts: Texts, config: ModelConfig) -> Matched:
         both.shape[-1], config.units, config, layers=config.layers, name="words_lstm"
     )
     states, _ = encode([both, mask])
-    highest = pooling.masked_max(states, mask)
-    # The share of features that are highest at a word: which words counted.
-    at_top = ops.equal(states, ops.expand_dims(highest, 1))
-    shares = ops.mean(ops.cast(at_top, "float32"), axis=-1) * ops.cast(mask, "float32")
-    asks, looks = AroundBorder(name="looks")(shares, question.mask)
-    looks = looks / (ops.sum(looks, axis=1, keepdims=True) + 1e-6)
+    nowhere = [ops.zeros_like(one) for one in (question.mask, is_border, candidate.mask)]
+    asks = _shares_at_top(states, ops.concatenate([question.mask, *nowhere[1:]], axis=1))
+    looks = _shares_at_top(states, ops.concatenate([*nowhere[:2], candidate.mask], axis=1))
+    cut = AroundBorder(name="cut")
+    asks, looks = cut(asks, question.mask)[0], cut(looks, question.mask)[1]
     alignment = ops.expand_dims(asks, 2) * ops.expand_dims(looks, 1)
-    pooled = [highest, pooling.masked_mean(states, mask)]
+    pooled = [pooling.masked_max(states, mask), pooling.masked_mean(states, mask)]
     return Matched(ops.concatenate(pooled, axis=-1), looks, alignment)
+
+
+def _shares_at_top(states, mask):
+    """The share of features that are highest at each word, (pairs, time): which words counted."""
+    highest = ops.expand_dims(pooling.masked_max(states, mask), 1)
+    at_top = ops.cast(ops.equal(states, highest), "float32") * ops.expand_dims(
+        ops.cast(mask, "float32"), -1
+    )
+    shares = ops.mean(at_top, axis=-1)
+    return shares / (ops.sum(shares, axis=1, keepdims=True) + 1e-6)
 
 
 def _flags(texts: Texts) -> tuple[list, list]:

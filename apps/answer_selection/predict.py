@@ -25,10 +25,11 @@ RETRIEVED = 100  # sentences of a corpus that BM25 hands to the model
 
 
 class Sentence(NamedTuple):
-    """One candidate with its score; a higher one answers better."""
+    """One candidate with its score, and the file it comes from; a higher score answers better."""
 
     text: str
     score: float
+    path: str | None = None
 
 
 class Ranking(NamedTuple):
@@ -147,8 +148,10 @@ def load_ranker(run_dir: Path):
     )
 
 
-def read_sentences(path: Path) -> list[str]:
-    """The sentences of a UTF-8 text file, or of standard input for `-`; wordless ones left out.
+def read_sentences(path: Path) -> dict[str, str]:
+    """The sentences of a UTF-8 text file, or of standard input for `-`, each with its file.
+
+    Sentences without a word are left out; one that comes again counts once.
 
     Raises:
         UserError: no such file, or it is not UTF-8.
@@ -165,7 +168,24 @@ def read_sentences(path: Path) -> list[str]:
             f"{path}: expected UTF-8 text, got other bytes ({error.reason} at byte "
             f"{error.start}): save the file as UTF-8"
         ) from None
-    return [one for one in split_sentences(text) if any(letter.isalnum() for letter in one)]
+    kept = (one for one in split_sentences(text) if any(letter.isalnum() for letter in one))
+    return dict.fromkeys(kept, str(path))
+
+
+def find(question: str, folder: Path) -> dict[str, str]:
+    """The sentences of a folder of texts that BM25 finds best for a question, each with its file.
+
+    Raises:
+        UserError: no such folder, no text in it, or no word of the question occurs in it.
+    """
+    from apps.answer_selection.corpus import Corpus
+
+    found = Corpus.open(folder).find(question, most=RETRIEVED)
+    if not found:
+        raise UserError(
+            f"expected a word of the question in the texts of {folder}, found none: ask otherwise"
+        )
+    return {one.text: str(one.path) for one in found}
 
 
 def main(
@@ -173,6 +193,7 @@ def main(
     run_dir: Path,
     question: str,
     passages: Path | None = None,
+    corpus: Path | None = None,
     top: int = 5,
     plot: Path | None = None,
     json: bool = False,
@@ -183,32 +204,37 @@ def main(
         run_dir: Folder that `train` wrote.
         question: In the language of the training questions.
         passages: Text file, split into sentences; - reads standard input.
+        corpus: Folder of text files; the model ranks the 100 sentences that BM25 finds.
         top: Print so many sentences.
         plot: Write a picture of which words of the best sentence counted, e.g. out.png.
         json: Print one JSON object, with all sentences.
     """
-    if passages is None:
-        raise UserError("expected a text to look in, got none: give --passages FILE")
-    run = RunDirectory.open(run_dir, app=APP)
-    candidates = read_sentences(passages)
-    predictor = Predictor.load(run.path)
-    ranking = predictor.rank(question, candidates)
-    best = ranking.sentences[0]
+    if (passages is None) == (corpus is None):
+        given = "none" if passages is None else "two"
+        raise UserError(
+            f"expected a text to look in, got {given}: give --passages FILE or --corpus DIR"
+        )
+    RunDirectory.open(run_dir, app=APP)  # before a large text is read
+    found_in = read_sentences(passages) if passages is not None else find(question, corpus)
+    predictor = Predictor.load(run_dir)
+    ranking = predictor.rank(question, list(found_in))
+    sentences = [one._replace(path=found_in[one.text]) for one in ranking.sentences]
     if plot is not None:
         from apps.answer_selection import plots
 
-        explained = predictor.explain(question, best.text)
-        plots.attention_over_words(*explained, title=f"{question}  ->  {best.text}", path=plot)
+        best = sentences[0].text
+        explained = predictor.explain(question, best)
+        plots.attention_over_words(*explained, title=f"{question}  ->  {best}", path=plot)
     if json:
         found = {
             "question": question,
-            "sentences": [sentence._asdict() for sentence in ranking.sentences],
+            "sentences": [one._asdict() for one in sentences],
             "model_seconds": ranking.model_seconds,
         }
         print(json_module.dumps(found, ensure_ascii=False))
         return
-    for sentence in ranking.sentences[:top]:
-        print(f"{sentence.score:8.3f}  {sentence.text}")
+    for one in sentences[:top]:
+        print(f"{one.score:8.3f}  {one.text}" + (f"  [{one.path}]" if corpus else ""))
 
 
 if __name__ == "__main__":
