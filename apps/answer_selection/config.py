@@ -78,12 +78,12 @@ class TrainConfig:
     """Softmax over a question's candidates, hinge between right and wrong, or cross-entropy."""
     margin: float = 0.5
     """By which a right candidate should score above a wrong one (pairwise)."""
-    epochs: int = 8
-    patience: int = 4
+    epochs: int = 3
+    patience: int = 2
     """Stop after so many epochs without a better validation MAP."""
     batch_size: int = 16
     """Questions a batch, each with its candidates."""
-    candidates_per_question: int = 16
+    candidates_per_question: int = 6
     """At most so many, drawn anew each epoch: right ones up to half, the rest wrong ones."""
     learning_rate: float = 2e-3
     """At the start; falls along a cosine to zero at the last epoch."""
@@ -121,7 +121,7 @@ PAPER = Config(  # sizes of Wang & Jiang 2017: 150 units, vectors of 300 numbers
         units=150,
         compare_units=150,
     ),
-    train=TrainConfig(epochs=20, batch_size=30),
+    train=TrainConfig(epochs=20, patience=4, batch_size=30, candidates_per_question=16),
 )
 DEMO_FLOORS = {"mrr": 0.70}
 PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}
