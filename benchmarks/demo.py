@@ -76,20 +76,25 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
 
 
 def ask_saved_model(folder: Path, example: list[str]) -> str:
-    """Gives the SavedModel the example's files and strings; returns its first output string."""
+    """Gives the SavedModel the example's files and strings; returns the first thing it says.
+
+    An input that is no option of `predict` gets the question itself.
+    """
     import tensorflow as tf
 
-    inputs, asked = {}, []
-    for name, value in zip(example[::2], example[1::2], strict=True):
-        is_file = Path(value).is_file()
-        inputs[name.removeprefix("--")] = tf.constant(
-            [Path(value).read_bytes() if is_file else value]
-        )
-        asked += [] if is_file else [value]
+    options = dict(zip(example[::2], example[1::2], strict=True))
+    asked = options["--question"]
     loaded = tf.saved_model.load(str(folder))
-    outputs = loaded.signatures["serving_default"](**inputs)
-    said = next(value for value in outputs.values() if value.dtype == tf.string)
-    return f"{' '.join(asked)} -> {tf.reshape(said, [-1])[0].numpy().decode()}"
+    signature = loaded.signatures["serving_default"]
+    inputs = {}
+    for name in signature.structured_input_signature[1]:
+        value = options.get(f"--{name}", asked)
+        inputs[name] = tf.constant([Path(value).read_bytes() if Path(value).is_file() else value])
+    outputs = signature(**inputs)
+    # A string where there is one, else the first number, with its name.
+    name, said = min(outputs.items(), key=lambda one: (one[1].dtype != tf.string, one[1].ndim))
+    first = tf.reshape(said, [-1])[0].numpy()
+    return f"{asked} -> {first.decode() if said.dtype == tf.string else f'{name} {first:.3f}'}"
 
 
 def print_table(rows: list[list[str]]) -> None:

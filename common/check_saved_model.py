@@ -19,19 +19,22 @@ def main(folder: str, probe_path: str) -> None:
     with open(probe_path, encoding="utf-8") as file:
         probe = json.load(file)
     loaded = tf.saved_model.load(folder)
-    inputs = {
-        name: tf.constant([base64.b64decode(value) for value in values])
-        for name, values in probe["inputs"].items()
-    }
-    outputs = loaded.signatures["serving_default"](**inputs)
-    for name, expected in probe["outputs"].items():
-        got = outputs[name]
-        if got.dtype == tf.string:
-            same = tf.io.encode_base64(got).numpy().astype(str).tolist() == expected
-        else:
-            same = np.allclose(got.numpy(), np.asarray(expected), rtol=1e-5, atol=1e-5)
-        if not same:
-            sys.exit(f"{name}: expected {expected}, got {got}")
+    for signature, given in probe.items():
+        inputs = {name: tf.constant(unpacked(value)) for name, value in given["inputs"].items()}
+        outputs = loaded.signatures[signature](**inputs)
+        for name, expected in given["outputs"].items():
+            got = outputs[name]
+            if got.dtype == tf.string:
+                same = tf.io.encode_base64(got).numpy().astype(str).tolist() == expected
+            else:
+                same = np.allclose(got.numpy(), np.asarray(expected), rtol=1e-5, atol=1e-5)
+            if not same:
+                sys.exit(f"{signature}, {name}: expected {expected}, got {got}")
+
+
+def unpacked(value: str | list) -> bytes | list:
+    """Bytes from base64, or a list of them."""
+    return [unpacked(one) for one in value] if isinstance(value, list) else base64.b64decode(value)
 
 
 if __name__ == "__main__":

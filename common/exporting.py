@@ -23,6 +23,7 @@ def write_saved_model(
     *,
     card: Mapping[str, object],
     probe: Mapping[str, Sequence[bytes | str]],
+    others: Mapping[str, Mapping[str, Sequence[bytes | str] | str]] | None = None,
 ) -> None:
     """Writes `module`, whose `__call__` becomes "serving_default", with its card.json.
 
@@ -34,20 +35,26 @@ def write_saved_model(
         path: a folder; an older one is replaced.
         card: task, inputs, outputs, training data, metrics, licences.
         probe: a small batch for each input, by name.
+        others: methods of `module` that become signatures too, by name, each with its probe.
 
     Raises:
         RuntimeError: the SavedModel would not run elsewhere, or gives other results there.
     """
-    call = module.__call__  # type: ignore[operator]
+    probes = {"serving_default": probe, **(others or {})}
+    calls = {name: getattr(module, name) for name in others or ()}
+    calls["serving_default"] = module.__call__  # type: ignore[operator]
     with files.replacing(path) as folder:
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": call})
+        tf.saved_model.save(module, str(folder), signatures=calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
         problems = unportable_operations(folder)
         if problems:
             raise RuntimeError(f"the SavedModel needs this process: {', '.join(sorted(problems))}")
-        expected = call(**{name: tf.constant(value) for name, value in probe.items()})
-        _check_in_fresh_process(folder, probe, expected)
+        expected = {
+            name: calls[name](**{key: tf.constant(value) for key, value in given.items()})
+            for name, given in probes.items()
+        }
+        _check_in_fresh_process(folder, probes, expected)
 
 
 def unportable_operations(folder: Path) -> set[str]:
@@ -70,10 +77,13 @@ def stored_metrics(run_path: Path) -> dict[str, object]:
     return found
 
 
-def _check_in_fresh_process(folder: Path, probe: Mapping, expected: Mapping) -> None:
+def _check_in_fresh_process(folder: Path, probes: Mapping, expected: Mapping) -> None:
     content = {
-        "inputs": {name: [_packed(value) for value in values] for name, values in probe.items()},
-        "outputs": {name: _listed(value) for name, value in expected.items()},
+        signature: {
+            "inputs": {name: _packed(value) for name, value in probe.items()},
+            "outputs": {name: _listed(value) for name, value in expected[signature].items()},
+        }
+        for signature, probe in probes.items()
     }
     with tempfile.TemporaryDirectory() as elsewhere:
         file = Path(elsewhere) / "probe.json"
@@ -89,7 +99,9 @@ def _check_in_fresh_process(folder: Path, probe: Mapping, expected: Mapping) -> 
         raise RuntimeError(f"the SavedModel fails in a fresh process:\n{done.stderr.strip()}")
 
 
-def _packed(value: bytes | str) -> str:
+def _packed(value: bytes | str | Sequence) -> str | list:
+    if not isinstance(value, bytes | str):
+        return [_packed(one) for one in value]
     return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
 
 

@@ -87,6 +87,11 @@ ALLOWED = {
 }
 
 
+def own_parts(app: str) -> set[str]:
+    """Files beyond the anatomy: an app cuts what would grow too long, or what only it needs."""
+    return {path.stem for path in (ROOT / "apps" / app).glob("*.py")} - set(ALLOWED)
+
+
 @pytest.mark.parametrize("module", sorted(ALLOWED))
 @pytest.mark.parametrize("app", APPS)
 def test_files_of_an_app_import_only_what_they_may(app, module):
@@ -96,7 +101,15 @@ def test_files_of_an_app_import_only_what_they_may(app, module):
     of_app |= {
         name.split(".")[2] for name in names if name.count(".") > 1 and name.startswith("apps")
     }
-    assert of_app <= ALLOWED[module]
+    assert of_app <= ALLOWED[module] | own_parts(app)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_own_parts_of_an_app_know_nothing_above_its_configuration(app):
+    for part in own_parts(app):
+        names = ours(ROOT / "apps" / app / f"{part}.py")
+        of_app = {name.split(".")[2] for name in names if name.startswith(f"apps.{app}.")}
+        assert of_app <= {"config", "formats"} | own_parts(app), part
 
 
 @pytest.mark.parametrize("app", APPS)

@@ -131,7 +131,7 @@ def in_base64(values: list[bytes]) -> list[str]:
 
 def check(export, tmp_path, **outputs) -> None:
     probe = {"inputs": {"text": in_base64([b"a", b"\xff"])}, "outputs": outputs}
-    (tmp_path / "probe.json").write_text(json.dumps(probe))
+    (tmp_path / "probe.json").write_text(json.dumps({"serving_default": probe}))
     check_saved_model.main(str(export), str(tmp_path / "probe.json"))
 
 

@@ -1,0 +1,127 @@
+"""Options of the answer selection template. `replace(SMALL, ...)` in a notebook."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+APP = "answer_selection"  # the folder; run directories name it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    matching: Literal["compare_aggregate", "attentive_pooling", "stacked"] = "compare_aggregate"
+    """Wang & Jiang 2017, dos Santos et al. 2016, or Wang & Nyberg 2015."""
+    word_dim: int = 50
+    word_vectors: Literal["random", "glove"] = "glove"
+    """glove needs word_dim 50 (the vectors of the pip package), or a file of your own."""
+    word_vectors_file: Path | None = None
+    """Text file with a word and its numbers a line (GloVe, word2vec); word_dim of them."""
+    train_word_vectors: bool = True
+    """False keeps the word vectors as they come."""
+    units: int = 64
+    """LSTM units in each direction."""
+    layers: int = 1
+    direction: Literal["forward", "both"] = "both"
+    compare_units: int = 64
+    """Size of what is compared, and of the hidden layer before the score."""
+    match_features: bool = True
+    """Tell the network which words stand in both texts, and how rare they are (IDF)."""
+    dropout: float = 0.2
+    """Share of word vectors, LSTM inputs and pooled features dropped in training."""
+
+    def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
+        if min(self.word_dim, self.units, self.layers, self.compare_units) < 1:
+            raise ValueError("model sizes and layers must be at least 1 (model.*)")
+        packaged = self.word_vectors == "glove" and self.word_vectors_file is None
+        if packaged and self.word_dim != 50:
+            raise ValueError(
+                f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}; "
+                "or give model.word_vectors_file"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    name: Literal["docstrings", "trecqa", "trecqa_train", "wikiqa", "qnli", "folder"] = "docstrings"
+    """docstrings comes by pip; qnli is downloaded; the others need --data.root."""
+    root: Path | None = None
+    """Folder with the official files as published; for folder, one with CSV files."""
+    cache_dir: Path | None = None
+    """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    protocol: Literal["raw", "clean", "filtered"] = "clean"
+    """Which questions count in MAP and MRR: see README.md."""
+    max_questions: int | None = None
+    """Take only the first so many training questions; an eighth as many for validation."""
+    max_question_words: int = 30
+    """Longer questions are cut."""
+    max_candidate_words: int = 60
+    """Longer candidates are cut."""
+    min_word_count: int = 1
+    """Rarer words of the training texts count as unknown."""
+    hash_buckets: int = 512
+    """Unknown words share so many vectors, by a hash of their letters."""
+    memory_mb: int = 1024
+    """Word ids of the training texts are kept in memory if they fit into this."""
+
+    def __post_init__(self):
+        if min(self.max_question_words, self.max_candidate_words, self.hash_buckets) < 1:
+            raise ValueError("data.max_*_words and data.hash_buckets must be at least 1")
+        if self.max_questions is not None and self.max_questions < 8:
+            raise ValueError(f"data.max_questions must be at least 8, got {self.max_questions}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    loss: Literal["listwise", "pairwise", "pointwise"] = "listwise"
+    """Softmax over a question's candidates, hinge between right and wrong, or cross-entropy."""
+    margin: float = 0.5
+    """By which a right candidate should score above a wrong one (pairwise)."""
+    epochs: int = 3
+    patience: int = 2
+    """Stop after so many epochs without a better validation MAP."""
+    batch_size: int = 16
+    """Questions a batch, each with its candidates."""
+    candidates_per_question: int = 6
+    """At most so many, drawn anew each epoch: right ones up to half, the rest wrong ones."""
+    learning_rate: float = 2e-3
+    """At the start; falls along a cosine to zero at the last epoch."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this global norm."""
+    seed: int = 1
+    deterministic: bool = False
+    """The same seed gives the same weights, bit for bit."""
+
+    def __post_init__(self):
+        if min(self.epochs, self.patience, self.batch_size) < 1:
+            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+        if self.candidates_per_question < 2:
+            raise ValueError("train.candidates_per_question must be at least 2: right and wrong")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+TINY = Config(
+    model=ModelConfig(word_dim=8, word_vectors="random", units=8, compare_units=16, dropout=0.0),
+    data=DataConfig(max_questions=256, hash_buckets=16),
+    train=TrainConfig(epochs=2, batch_size=16),
+)
+SMALL = Config()
+PAPER = Config(  # sizes of Wang & Jiang 2017: 150 units, vectors of 300 numbers kept as they come
+    model=ModelConfig(
+        word_dim=300,
+        word_vectors="random",
+        train_word_vectors=False,
+        units=150,
+        compare_units=150,
+    ),
+    train=TrainConfig(epochs=20, patience=4, batch_size=30, candidates_per_question=16),
+)
+DEMO_FLOORS = {"mrr": 0.70}
+PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

@@ -1,0 +1,250 @@
+"""Records of questions with their candidates -> padded batches.
+
+A batch is a dict; `as_training` turns it into what `fit` takes:
+
+    question_ids    int32  (batch, question_time)                         0 where there is none
+    question_keys   int32  (batch, question_time, keys)                   see features.py
+    question_mask   bool   (batch, question_time)                         True = real
+    candidate_ids, candidate_keys, candidate_mask   (batch, candidates, candidate_time, ...)
+    is_candidate    bool   (batch, candidates)                            True = real
+    label           int32  (batch, candidates)                            1 = answers the question
+    question_id     string (batch,);  candidate_id  string (batch, candidates)
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from apps.answer_selection import datasets, features
+from apps.answer_selection.config import DataConfig
+from common import pipeline
+from common.errors import UserError
+from common.text import Vocabulary
+
+MAX_CANDIDATES = 64  # of a question in one row of an evaluation batch; more make a second row
+
+
+class Survey(NamedTuple):
+    """What one pass over the training split tells."""
+
+    words: Vocabulary
+    idf: np.ndarray  # float32 (vocab + buckets,): 0 for a word of every candidate, 1 for a new one
+    lengths: list[int]  # words of the longest candidate, by question that teaches an order
+    num_questions: int
+    num_candidates: int
+
+
+class TrainingData(NamedTuple):
+    """Examples and batches for `fit`, with what the survey found."""
+
+    found: Survey
+    examples: tf.data.Dataset
+    buckets: pipeline.Buckets
+    validation: tf.data.Dataset
+    candidates_per_question: int
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch."""
+        return pipeline.num_batches(self.found.lengths, self.buckets)
+
+    def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
+        """Endless shuffled batches; order and candidates are a function of (seed, epoch)."""
+
+        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            drawn = self.examples.map(
+                lambda example: draw(
+                    example, seed=seed, epoch=epoch, most=self.candidates_per_question
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+            return pipeline.training_batches(
+                drawn,
+                buckets=self.buckets,
+                length=lambda example: tf.shape(example["candidate_ids"])[1],
+                seed=seed,
+                first_epoch=epoch,
+            ).take(self.num_batches)
+
+        epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+        return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+    def summary(self) -> str:
+        """One line for the log: sizes, and the share of padding among the words of an epoch."""
+        batches = self.batches(seed=0).take(self.num_batches)
+        padding = pipeline.padding_ratio(batches, "candidate_mask")
+        return (
+            f"{self.found.num_questions} questions, {len(self.found.lengths)} of them with right "
+            f"and wrong candidates, {self.found.num_candidates} candidates, "
+            f"{len(self.found.words)} words, {self.num_batches} batches an epoch, "
+            f"padding {padding:.0%}"
+        )
+
+
+def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
+    """Streams the records of "train", "validation" or "test" (see datasets.py).
+
+    Raises:
+        UserError: the data set cannot be prepared, or has no such split.
+    """
+    builder, splits = datasets.make_builder(
+        config.name, root=config.root, cache_dir=config.cache_dir
+    )
+    if split not in splits:
+        raise UserError(
+            f"expected a {split} part of {config.name}, its files are not in "
+            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+        )
+    records = datasets.read(builder, splits[split])
+    if config.max_questions is None or split == "test":
+        return records
+    return records.take(config.max_questions if split == "train" else config.max_questions // 8)
+
+
+def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
+    """Reads the training records once: vocabulary, word frequencies, lengths.
+
+    Raises:
+        UserError: there is no record, or none with both a right and a wrong candidate.
+    """
+    num_questions = num_candidates = 0
+    counts: Counter[str] = Counter()
+    num_with: Counter[str] = Counter()  # candidates that have the word
+    longest: list[int] = []
+    texts = records.map(lambda record: (record["question"], record["candidates"], record["labels"]))
+    for questions, candidates, labels in texts.ragged_batch(256):
+        num_questions += int(candidates.nrows())
+        num_candidates += len(candidates.flat_values)
+        for row in features.words(questions).to_list():
+            counts.update(row)
+        split = features.words(candidates.flat_values)
+        for row in split.to_list():
+            counts.update(row)
+            num_with.update(set(row))
+        lengths = np.clip(split.row_lengths().numpy(), 1, config.max_candidate_words)
+        places = candidates.row_splits.numpy()[1:-1]
+        for of_one, label in zip(np.split(lengths, places), labels.to_list(), strict=True):
+            if len(set(label)) == 2:
+                longest.append(int(of_one.max()))
+    if not num_questions:
+        raise UserError(
+            f"expected training questions in {config.name}, found none: look at --data.root"
+        )
+    if not longest:
+        raise UserError(
+            f"expected training questions in {config.name} with a right and a wrong candidate, "
+            f"all labels of each of the {num_questions} questions are equal: nothing to learn"
+        )
+    counts = Counter({word.decode(): count for word, count in counts.items()})
+    words = Vocabulary.of_words(counts, min_count=config.min_word_count)
+    rarest = np.log((num_candidates + 1) / 0.5)
+    idf = np.ones(len(words) + config.hash_buckets, "float32")
+    for place, word in enumerate(words.tokens):
+        idf[place] = np.log((num_candidates + 1) / (num_with[word.encode()] + 0.5)) / rarest
+    return Survey(words, np.maximum(idf, 0), longest, num_questions, num_candidates)
+
+
+def make_examples(
+    records: tf.data.Dataset, words: Vocabulary, config: DataConfig
+) -> tf.data.Dataset:
+    """Encodes records; one example is a question with all its candidates."""
+    table = words.make_table(unknown=-1)
+
+    def encode(strings: tf.Tensor, max_words: int) -> dict[str, tf.Tensor]:
+        return features.encode(strings, table, num_buckets=config.hash_buckets, max_words=max_words)
+
+    def example(record: dict) -> dict[str, tf.Tensor]:
+        question = encode(record["question"][None], config.max_question_words)
+        candidates = encode(record["candidates"], config.max_candidate_words)
+        return {
+            **{f"question_{part}": value[0] for part, value in question.items()},
+            **{f"candidate_{part}": value for part, value in candidates.items()},
+            "is_candidate": tf.ones_like(record["labels"], tf.bool),
+            "label": record["labels"],
+            "question_id": record["question_id"],
+            "candidate_id": record["candidate_ids"],
+        }
+
+    return records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
+    """A question with at most `most` of its candidates, a function of (seed, epoch, question).
+
+    Right ones up to half of them (or more, where there are not enough wrong ones), then wrong ones.
+    """
+    own = tf.strings.to_hash_bucket_fast(example["question_id"], 2**31)
+    # One draw gives the order of both kinds.
+    chance = tf.random.stateless_uniform(
+        tf.shape(example["label"]), [own + seed, tf.cast(epoch, tf.int64)]
+    )
+    order = tf.argsort(chance)
+    is_right = tf.gather(example["label"], order) > 0
+    right, wrong = tf.boolean_mask(order, is_right), tf.boolean_mask(order, ~is_right)
+    num_right = tf.maximum(most // 2, most - tf.size(wrong))
+    right = right[:num_right]
+    chosen = tf.concat([right, wrong[: most - tf.size(right)]], axis=0)
+    return {
+        name: value if name.startswith("question_") else tf.gather(value, chosen)
+        for name, value in example.items()
+    }
+
+
+def evaluation_batches(examples: tf.data.Dataset, *, batch_size: int) -> tf.data.Dataset:
+    """One pass; a question with many candidates fills several rows that follow each other."""
+
+    def rows(example: dict) -> tf.data.Dataset:
+        starts = tf.range(tf.shape(example["label"])[0], delta=MAX_CANDIDATES)
+
+        def row(start: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {
+                name: value if name.startswith("question_") else value[start:][:MAX_CANDIDATES]
+                for name, value in example.items()
+            }
+
+        return tf.data.Dataset.from_tensor_slices(starts).map(row)
+
+    return pipeline.evaluation_batches(examples.flat_map(rows), batch_size=batch_size)
+
+
+def make_training_data(
+    config: DataConfig, *, batch_size: int, candidates_per_question: int
+) -> TrainingData:
+    """Reads the training and validation splits and makes all that `fit` needs of them.
+
+    The encoded training texts stay in memory when `config.memory_mb` has room for all; else they
+    are read and encoded again each epoch, so that memory does not grow with the data set.
+    """
+    records, held_back = load_split(config, "train"), load_split(config, "validation")
+    found = survey(records, config)
+    both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
+    examples = make_examples(both_kinds, found.words, config)
+    bytes_per_word = 4 * (1 + features.NUM_KEYS) + 1
+    widest = found.num_candidates * config.max_candidate_words * bytes_per_word
+    if widest <= config.memory_mb * 2**20:
+        examples = examples.cache()
+    # Three buckets of like size; more would leave many small batches at an epoch's end.
+    boundaries = {int(np.quantile(found.lengths, share)) for share in (1 / 3, 2 / 3)}
+    return TrainingData(
+        found,
+        examples,
+        pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
+        evaluation_batches(make_examples(held_back, found.words, config), batch_size=batch_size),
+        candidates_per_question,
+    )
+
+
+def as_training(
+    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """A batch as (inputs, label int32 (batch, candidates), weight float32 (batch,)).
+
+    Padding has the label -1. `inputs` are the names that the model takes; Keras would mix up any
+    others.
+    """
+    label = tf.where(batch["is_candidate"], batch["label"], -1)
+    weight = tf.ones(tf.shape(label)[:1])
+    return {name: batch[name] for name in inputs}, label, weight

@@ -1,0 +1,211 @@
+"""The data sets of answer selection, as tensorflow-datasets builders.
+
+records.py says what a record holds. Validation and test parts are the official ones; where there
+is no official validation part, questions are held back by a hash of their text.
+"""
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from requests.exceptions import RequestException
+
+from apps.answer_selection import docstrings, formats, sentences
+from apps.answer_selection.formats import Candidate, Question
+from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
+from common import datasets
+from common.errors import UserError
+
+TOKS_PARTS = ("train-all", "train", "raw-dev", "clean-dev", "raw-test", "clean-test")
+JSONL_PARTS = ("train-all", "train", "dev", "test")
+
+
+class Docstrings(QuestionsWithCandidates):
+    """What a parameter means, from the docstrings of installed packages (see docstrings.py).
+
+    Validation and test are whole modules, a tenth of them each.
+    """
+
+    def _split_generators(self, dl_manager):
+        folders = [
+            (name, datasets.package_folder(name, pip)) for name, pip in docstrings.PACKAGES.items()
+        ]
+        by_part = docstrings.questions_by_part(folders)
+        return {part: self._generate_examples(found) for part, found in by_part.items()}
+
+
+class TrecQa(QuestionsWithCandidates):
+    """TREC-QA sentences (Wang, Smith, Mitamura 2007; Yao et al. 2013): all parts that are there."""
+
+    def _split_generators(self, dl_manager):
+        root = self.builder_config.root
+        return {
+            part.replace("-", "_"): self._generate_examples(formats.read_toks(root / part))
+            for part in TOKS_PARTS
+            if (root / part).is_dir()
+        }
+
+
+class TrecQaJsonl(QuestionsWithCandidates):
+    """TREC-QA in lexdecomp's layout: case kept, sentences whole, unlike in the other."""
+
+    def _split_generators(self, dl_manager):
+        return {
+            part.replace("-", "_"): self._generate_examples(formats.read_jsonl(path))
+            for part, path in _jsonl_files(self.builder_config.root).items()
+        }
+
+
+class WikiQa(QuestionsWithCandidates):
+    """WikiQA (Yang, Yih, Meek 2015): all questions, also those without a right sentence."""
+
+    def _split_generators(self, dl_manager):
+        parts = {"train": "train", "validation": "dev", "test": "test"}
+        root = self.builder_config.root
+        files = {part: root / f"WikiQA-{name}.tsv" for part, name in parts.items()}
+        return {
+            part: self._generate_examples(formats.read_wikiqa(path))
+            for part, path in files.items()
+            if path.exists()
+        }
+
+
+class Qnli(QuestionsWithCandidates):
+    """QNLI of GLUE: SQuAD questions, each with few sentences, as the catalogue downloads them.
+
+    `test` is the official validation part: the official test labels are not public. The grouping is
+    tested on made-up pairs; the download itself has not been tried.
+    """
+
+    def _split_generators(self, dl_manager):
+        catalogued = tfds.builder("glue/qnli", data_dir=self._data_dir_root)
+        try:
+            datasets.prepare(catalogued)
+        except RequestException as error:
+            raise UserError(
+                f"expected to download QNLI, got no answer ({type(error).__name__}): try again "
+                "with a network, or choose another --data.name"
+            ) from None
+        train = _qnli_questions(catalogued.as_dataset(split="train"), "train")
+        test = _qnli_questions(catalogued.as_dataset(split="validation"), "validation")
+        return with_validation(self, train) | {"test": self._generate_examples(test)}
+
+
+class Folder(QuestionsWithCandidates):
+    """Tables of one's own: train.csv, and validation.csv and test.csv where there are any."""
+
+    def _split_generators(self, dl_manager):
+        root = self.builder_config.root
+        found = {
+            part: formats.read_csv(root / f"{part}.csv")
+            for part in ("train", "validation", "test")
+            if (root / f"{part}.csv").exists()
+        }
+        if "validation" in found:
+            return {part: self._generate_examples(one) for part, one in found.items()}
+        splits = with_validation(self, found.pop("train"))
+        return splits | {part: self._generate_examples(one) for part, one in found.items()}
+
+
+def make_builder(
+    name: str, *, root: Path | None, cache_dir: Path | None
+) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
+    """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
+
+    Args:
+        name: docstrings, trecqa (trained on its train-all part), trecqa_train (on the part labelled
+            by hand), wikiqa, qnli, folder.
+        root: Folder with the official files. For trecqa, the folder that holds `train-all/`, or
+            one that holds `train-all.jsonl`.
+        cache_dir: Where prepared data is kept.
+
+    Raises:
+        UserError: files are missing or damaged, a package is missing, too many rows are broken.
+    """
+    builder_type, files = _source(name, root)
+    state = _mined_state() if builder_type is Docstrings else datasets.fingerprint(files)
+    builder = builder_type(
+        data_dir=None if cache_dir is None else str(cache_dir),
+        config=Source(name=state, root=root),
+    )
+    datasets.prepare(builder, builder.broken)
+    return builder, _splits(name, set(builder.info.splits))
+
+
+def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
+    """Streams the records of a split (see the module) from disk, in a fixed order."""
+    return builder.as_dataset(split=split, shuffle_files=False)
+
+
+def example_arguments() -> list[str]:
+    """Arguments for `predict` with a text that comes with the default data's packages."""
+    folder = datasets.package_folder("sklearn", docstrings.PACKAGES["sklearn"])
+    passages = folder / "datasets" / "descr" / "diabetes.rst"
+    return ["--question", "how many patients are there?", "--passages", str(passages)]
+
+
+def _source(name: str, root: Path | None) -> tuple[type[QuestionsWithCandidates], list[Path]]:
+    """The builder of a data set and the files that it will read."""
+    if name == "docstrings":
+        return Docstrings, [datasets.package_folder(*one) for one in docstrings.PACKAGES.items()]
+    if name == "qnli":
+        return Qnli, []
+    if name == "wikiqa":
+        first = datasets.official_file(root, "WikiQA-train.tsv", get_it_from=formats.WIKIQA_SITE)
+        return WikiQa, sorted([*first.parent.glob("*.tsv"), *first.parent.glob("*.ref")])
+    if name == "folder":
+        site = "your own data: a table with the columns question, candidate, label"
+        first = datasets.official_file(root, "train.csv", get_it_from=site)
+        return Folder, sorted(first.parent.glob("*.csv"))
+    if root is not None and (jsonl := _jsonl_files(root)):
+        return TrecQaJsonl, list(jsonl.values())
+    part = "train" if name == "trecqa_train" else "train-all"
+    folder = datasets.official_file(root, part, get_it_from=formats.TRECQA_SITE).parent
+    return TrecQa, [file for part in TOKS_PARTS for file in sorted((folder / part).glob("*.t*"))]
+
+
+def _splits(name: str, prepared: set[str]) -> dict[str, str]:
+    """Our splits by their name in the prepared data.
+
+    Of TREC-QA the raw part is taken where it is there: its questions with both a right and a wrong
+    sentence are the clean part.
+    """
+    if not name.startswith("trecqa"):
+        return {split: split for split in prepared}
+    choices = {
+        "train": ("train",) if name == "trecqa_train" else ("train_all",),
+        "validation": ("raw_dev", "clean_dev", "dev"),
+        "test": ("raw_test", "clean_test", "test"),
+    }
+    found = {
+        split: [part for part in parts if part in prepared] for split, parts in choices.items()
+    }
+    return {split: parts[0] for split, parts in found.items() if parts}
+
+
+def _jsonl_files(root: Path) -> dict[str, Path]:
+    found = {}
+    for part in JSONL_PARTS:
+        for path in (root / f"{part}.jsonl", root / f"{part}.jsonl.gz"):
+            if path.exists():
+                found.setdefault(part, path)
+    return found
+
+
+def _mined_state() -> str:
+    """A short name for the packages' versions and the rules by which they are read."""
+    versions = [f"{pip} {metadata.version(pip)}" for pip in docstrings.PACKAGES.values()]
+    rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
+    return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]
+
+
+def _qnli_questions(pairs: tf.data.Dataset, part: str) -> list[Question]:
+    """Groups pairs by the text of their question; class 0 of QNLI is "entailment"."""
+    questions: dict[str, Question] = {}
+    for pair in pairs.as_numpy_iterator():
+        text = pair["question"].decode()
+        question = questions.setdefault(text, Question(f"{part}-{len(questions)}", text, []))
+        question.candidates.append(Candidate(pair["sentence"].decode(), int(pair["label"] == 0)))
+    return list(questions.values())

@@ -1,0 +1,66 @@
+"""Strings to what the network reads: word ids, and keys by which words of two texts are compared.
+
+One function for tf.data and for the SavedModel; all of it runs inside a TensorFlow graph.
+"""
+
+import tensorflow as tf
+
+from common import text
+
+NUM_KEYS = 3  # the word itself, the word without its ending, its first letters
+_ENDING = r"(ings?|edly|ed|ies|es|s|ly|e|y)$"
+_NUM_LETTERS = 3  # "tol" and "tolerance", "n_iter" and "iterations"
+_LARGEST = 2**31 - 2
+
+
+def words(strings: tf.Tensor) -> tf.RaggedTensor:
+    """Splits string (batch,) into words, string (batch, time).
+
+    As `text.words`; the parts of `n_jobs` are words, and every number is the word "num", since
+    some published files have `<num>` in their training part and plain numbers elsewhere.
+    """
+    standard = text.standardize(tf.strings.regex_replace(strings, "_", " "))
+    standard = tf.strings.regex_replace(standard, r"\b\d+\b", "num")
+    return tf.strings.split(standard)
+
+
+def encode(
+    strings: tf.Tensor, table: tf.lookup.StaticHashTable, *, num_buckets: int, max_words: int
+) -> dict[str, tf.Tensor]:
+    """Turns strings into padded ids and keys.
+
+    Args:
+        strings: string (batch,).
+        table: from `Vocabulary.make_table(unknown=-1)`.
+        num_buckets: words out of the vocabulary get one of so many ids after its last.
+        max_words: words beyond it are cut off.
+
+    Returns:
+        ids int32 (batch, time), keys int32 (batch, time, NUM_KEYS), 0 at padding, and mask bool
+        (batch, time), True = real. Time is at least 1; a row without words is all padding.
+        Keys of two words are equal when the words, their stems or their first letters are.
+    """
+    split = words(strings)[:, :max_words]
+    # At least one step: an LSTM cannot run over zero of them.
+    time = tf.maximum(tf.reduce_max(split.row_lengths(), axis=0), 1)
+    mask = tf.sequence_mask(split.row_lengths(), time)
+    flat = split.flat_values
+    known = table.lookup(flat)
+    bucket = tf.cast(tf.strings.to_hash_bucket_fast(flat, num_buckets), tf.int32)
+    ids = tf.where(known < 0, tf.cast(table.size(), tf.int32) + bucket, known)
+    stems = tf.where(
+        tf.strings.length(flat, unit="UTF8_CHAR") > 4,
+        tf.strings.regex_replace(flat, _ENDING, ""),
+        flat,
+    )
+    letters = tf.strings.substr(flat, 0, _NUM_LETTERS, unit="UTF8_CHAR")
+    keys = tf.strings.to_hash_bucket_fast(tf.stack([flat, stems, letters], axis=-1), _LARGEST)
+    keys = tf.cast(keys, tf.int32) + 1  # 0 is padding
+    return {"ids": _padded(ids, split, time), "keys": _padded(keys, split, time), "mask": mask}
+
+
+def _padded(flat: tf.Tensor, like: tf.RaggedTensor, time: tf.Tensor) -> tf.Tensor:
+    rows = tf.RaggedTensor.from_row_splits(flat, like.row_splits, validate=False).to_tensor()
+    # (batch, 0, ...) when no row has a word
+    missing = tf.cast(time, tf.int32) - tf.shape(rows)[1]
+    return tf.pad(rows, [[0, 0], [0, missing], *[[0, 0]] * (flat.shape.rank - 1)])

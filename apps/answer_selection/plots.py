@@ -1,0 +1,57 @@
+"""Pictures of which words counted. Drawn without a screen, written whole or not at all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from common import files
+from common.errors import UserError
+
+
+def attention_over_words(
+    question_words: Sequence[str],
+    candidate_words: Sequence[str],
+    attention: np.ndarray,
+    alignment: np.ndarray,
+    *,
+    title: str,
+    path: Path,
+) -> None:
+    """Draws the attention of each question word over the candidate's words, and the words' shares.
+
+    Args:
+        question_words: rows.
+        candidate_words: columns.
+        attention: float (candidate_words,), summing to 1.
+        alignment: float (question_words, candidate_words).
+        title: e.g. question and candidate; long ones are cut.
+        path: .png, .pdf or .svg.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
+    columns, rows = len(candidate_words), len(question_words)
+    size = (2.5 + 0.32 * columns, 2.6 + 0.3 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    shares, grid = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 0.3 * rows + 0.3])
+    shares.bar(range(columns), attention, color="#3b6ea5")
+    shares.set_ylabel("share")
+    shares.spines[["top", "right"]].set_visible(False)
+    grid.imshow(alignment, cmap="inferno", aspect="auto")
+    grid.set_yticks(range(rows), question_words, parse_math=False)
+    grid.set_xticks(
+        range(columns),
+        [word[:16] for word in candidate_words],
+        rotation=60,
+        ha="right",
+        parse_math=False,
+    )
+    figure.suptitle(title if len(title) <= 110 else title[:107] + "...", parse_math=False)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,135 @@
+"""The record of answer selection: a question with all its candidates, checked and in fair order.
+
+    question_id  string        candidates     string (candidates,)
+    question     string        labels         int32 (candidates,), 1 = answers the question
+                               candidate_ids  string (candidates,), distinct within the question
+
+Candidates stand in the order of their ids. An id begins with a hash of the texts, so neither order
+nor ids tell which candidate is right: in some published files the right ones come first. Where the
+place in the source is a fair feature, WikiQA, the id ends in it; see `position`.
+"""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from apps.answer_selection.formats import Question
+from common import datasets
+from common.errors import UserError
+
+VALIDATION_SHARE = 0.1
+MAX_WORDS = 1000  # a longer text is a file in the wrong column, not a sentence
+
+
+@dataclasses.dataclass(eq=False)
+class Source(tfds.core.BuilderConfig):
+    """Where the official files are; its name changes when they do, so stale data is never used."""
+
+    root: Path | None = None
+
+
+class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):
+    """What the builders share: the record and the check of its texts."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, **kwargs):
+        self.broken = datasets.BrokenRows(type(self).__name__)
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        features = {
+            "question_id": text,
+            "question": text,
+            "candidates": tfds.features.Sequence(text),
+            "labels": tfds.features.Sequence(tf.int32),
+            "candidate_ids": tfds.features.Sequence(text),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _generate_examples(self, questions: Iterable[Question]) -> Iterator:
+        """Checks and yields (key, record); candidates without use are counted and left out."""
+        part = datasets.BrokenRows(self.broken.source)
+        num_questions = 0
+        for one in questions:
+            unusable = _problem("question", one.question)
+            kept = [
+                candidate
+                for candidate in one.candidates
+                if part.use(
+                    f"question {one.question_id}, {candidate.text[:60]!r}",
+                    unusable or _problem("candidate", candidate.text),
+                )
+            ]
+            if kept:
+                num_questions += 1
+                yield one.question_id, make_record(one._replace(candidates=kept))
+        # By itself: the rows of a large training part would hide a test part that is all broken.
+        part.check()
+        if not num_questions:
+            raise UserError(
+                f"{part.source}: expected questions with candidates in every file, one has none: "
+                f"look into {self.builder_config.root}"
+            )
+        self.broken.num_rows += part.num_rows
+        self.broken.skipped += part.skipped
+
+
+def position(candidate_id: str) -> int | None:
+    """The place of a candidate in the text it comes from, from 0; None where none is known."""
+    place = candidate_id.partition("-")[2]
+    return int(place) if place else None
+
+
+def with_validation(
+    builder: QuestionsWithCandidates, questions: list[Question]
+) -> dict[str, Iterator]:
+    """Holds back a tenth of the questions by a hash of their text.
+
+    Raises:
+        UserError: there are too few to have some in both parts.
+    """
+    parts: dict[bool, list[Question]] = {False: [], True: []}
+    for one in questions:
+        parts[datasets.is_held_back(one.question, share=VALIDATION_SHARE)].append(one)
+    if not all(parts.values()):
+        raise UserError(
+            f"expected enough questions to hold some back for validation, got {len(questions)}: "
+            "add validation.csv"
+        )
+    return {
+        "train": builder._generate_examples(parts[False]),
+        "validation": builder._generate_examples(parts[True]),
+    }
+
+
+def _problem(what: str, text: str) -> str | None:
+    if not any(letter.isalnum() for letter in text):
+        return f"empty {what}"
+    num_words = len(text.split())
+    return f"{what} of {num_words} words, over {MAX_WORDS}" if num_words > MAX_WORDS else None
+
+
+def make_record(question: Question) -> dict:
+    """The record with candidates in the order of their ids, which are hashes of the texts."""
+    times: Counter[str] = Counter()
+    identified = []
+    for candidate in question.candidates:
+        key = f"{question.question_id}\n{candidate.text}\n{times[candidate.text]}"
+        times[candidate.text] += 1
+        place = "" if candidate.position is None else f"-{candidate.position}"
+        identified.append((hashlib.sha256(key.encode()).hexdigest()[:16] + place, candidate))
+    identified.sort(key=lambda one: one[0])
+    return {
+        "question_id": question.question_id,
+        "question": question.question,
+        "candidates": [candidate.text for _, candidate in identified],
+        "labels": [candidate.label for _, candidate in identified],
+        "candidate_ids": [candidate_id for candidate_id, _ in identified],
+    }

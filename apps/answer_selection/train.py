@@ -1,0 +1,166 @@
+"""Trains answer selection: data set -> run directory.
+
+python -m apps.answer_selection.train --run-dir runs/qa [--preset tiny|small|paper] [--data.name N]
+"""
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from apps.answer_selection.config import APP, PRESETS, Config, ModelConfig
+from common import cli
+from common.errors import UserError
+from common.runs import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from apps.answer_selection import data
+
+logger = logging.getLogger("cellstate")
+
+
+def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
+    """Trains the model; the best epoch is the one with the highest MAP on validation questions.
+
+    Args:
+        config: all options.
+        run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
+        resume: continue that run after its last whole epoch; only `train.epochs` may differ.
+
+    Raises:
+        UserError: the data is missing or damaged, or the folder does not fit.
+    """
+    # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
+    import keras
+
+    from apps.answer_selection import data
+    from apps.answer_selection.model import WordTables, build_model
+    from common import recurrent, training
+
+    run = (
+        RunDirectory.resume(run_dir, app=APP, config=config, may_change=("train.epochs",))
+        if resume
+        else RunDirectory.create(run_dir)
+    )
+    options = config.train
+    training.start(seed=options.seed, deterministic=options.deterministic)
+
+    shown = data.make_training_data(
+        config.data,
+        batch_size=options.batch_size,
+        candidates_per_question=options.candidates_per_question,
+    )
+    logger.info("%s: %s", config.data.name, shown.summary())
+    words = shown.found.words
+    names = [*words.tokens, *(f"<bucket_{place}>" for place in range(config.data.hash_buckets))]
+    tables = WordTables(shown.found.idf, _word_vectors(names, config.model))
+    keras.utils.set_random_seed(options.seed)
+    model = build_model(config.model, tables)
+
+    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    words.save(run.path / "vocab_words.txt")
+    keras.utils.set_random_seed(options.seed)
+    history = _fit(model, shown, run, config)
+    training.report_rates(
+        shown.batches(seed=options.seed),
+        shown.num_batches,
+        history=history,
+        num_examples=len(shown.found.lengths),
+        unit="questions",
+    )
+    return run
+
+
+def _word_vectors(names: list[str], options: ModelConfig) -> "np.ndarray | None":
+    """One vector a row of the vocabulary and its buckets; None for random ones."""
+    from common import embeddings
+
+    if options.word_vectors == "random":
+        return None
+    vectors, coverage, _ = embeddings.load_word_vectors(names, path=options.word_vectors_file)
+    logger.info("word vectors: for %.1f%% of the words", 100 * coverage)
+    if vectors.shape[1] != options.word_dim:
+        raise UserError(
+            f"expected word vectors of {options.word_dim} numbers, as model.word_dim says, "
+            f"{options.word_vectors_file} has {vectors.shape[1]}: set --model.word-dim"
+        )
+    return vectors
+
+
+def _fit(
+    model: "keras.Model", shown: "data.TrainingData", run: RunDirectory, config: Config
+) -> list[dict[str, float]]:
+    """Fits the network, from its last whole epoch on; the best goes to model.keras."""
+    import keras
+
+    from apps.answer_selection import data, losses
+    from common import training
+    from common.clipping import ClippedAdam
+
+    options = config.train
+    fitted = keras.Model(model.input, model.output["score"])  # attention has no target
+    learning_rate = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, decay_steps=shown.num_batches * options.epochs
+    )
+    margin = {"margin": options.margin} if options.loss == "pairwise" else {}
+    fitted.compile(
+        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
+        loss=losses.RankingLoss(options.loss, **margin),
+    )
+    keep = training.KeepRun(
+        run, model, name="model", monitor="val_map", patience=options.patience, seed=options.seed
+    )
+    keep.restore(fitted)
+    as_training = functools.partial(data.as_training, inputs=model.input)
+    if not keep.finished:
+        fitted.fit(
+            shown.batches(seed=options.seed, first_epoch=keep.first_epoch).map(as_training),
+            steps_per_epoch=shown.num_batches,
+            initial_epoch=keep.first_epoch,
+            epochs=options.epochs,
+            shuffle=False,  # the data set is in a random order already
+            callbacks=[_make_validation(model, shown, config), keep],
+            verbose=cli.bars(),
+        )
+    return keep.history
+
+
+def _make_validation(
+    model: "keras.Model", shown: "data.TrainingData", config: Config
+) -> "keras.callbacks.Callback":
+    """A callback that puts the ranking metrics of the validation questions among the epoch's."""
+    import keras
+
+    from apps.answer_selection import ranking, scoring
+
+    def validate(epoch: int, logs: dict[str, float]) -> None:
+        results = ranking.score_questions(scoring.score(model, shown.validation))
+        found = ranking.summarize(results, config.data.protocol).metrics
+        logs.update({f"val_{name}": value for name, value in found.items()})
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=validate)
+
+
+def main(
+    *,
+    run_dir: Path,
+    config: Annotated[Config, cli.FLAT],
+    preset: Literal["tiny", "small", "paper"] = "small",
+    resume: bool = False,
+) -> None:
+    """Trains answer selection and writes a run directory.
+
+    Args:
+        run_dir: New folder for the run.
+        config: All options.
+        preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        resume: Continue the run in --run-dir with its own options.
+    """
+    train(config, run_dir, resume=resume)
+
+
+if __name__ == "__main__":
+    cli.run(main, presets=PRESETS)

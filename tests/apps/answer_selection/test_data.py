@@ -1,0 +1,179 @@
+"""Batches of questions with their candidates: words, keys, draws, order."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from apps.answer_selection import config, data, features
+from common.errors import UserError
+from common.text import Vocabulary
+
+WORDS = Vocabulary.of_words({"tol": 3, "tolerance": 2, "num": 1})
+OPTIONS = config.DataConfig(hash_buckets=7, max_candidate_words=5)
+
+
+def split(text):
+    return [word.decode() for word in features.words(tf.constant([text]))[0].numpy()]
+
+
+def encode(*texts, max_words=9):
+    table = WORDS.make_table(unknown=-1)
+    found = features.encode(tf.constant(texts), table, num_buckets=7, max_words=max_words)
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def make_records(questions, *, right=1, candidates=5):
+    """Questions whose first `right` candidates are right."""
+
+    def record(number):
+        return {
+            "question_id": f"q{number}",
+            "question": f"what is thing {number}?",
+            "candidates": [f"text {place} of {number}" for place in range(candidates)],
+            "labels": np.array([int(place < right) for place in range(candidates)], "int32"),
+            "candidate_ids": [f"c{place}" for place in range(candidates)],
+        }
+
+    spec = tf.data.Dataset.from_tensors(record(0)).element_spec
+    free = {name: tf.TensorSpec([None] * one.shape.rank, one.dtype) for name, one in spec.items()}
+    return tf.data.Dataset.from_generator(
+        lambda: map(record, range(questions)), output_signature=free
+    )
+
+
+def test_parts_of_identifiers_are_words_and_all_numbers_are_one_word():
+    assert split("What is n_jobs (1,200.5 or <num>)?") == [
+        *("what", "is", "n", "jobs", "num", "num", "num", "or", "num")
+    ]
+
+
+def test_keys_are_equal_where_words_stems_or_first_letters_are():
+    keys = encode("tolerances tolerance tol train training cat")["keys"][0]
+    exact, stem, letters = (keys[:, place] for place in range(3))
+    assert len(set(exact)) == 6
+    assert stem[0] == stem[1] != stem[2]
+    assert stem[3] == stem[4] != stem[5]
+    assert letters[0] == letters[1] == letters[2] != letters[3]
+
+
+def test_unknown_words_get_one_of_the_buckets():
+    found = encode("tol blorb blorb quux")
+    ids = found["ids"][0]
+    assert ids[0] == WORDS.tokens.index("tol")
+    assert ids[1] == ids[2]
+    assert all(len(WORDS) <= one < len(WORDS) + 7 for one in ids[1:])
+
+
+def test_texts_without_words_are_all_padding():
+    found = encode("?!", "")
+    assert found["ids"].shape == (2, 1)
+    assert found["keys"].shape == (2, 1, features.NUM_KEYS)
+    assert not found["mask"].any()
+
+
+def test_a_batch_gives_each_text_what_it_gets_alone():
+    together = encode("tol", "tolerance of the tol num")
+    for row, text in enumerate(("tol", "tolerance of the tol num")):
+        alone = encode(text)
+        time = alone["ids"].shape[1]
+        np.testing.assert_array_equal(together["keys"][row, :time], alone["keys"][0])
+        assert not together["mask"][row, time:].any()
+
+
+def example(number=0, *, right=1, candidates=5):
+    records = make_records(number + 1, right=right, candidates=candidates)
+    return list(data.make_examples(records, WORDS, OPTIONS))[number]
+
+
+def drawn(one, *, seed=1, epoch=0, most=3):
+    found = data.draw(one, seed=seed, epoch=tf.constant(epoch, tf.int64), most=most)
+    return found["label"].numpy().tolist(), found["candidate_id"].numpy().tolist()
+
+
+def test_a_draw_is_a_function_of_seed_and_epoch():
+    one = example(candidates=40)
+    assert drawn(one, most=9) == drawn(one, most=9)
+    assert drawn(one, most=9) != drawn(one, most=9, epoch=1)
+    assert drawn(one, most=9) != drawn(one, most=9, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("right", "candidates", "most", "expected"),
+    [(1, 40, 8, (1, 7)), (30, 40, 8, (4, 4)), (38, 40, 8, (6, 2)), (2, 5, 8, (2, 3))],
+)
+def test_a_draw_holds_right_and_wrong_candidates(right, candidates, most, expected):
+    labels, names = drawn(example(right=right, candidates=candidates), most=most)
+    assert (sum(labels), len(labels) - sum(labels)) == expected
+    assert len(set(names)) == len(names)
+
+
+def test_drawn_words_belong_to_the_drawn_candidates():
+    one = example(candidates=40)
+    found = data.draw(one, seed=1, epoch=tf.constant(3, tf.int64), most=6)
+    for name, ids in zip(
+        found["candidate_id"].numpy(), found["candidate_ids"].numpy(), strict=True
+    ):
+        np.testing.assert_array_equal(ids, one["candidate_ids"][int(name[1:])])
+
+
+def test_every_wrong_candidate_is_drawn_in_some_epoch():
+    one = example(candidates=12)
+    seen = {name for epoch in range(30) for name in drawn(one, epoch=epoch)[1]}
+    assert len(seen) == 12
+
+
+def test_a_question_with_many_candidates_fills_rows_that_follow_each_other():
+    count = data.MAX_CANDIDATES + 3
+    examples = data.make_examples(make_records(2, candidates=count), WORDS, OPTIONS)
+    [batch] = data.evaluation_batches(examples, batch_size=8)
+    assert batch["question_id"].numpy().tolist() == [b"q0", b"q0", b"q1", b"q1"]
+    assert batch["is_candidate"].numpy().sum(axis=1).tolist() == [64, 3, 64, 3]
+
+
+def test_labels_of_padding_are_minus_one():
+    examples = data.make_examples(make_records(1, candidates=2), WORDS, OPTIONS).concatenate(
+        data.make_examples(make_records(1, candidates=3), WORDS, OPTIONS)
+    )
+    [batch] = data.evaluation_batches(examples, batch_size=2)
+    inputs, label, weight = data.as_training(batch, inputs=["question_ids"])
+    assert label.numpy().tolist() == [[1, 0, -1], [1, 0, 0]]
+    assert list(inputs) == ["question_ids"] and weight.numpy().tolist() == [1, 1]
+
+
+def test_rare_words_weigh_more_than_common_ones():
+    found = data.survey(make_records(20), OPTIONS)
+    idf = dict(zip(found.words.tokens, found.idf, strict=False))
+    assert idf["text"] == idf["of"] < 0.2  # in every candidate
+    assert found.idf[-1] == 1.0  # a word that no training candidate has
+    assert found.lengths == [4] * 20
+
+
+def test_candidates_are_cut_at_the_limit():
+    records = make_records(1).map(
+        lambda one: {**one, "candidates": tf.strings.join([one["candidates"], " tol" * 10_000])}
+    )
+    [one] = data.make_examples(records, WORDS, OPTIONS)
+    assert one["candidate_ids"].shape == (5, 5)
+
+
+def test_questions_whose_labels_are_all_equal_teach_nothing():
+    records = make_records(3, right=0)
+    with pytest.raises(UserError, match="all labels of each of the 3 questions are equal"):
+        data.survey(records, OPTIONS)
+
+
+def test_two_epochs_have_the_same_questions_in_another_order(cache_dir):
+    options = dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=64)
+    shown = data.make_training_data(options, batch_size=8, candidates_per_question=4)
+
+    def ids(first_epoch, count):
+        batches = shown.batches(seed=1, first_epoch=first_epoch).take(count)
+        return [name for batch in batches for name in batch["question_id"].numpy().tolist()]
+
+    both = ids(0, 2 * shown.num_batches)
+    first, second = both[:64], both[64:]
+    assert sorted(first) == sorted(second) and first != second
+    assert len(set(first)) == 64
+    assert ids(1, shown.num_batches) == second  # a resumed run sees what the whole one saw

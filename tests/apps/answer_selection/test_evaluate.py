@@ -1,0 +1,96 @@
+"""Protocols, rivals and the table of questions, on a small folder of one's own."""
+
+import csv
+import dataclasses
+
+import pytest
+
+from apps.answer_selection import config, evaluate, train
+from common.errors import UserError
+
+COLOURS = ["red", "green", "blue", "black", "white", "brown"]
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "candidate", "label"), *rows])
+
+
+def rows_of(thing, *, right=1):
+    """A question with six candidates; the right ones have its word."""
+    return [
+        (f"what colour is the {thing}?", f"the {thing if place < right else 'sky'} is {colour}",
+         int(place < right))
+        for place, colour in enumerate(COLOURS)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Forty questions; three of validation: usual, without right, without wrong candidates."""
+    root = tmp_path_factory.mktemp("own")
+    write_csv(root / "train.csv", [row for n in range(40) for row in rows_of(f"thing{n}")])
+    special = rows_of("usual") + rows_of("none", right=0) + rows_of("all", right=6)
+    write_csv(root / "validation.csv", special)
+    write_csv(root / "test.csv", rows_of("none", right=0))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory, cache_dir):
+    path = tmp_path_factory.mktemp("runs") / "own"
+    data = dataclasses.replace(config.TINY.data, name="folder", root=folder, cache_dir=cache_dir)
+    fast = dataclasses.replace(config.TINY.train, epochs=1)
+    options = dataclasses.replace(
+        config.TINY, data=dataclasses.replace(data, max_questions=None), train=fast
+    )
+    train.train(options, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("protocol", "num", "least"), [("clean", 1, 0), ("filtered", 2, 1 / 2), ("raw", 3, 1 / 3)]
+)
+def test_a_protocol_says_which_questions_count(run, protocol, num, least):
+    found = evaluate.evaluate(run, protocol=protocol)
+    assert found.num_examples == num
+    # A question without wrong candidates scores 1 whatever the model does, one without right 0.
+    best = (1 + least * num) / num
+    assert least <= found.metrics["map"] <= best
+    assert "1 have no right candidate, 1 no wrong one" in found.notes[0]
+
+
+def test_word_overlap_finds_the_candidate_with_the_word(run):
+    assert evaluate.evaluate(run).baselines["word_overlap"]["mrr"] == 1.0
+
+
+def test_a_part_without_questions_that_count_is_a_users_error(run):
+    with pytest.raises(UserError, match=r"protocol clean counts, found none of 1"):
+        evaluate.evaluate(run, "test")
+
+
+def test_the_table_of_questions_gives_the_ranks_of_each(run):
+    evaluate.evaluate(run, protocol="raw")
+    with (run / "questions-validation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["right"], row["wrong"]) for row in rows if row["right"] == "6"] == [("6", "0")]
+    by_right = {row["right"]: row for row in rows}
+    assert by_right["6"]["model"] == "1 2 3 4 5 6"
+    assert by_right["0"]["bm25"] == ""
+    assert by_right["1"]["word_overlap"] == "1"
+
+
+def test_the_interval_holds_the_difference(run):
+    found = evaluate.evaluate(run, protocol="raw")
+    [(title, values)] = found.details.items()
+    best = max(found.baselines, key=lambda name: found.baselines[name]["map"])
+    assert title == f"MAP above {best}"
+    difference = found.metrics["map"] - found.baselines[best]["map"]
+    assert values["difference"] == pytest.approx(difference, abs=1e-6)
+    assert values["95 % from"] <= difference <= values["to"]
+
+
+def test_evaluation_leaves_the_weights_alone(run):
+    before = (run / "model.keras").read_bytes()
+    evaluate.evaluate(run)
+    assert (run / "model.keras").read_bytes() == before

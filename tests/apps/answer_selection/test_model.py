@@ -1,0 +1,205 @@
+"""The networks against the papers' equations, and what must never change a score."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from apps.answer_selection import config, losses, matching
+from apps.answer_selection.matching import Words
+from apps.answer_selection.model import WordTables, build_model
+
+OPTIONS = dataclasses.replace(config.TINY.model, word_dim=6)
+IDF = np.linspace(0.0, 1.0, 23).astype("float32")
+WAYS = {
+    "compare_aggregate": OPTIONS,
+    "attentive_pooling": dataclasses.replace(OPTIONS, matching="attentive_pooling"),
+    "stacked": dataclasses.replace(OPTIONS, matching="stacked", layers=2),
+    "single_lstm": dataclasses.replace(
+        OPTIONS, matching="stacked", direction="forward", match_features=False
+    ),
+}
+
+
+def make_text(shape, time, seed):
+    random = np.random.default_rng(seed)
+    mask = np.arange(time) < random.integers(1, time + 1, (*shape, 1))
+    ids = np.where(mask, random.integers(4, 23, mask.shape), 0).astype("int32")
+    keys = np.stack([ids, ids // 2 + 100 * mask, ids // 4 + 200 * mask], axis=-1).astype("int32")
+    return {"ids": ids, "keys": keys, "mask": mask}
+
+
+def make_batch(batch=3, candidates=4, question_time=5, candidate_time=7, seed=0):
+    question = make_text((batch,), question_time, seed)
+    candidate = make_text((batch, candidates), candidate_time, seed + 1)
+    return {
+        **{f"question_{name}": value for name, value in question.items()},
+        **{f"candidate_{name}": value for name, value in candidate.items()},
+    }
+
+
+def make_call(model):
+    """A function batch -> outputs, in one graph of free sizes, as the SavedModel has."""
+    specs = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
+    graph = tf.function(
+        lambda given: model(given, training=False), input_signature=[specs], autograph=False
+    )
+    return lambda batch: {name: value.numpy() for name, value in graph(batch).items()}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def call(request):
+    keras.utils.set_random_seed(0)
+    return make_call(build_model(WAYS[request.param], WordTables(IDF)))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 5, 9, 3)])
+def test_batch_candidates_and_times_are_free(call, sizes):
+    found = call(make_batch(*sizes))
+    batch, candidates, question_time, candidate_time = sizes
+    assert found["score"].shape == (batch, candidates)
+    assert found["attention"].shape == (batch, candidates, candidate_time)
+    assert found["alignment"].shape == (batch, candidates, question_time, candidate_time)
+
+
+def test_attention_sums_to_one_over_the_real_words(call):
+    batch = make_batch()
+    attention = call(batch)["attention"]
+    np.testing.assert_allclose(attention.sum(axis=-1), 1.0, atol=1e-4)
+    assert (attention[~batch["candidate_mask"]] == 0).all()
+
+
+def test_padding_changes_nothing(call):
+    batch = make_batch()
+    longer = {}
+    for name, value in batch.items():
+        pads = [(0, 0), (0, 3), *([(0, 2)] if name.startswith("candidate") else [])]
+        pads += [(0, 0)] * (value.ndim - len(pads))
+        longer[name] = np.pad(value, pads)
+    for name, expected in call(batch).items():
+        found = call(longer)[name]
+        # Candidates first: three more of them, two more words each, three more question words.
+        cut = tuple(slice(0, size) for size in expected.shape)
+        np.testing.assert_allclose(found[cut], expected, rtol=1e-4, atol=1e-5)
+    assert (call(longer)["score"][:, 4:] == 0).all()
+
+
+def test_candidates_of_a_question_do_not_see_each_other(call):
+    batch = make_batch()
+    alone = {
+        name: value[:, 1:2] if name.startswith("candidate") else value
+        for name, value in batch.items()
+    }
+    np.testing.assert_allclose(
+        call(alone)["score"][:, 0], call(batch)["score"][:, 1], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_equal_candidates_have_equal_scores(call):
+    batch = make_batch()
+    for name in ("candidate_ids", "candidate_keys", "candidate_mask"):
+        batch[name][:, 3] = batch[name][:, 0]
+    score = call(batch)["score"]
+    np.testing.assert_allclose(score[:, 3], score[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_question_counts(call):
+    one = make_batch()
+    other = {**one, **{f"question_{n}": v for n, v in make_text((3,), 5, 99).items()}}
+    first, second = call(one)["score"], call(other)["score"]
+    assert np.abs(first - second).max() > 1e-3 * np.abs(first).max()
+
+
+def test_a_question_without_words_gives_finite_scores(call):
+    batch = make_batch()
+    batch["question_mask"][:] = False
+    assert np.isfinite(call(batch)["score"]).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_weight_learns(way):
+    keras.utils.set_random_seed(0)
+    model = build_model(WAYS[way], WordTables(IDF))
+    with tf.GradientTape() as tape:
+        score = model(make_batch(), training=True)["score"]
+        loss = losses.RankingLoss("pointwise")(np.array([[1, 0, 0, 0]] * 3, "int32"), score)
+    gradients = tape.gradient(loss, model.trainable_weights)
+    pairs = zip(model.trainable_weights, gradients, strict=True)
+    # Only words of the batch move in the embedding, but some do.
+    still = [w.path for w, g in pairs if g is None or not np.any(tf.convert_to_tensor(g))]
+    assert still == []
+
+
+def test_idf_and_frozen_word_vectors_stay_as_they_were():
+    options = dataclasses.replace(OPTIONS, train_word_vectors=False)
+    vectors = np.random.default_rng(0).normal(size=(23, 6)).astype("float32")
+    model = build_model(options, WordTables(IDF, vectors))
+    fixed = {weight.path: weight.numpy() for weight in model.non_trainable_weights}
+    np.testing.assert_array_equal(fixed["embedding/embeddings"], vectors)
+    np.testing.assert_array_equal(fixed["idf/embeddings"][:, 0], IDF)
+
+
+def words_of(keys, idf):
+    keys = np.array(keys, "int32")
+    mask = keys > 0
+    embedded = np.eye(32, dtype="float32")[keys] * mask[..., None]
+    weights = np.array(idf, "float32")[..., None]
+    return Words(embedded, weights, np.repeat(keys[..., None], 3, axis=-1), mask)
+
+
+def test_pair_features_are_those_counted_by_hand():
+    # Question words 1, 2, 3 with IDF 0.5, 0.2, 0.3; candidate 2, 2, 7, 3 and padding.
+    question = words_of([[1, 2, 3]], [[0.5, 0.2, 0.3]])
+    candidate = words_of([[2, 2, 7, 3, 0]], [[0.2, 0.2, 0.9, 0.3, 0.0]])
+    overlap = matching.compare_words(question, candidate)
+    found = np.asarray(matching.pair_features(question, candidate, overlap))[0]
+    assert found[0] == pytest.approx(2 / 3, abs=1e-4)  # of the question's words
+    assert found[3] == pytest.approx(0.5, abs=1e-4)  # of their IDF
+    assert found[6] == pytest.approx(3 / 4, abs=1e-4)  # of the candidate's words
+    norm = 1.2 * (0.25 + 0.75 * 4 / 25)
+    bm25 = 0.2 * 2 / (2 + norm) + 0.3 * 1 / (1 + norm)
+    assert found[9] == pytest.approx(bm25, abs=1e-4)
+    np.testing.assert_allclose(found[-2:], np.log([4, 5]) / 4, atol=1e-4)
+
+
+def test_flags_tell_each_word_whether_it_stands_in_the_other_text():
+    question = words_of([[1, 2]], [[0.5, 0.2]])
+    candidate = words_of([[2, 9, 0]], [[0.2, 0.9, 0.0]])
+    told = np.asarray(matching.flags(question, matching.compare_words(question, candidate)))[0]
+    np.testing.assert_allclose(told[0], [0, 0, 0, 0, 0, 0, 0.5, 0], atol=1e-5)
+    np.testing.assert_allclose(told[1], [1, 1, 1, 0.2, 0.2, 0.2, 0.2, 1], atol=1e-4)
+
+
+def test_attentive_pooling_is_the_papers_equations():
+    """G = tanh(Q' U A), softmax of row and column maxima, cosine (dos Santos 2016, eq. 6 to 11)."""
+    from apps.answer_selection import networks
+
+    options = dataclasses.replace(WAYS["attentive_pooling"], match_features=False)
+    model = build_model(options, WordTables(IDF))
+    batch = make_batch(batch=1, candidates=1, question_time=3, candidate_time=4)
+    batch = {n: (np.ones_like(v) if n.endswith("mask") else v) for n, v in batch.items()}
+    layers = {layer.name: layer for layer in model.layers}
+    encode, project = layers["words_lstm"], layers["suit"].kernel.numpy()
+    embed = layers["embedding"].get_weights()[0]
+
+    def states(name):
+        ids = batch[f"{name}_ids"].reshape(1, -1)
+        return np.asarray(encode([embed[ids], np.ones_like(ids, bool)])[0])[0]
+
+    asked, given = states("question"), states("candidate")
+    suits = np.tanh(asked @ (given @ project).T)
+    share = np.exp(suits.max(axis=0)) / np.exp(suits.max(axis=0)).sum()
+    found = make_call(model)(batch)
+    np.testing.assert_allclose(found["alignment"][0, 0], suits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["attention"][0, 0], share, rtol=1e-4)
+    assert set(networks.MATCHERS) == {"compare_aggregate", "attentive_pooling", "stacked"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"dropout": 1.0}, {"units": 0}, {"word_vectors": "glove", "word_dim": 64}]
+)
+def test_impossible_model_options_are_refused(change):
+    with pytest.raises(ValueError, match=r"model"):
+        dataclasses.replace(config.SMALL.model, **change)

@@ -1,0 +1,85 @@
+"""Training learns to rank, and impossible options and files are refused."""
+
+import dataclasses
+import json
+
+import pytest
+
+from apps.answer_selection import config, train
+from common.errors import UserError
+
+
+def test_a_tiny_training_beats_random_and_says_so_in_its_history(tiny_run, run_command, capsys):
+    run = tiny_run("answer_selection")
+    run_command("answer_selection", "evaluate", "--run-dir", run, "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["metrics"]["map"] > found["baselines"]["random"]["map"] + 0.1
+    header, *epochs = (run / "history.csv").read_text().splitlines()
+    assert {"val_map", "val_mrr", "val_p_at_1", "loss"} <= set(header.split(","))
+    values = [
+        float(dict(zip(header.split(","), row.split(","), strict=True))["val_map"])
+        for row in epochs
+    ]
+    assert max(values) == pytest.approx(found["metrics"]["map"])  # the best epoch was kept
+
+
+def glove_file(path, *, dim):
+    path.write_text("".join(f"{word} {' '.join(['0.5'] * dim)}\n" for word in ("tol", "name")))
+    return path
+
+
+def train_with(cache_dir, tmp_path, **model):
+    options = dataclasses.replace(
+        config.TINY,
+        model=dataclasses.replace(config.TINY.model, word_vectors="glove", **model),
+        data=dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=16),
+        train=dataclasses.replace(config.TINY.train, epochs=1),
+    )
+    train.train(options, tmp_path / "run")
+
+
+def test_word_vectors_of_another_width_are_refused_before_anything_is_written(cache_dir, tmp_path):
+    path = glove_file(tmp_path / "vectors.txt", dim=6)
+    with pytest.raises(UserError, match=r"vectors of 8 numbers.*has 6: set --model\.word-dim"):
+        train_with(cache_dir, tmp_path, word_vectors_file=path)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_broken_line_of_word_vectors_is_named(cache_dir, tmp_path):
+    path = glove_file(tmp_path / "vectors.txt", dim=8)
+    path.write_text(path.read_text() + "broken 1 2 3\n")
+    with pytest.raises(UserError, match=r"vectors\.txt:3: expected a word and 8 finite numbers"):
+        train_with(cache_dir, tmp_path, word_vectors_file=path)
+
+
+@pytest.mark.parametrize(
+    ("loss", "matching"), [("pairwise", "attentive_pooling"), ("pointwise", "stacked")]
+)
+def test_the_other_losses_and_networks_train_from_a_file_of_word_vectors(
+    cache_dir, tmp_path, loss, matching
+):
+    path = glove_file(tmp_path / "vectors.txt", dim=8)
+    options = dataclasses.replace(
+        config.TINY,
+        model=dataclasses.replace(
+            config.TINY.model, matching=matching, word_vectors="glove", word_vectors_file=path
+        ),
+        data=dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=16),
+        train=dataclasses.replace(config.TINY.train, epochs=1, loss=loss),
+    )
+    run = train.train(options, tmp_path / "run")
+    assert (run.path / "model.keras").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "named"),
+    [
+        ("train", {"candidates_per_question": 1}, "candidates_per_question"),
+        ("train", {"epochs": 0}, "epochs"),
+        ("data", {"max_candidate_words": 0}, r"data\.max_"),
+        ("data", {"max_questions": 3}, "max_questions"),
+    ],
+)
+def test_impossible_options_are_refused(part, change, named):
+    with pytest.raises(ValueError, match=named):
+        dataclasses.replace(getattr(config.SMALL, part), **change)
