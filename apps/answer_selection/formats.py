@@ -139,7 +139,9 @@ def read_csv(path: Path) -> list[Question]:
     for where, row in _table(path, CSV_COLUMNS, "excel"):
         text = row["question"].strip()
         found = questions.setdefault(text, Question(f"{path.stem}-{len(questions) + 1}", text, []))
-        found.candidates.append(Candidate(row["candidate"].strip(), _label(row["label"].strip(), where)))
+        found.candidates.append(
+            Candidate(row["candidate"].strip(), _label(row["label"].strip(), where))
+        )
     return list(questions.values())
 
 
