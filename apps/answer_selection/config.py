@@ -89,6 +89,8 @@ class TrainConfig:
     """At the start; falls along a cosine to zero at the last epoch."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    combine_folds: int = 0
+    """At least 2: boosted trees combine the score with word overlap, fitted on so many folds."""
     seed: int = 1
     deterministic: bool = False
     """The same seed gives the same weights, bit for bit."""
@@ -98,6 +100,8 @@ class TrainConfig:
             raise ValueError("train.epochs, patience and batch_size must be >= 1")
         if self.candidates_per_question < 2:
             raise ValueError("train.candidates_per_question must be at least 2: right and wrong")
+        if self.combine_folds < 0 or self.combine_folds == 1:
+            raise ValueError(f"train.combine_folds must be 0, or 2 and more: {self.combine_folds}")
 
 
 @dataclass(frozen=True, kw_only=True)

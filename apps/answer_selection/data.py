@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from apps.answer_selection import datasets, features
 from apps.answer_selection.config import DataConfig
+from apps.answer_selection.draws import draw, fold_of
 from common import pipeline
 from common.errors import UserError
 from common.text import Vocabulary
@@ -71,6 +72,24 @@ class TrainingData(NamedTuple):
 
         epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
         return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+    def without_fold(self, fold: int, num_folds: int) -> "TrainingData":
+        """The same without the training questions of a fold; words and IDF stay as they are.
+
+        Raises:
+            UserError: no question is left.
+        """
+        examples = self.examples.filter(
+            lambda example: fold_of(example["question_id"], num_folds) != fold
+        )
+        sizes = examples.map(lambda example: tf.shape(example["candidate_ids"])[1])
+        lengths = [int(size) for size in sizes.as_numpy_iterator()]
+        if not lengths:
+            raise UserError(
+                f"expected training questions outside fold {fold}, all "
+                f"{len(self.found.lengths)} are in it: set --train.combine-folds 0"
+            )
+        return self._replace(found=self.found._replace(lengths=lengths), examples=examples)
 
     def summary(self) -> str:
         """One line for the log: sizes, and the share of padding among the words of an epoch."""
@@ -169,28 +188,6 @@ def make_examples(
         }
 
     return records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
-    """A question with at most `most` of its candidates, a function of (seed, epoch, question).
-
-    Right ones up to half of them (or more, where there are not enough wrong ones), then wrong ones.
-    """
-    own = tf.strings.to_hash_bucket_fast(example["question_id"], 2**31)
-    # One draw gives the order of both kinds.
-    chance = tf.random.stateless_uniform(
-        tf.shape(example["label"]), [own + seed, tf.cast(epoch, tf.int64)]
-    )
-    order = tf.argsort(chance)
-    is_right = tf.gather(example["label"], order) > 0
-    right, wrong = tf.boolean_mask(order, is_right), tf.boolean_mask(order, ~is_right)
-    num_right = tf.maximum(most // 2, most - tf.size(wrong))
-    right = right[:num_right]
-    chosen = tf.concat([right, wrong[: most - tf.size(right)]], axis=0)
-    return {
-        name: value if name.startswith("question_") else tf.gather(value, chosen)
-        for name, value in example.items()
-    }
 
 
 def evaluation_batches(examples: tf.data.Dataset, *, batch_size: int) -> tf.data.Dataset:

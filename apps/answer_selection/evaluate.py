@@ -65,8 +65,13 @@ def evaluate(
         )
     summaries = {name: ranking.summarize(found, counts) for name, found in results.items()}
     model = summaries.pop("model")
-    best = max(summaries, key=lambda name: summaries[name].metrics["map"])
-    difference = ranking.bootstrap_difference(results["model"], results[best], counts)
+    rivals = [name for name in summaries if name != "network"]
+    best = max(rivals, key=lambda name: summaries[name].metrics["map"])
+    differences = {
+        name: ranking.bootstrap_difference(results["model"], results[name], counts)
+        for name in summaries
+        if name in (best, "network")
+    }
     found = Evaluation(
         app=APP,
         data=config.data.name,
@@ -80,11 +85,12 @@ def evaluate(
             f"{model.num_without_wrong} no wrong one",
         ),
         details={
-            f"MAP above {best}": {
+            f"MAP above {name}": {
                 "difference": difference.map_difference,
                 "95 % from": difference.low,
                 "to": difference.high,
             }
+            for name, difference in differences.items()
         },
     )
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(found))
@@ -93,9 +99,19 @@ def evaluate(
 
 
 def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["QuestionResult"]]:
-    """Each question as ranked by the model and by its rivals, by name."""
+    """Each question as ranked by the model and by its rivals, by name.
+
+    The model of a run with a combination is that; its network alone is then among the rivals.
+    """
     # `model` registers the layers of the network that is loaded.
-    from apps.answer_selection import baselines, data, model, ranking, scoring  # noqa: F401
+    from apps.answer_selection import (
+        baselines,
+        combination,
+        data,
+        model,  # noqa: F401
+        ranking,
+        scoring,
+    )
     from apps.answer_selection.ranking import Ranked
     from common.text import Vocabulary
 
@@ -105,8 +121,14 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
     batches = data.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
-    scored = cli.progress(scoring.score(network, batches), "questions")
-    results = {"model": ranking.score_questions(scored)}
+    combined = combination.load(run.path)
+    scored = scoring.read(network, batches, combined=combined)
+    scored = list(cli.progress(scored, "questions"))
+    outputs = {"model": "score"} if combined is None else {"model": "combined", "network": "score"}
+    results = {
+        name: ranking.score_questions(one.ranked(output) for one in scored)
+        for name, output in outputs.items()
+    }
 
     training = data.load_split(config.data, "train")
     texts = (

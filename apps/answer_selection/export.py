@@ -34,10 +34,12 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     Raises:
         UserError: no run of this app.
     """
+    from apps.answer_selection import combination
     from common import exporting
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
+    combined = combination.load(run.path) is not None
     glove = config.model.word_vectors == "glove" and config.model.word_vectors_file is None
     card = {
         "task": "answer sentence selection",
@@ -46,7 +48,8 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
             "candidate": "string (batch,): UTF-8, one sentence that may answer the question",
         },
         "outputs": {
-            "score": "float32 (batch,): higher answers better, for candidates of one question",
+            "score": "float32 (batch,): higher answers better, for candidates of one question; "
+            + ("log-odds of boosted trees" if combined else "of the network"),
             "attention": "float32 (batch, candidate_time), sums to 1 over the candidate's words",
         },
         "signatures": {

@@ -2,7 +2,8 @@
 
 question_ids int32 (batch, question_time), candidate_ids int32 (batch, candidates, candidate_time),
 each with keys and a mask (features.py) -> score (batch, candidates), attention
-(batch, candidates, candidate_time), alignment (batch, candidates, question_time, candidate_time)
+(batch, candidates, candidate_time), alignment (batch, candidates, question_time, candidate_time),
+overlap (batch, candidates, overlap) of the texts as a whole (matching.py)
 """
 
 from typing import NamedTuple
@@ -12,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from apps.answer_selection import features, matching, networks
+from apps.answer_selection import combination, features, matching, networks
+from apps.answer_selection.combination import Combination
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import ForEachCandidate, Grouped, Pairs
 from apps.answer_selection.matching import Words
@@ -28,7 +30,7 @@ class WordTables(NamedTuple):
 
 
 def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
-    """The whole network (see the module), with outputs "score", "attention" and "alignment"."""
+    """The whole network, with the outputs that the module names."""
     inputs = {**_inputs("question", ()), **_inputs("candidate", (None,))}
     embed = embeddings.make_embedding(
         len(tables.idf),
@@ -55,14 +57,17 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
             for part, value in _named(asked)
         )
     )
-    overlap = matching.compare_words(question, candidate) if config.match_features else None
-    texts = networks.Texts(asked, question, candidate, given.mask, overlap)
+    overlap = matching.compare_words(question, candidate)
+    whole = matching.pair_features(question, candidate, overlap)
+    told = overlap if config.match_features else None
+    texts = networks.Texts(asked, question, candidate, given.mask, told)
     matched = networks.MATCHERS[config.matching](texts, config)
-    score = _score(matched.pooled, texts, config)
+    score = _score(matched.pooled, whole if config.match_features else None, config)
     outputs = {
         "score": score,
         "attention": matched.attention,
         "alignment": matched.alignment,
+        "overlap": whole,
     }
     grouped = {
         name: Grouped(name=name, dtype="float32")(value, given.mask)
@@ -86,13 +91,12 @@ def _named(words: Words):
     return words._asdict().items()
 
 
-def _score(pooled, texts: networks.Texts, config: ModelConfig):
-    """Scores, float (pairs,)."""
+def _score(pooled, whole, config: ModelConfig):
+    """Scores, float (pairs,); `whole` are the features of the pairs, None without."""
     pooled = keras.layers.Dropout(config.dropout, name="pooled_dropout")(pooled)
     last = []
-    if texts.overlap is not None:
+    if whole is not None:
         # Never dropped, and with a straight way to the score: alone they are nearly BM25.
-        whole = matching.pair_features(texts.question, texts.candidate, texts.overlap)
         pooled, last = ops.concatenate([pooled, whole], axis=-1), [whole]
     hidden = keras.layers.Dense(config.compare_units, activation="relu", name="think")(pooled)
     hidden = keras.layers.Dropout(config.dropout, name="think_dropout")(hidden)
@@ -105,6 +109,7 @@ class Ranker(tf.Module):
 
     Called with question and candidate, string (batch,) each, it gives score float32 (batch,) and
     attention float32 (batch, candidate_time), summing to 1 over the words of the candidate.
+    Scores are those of the combination where there is one, else of the network.
 
     Raises:
         tf.errors.InvalidArgumentError: names the rows without a word.
@@ -118,12 +123,14 @@ class Ranker(tf.Module):
         num_buckets: int,
         max_question_words: int,
         max_candidate_words: int,
+        combined: Combination | None = None,
     ):
         super().__init__()
         self.model = model
         self.num_buckets = num_buckets
         self.max_words = {"question": max_question_words, "candidate": max_candidate_words}
         self.table = words.make_table(unknown=-1)
+        self.combined = combined
 
     @tf.function(
         autograph=False,  # no Python branches to convert: traced in two thirds of the time
@@ -137,7 +144,7 @@ class Ranker(tf.Module):
         given = self._encode(candidate, "candidate")
         given = {name: value[:, None] for name, value in given.items()}  # one for each question
         outputs = self.model({**self._encode(question, "question"), **given}, training=False)
-        return {"score": outputs["score"][:, 0], "attention": outputs["attention"][:, 0]}
+        return {"score": self._scores(outputs)[:, 0], "attention": outputs["attention"][:, 0]}
 
     @tf.function(
         autograph=False,
@@ -154,7 +161,7 @@ class Ranker(tf.Module):
         asked = self._encode(question[None], "question")
         given = self._encode(candidates, "candidate")
         given = {name: value[None] for name, value in given.items()}
-        scores = self.model({**asked, **given}, training=False)["score"][0]
+        scores = self._scores(self.model({**asked, **given}, training=False))[0]
         return {
             "order": tf.argsort(scores, direction="DESCENDING", stable=True),
             "scores": scores,
@@ -174,6 +181,11 @@ class Ranker(tf.Module):
         given = {name: value[None] for name, value in given.items()}
         outputs = self.model({**asked, **given}, training=False)
         return {name: outputs[name][0, 0] for name in ("attention", "alignment")}
+
+    def _scores(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        if self.combined is None:
+            return outputs["score"]
+        return combination.combine(self.combined, outputs["score"], outputs["overlap"])
 
     def _encode(self, strings: tf.Tensor, name: str) -> dict[str, tf.Tensor]:
         found = features.encode(

@@ -134,6 +134,7 @@ class Predictor:
 
 def load_ranker(run_dir: Path):
     """The inference part of a run: raw strings in, scores out (model.Ranker)."""
+    from apps.answer_selection import combination
     from apps.answer_selection.model import Ranker
     from common.text import Vocabulary
 
@@ -145,6 +146,7 @@ def load_ranker(run_dir: Path):
         num_buckets=config.data.hash_buckets,
         max_question_words=config.data.max_question_words,
         max_candidate_words=config.data.max_candidate_words,
+        combined=combination.load(run.path),
     )
 
 

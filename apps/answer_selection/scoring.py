@@ -1,46 +1,93 @@
-"""A model's scores, question by question: batches of padded candidates -> lists of scores."""
+"""A model's outputs, question by question: batches of padded candidates -> lists of scores."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from apps.answer_selection import combination
+from apps.answer_selection.combination import Combination
 from apps.answer_selection.ranking import Ranked
 
 
-def make_scorer(model: keras.Model, element_spec: dict) -> Callable[[dict], np.ndarray]:
-    """A function from a batch to scores, float (batch, candidates)."""
+class Scored(NamedTuple):
+    """A question with what a model says of its candidates.
+
+    `outputs` has an array (candidates, ...) by name.
+    """
+
+    question_id: str
+    candidate_ids: list[str]
+    labels: list[int]
+    outputs: dict[str, np.ndarray]
+
+    def ranked(self, name: str = "score") -> Ranked:
+        """The candidates with the scores of that name."""
+        return Ranked(*self[:3], self.outputs[name].tolist())
+
+
+def make_scorer(
+    model: keras.Model,
+    element_spec: dict,
+    *,
+    names: Sequence[str] = ("score",),
+    combined: Combination | None = None,
+) -> Callable[[dict], dict[str, np.ndarray]]:
+    """A function from a batch to the outputs of these names, float (batch, candidates, ...).
+
+    With a combination there is an output "combined" too.
+    """
     inputs = {name: element_spec[name] for name in model.input}
 
     @tf.function(input_signature=[inputs], autograph=False)  # one trace for batches of all sizes
-    def scores(taken):
-        return model(taken, training=False)["score"]
+    def outputs(taken):
+        found = model(taken, training=False)
+        chosen = {name: found[name] for name in names}
+        if combined is not None:
+            chosen["combined"] = combination.combine(combined, found["score"], found["overlap"])
+        return chosen
 
-    return lambda batch: scores({name: batch[name] for name in inputs}).numpy()
+    return lambda batch: {
+        name: value.numpy()
+        for name, value in outputs({name: batch[name] for name in inputs}).items()
+    }
+
+
+def read(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    *,
+    names: Sequence[str] = ("score",),
+    combined: Combination | None = None,
+) -> Iterator[Scored]:
+    """All questions of `data.evaluation_batches`, one batch in memory at a time."""
+    scorer = make_scorer(model, batches.element_spec, names=names, combined=combined)
+    rows = (row for batch in batches for row in _rows(batch, scorer(batch)))
+    for question_id, parts in groupby(rows, key=lambda row: row.question_id):
+        ids, labels, outputs = zip(*(part[1:] for part in parts), strict=True)
+        joined = {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
+        yield Scored(question_id, _joined(ids), _joined(labels), joined)
 
 
 def score(model: keras.Model, batches: tf.data.Dataset) -> Iterator[Ranked]:
-    """Scores all questions of `data.evaluation_batches`, one batch in memory at a time."""
-    scorer = make_scorer(model, batches.element_spec)
-    rows = (row for batch in batches for row in _rows(batch, scorer(batch)))
-    for question_id, parts in groupby(rows, key=lambda row: row.question_id):
-        ids, labels, scores = zip(*(part[1:] for part in parts), strict=True)
-        yield Ranked(question_id, _joined(ids), _joined(labels), _joined(scores))
+    """The same as `read`, with the scores of the network alone."""
+    return (one.ranked() for one in read(model, batches))
 
 
-def _rows(batch: dict, scores: np.ndarray) -> Iterator[Ranked]:
+def _rows(batch: dict, outputs: dict[str, np.ndarray]) -> Iterator[Scored]:
     # To NumPy once a batch: slicing tensors would cost more than the model.
     real, label = batch["is_candidate"].numpy(), batch["label"].numpy()
     ids, names = batch["question_id"].numpy(), batch["candidate_id"].numpy()
     for row, question_id in enumerate(ids):
         kept = real[row]
-        yield Ranked(
+        yield Scored(
             question_id.decode(),
             [name.decode() for name in names[row][kept]],
             label[row][kept].tolist(),
-            scores[row][kept].tolist(),
+            {name: value[row][kept] for name, value in outputs.items()},
         )
 
 

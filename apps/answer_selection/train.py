@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from apps.answer_selection.config import APP, PRESETS, Config, ModelConfig
-from common import cli
+from common import cli, files
 from common.errors import UserError
 from common.runs import RunDirectory
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from apps.answer_selection import data
+    from apps.answer_selection.model import WordTables
 
 logger = logging.getLogger("cellstate")
 
@@ -36,7 +37,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     import keras
 
-    from apps.answer_selection import data
+    from apps.answer_selection import combination, data
     from apps.answer_selection.model import WordTables, build_model
     from common import recurrent, training
 
@@ -47,6 +48,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     )
     options = config.train
     training.start(seed=options.seed, deterministic=options.deterministic)
+    (run.path / combination.NAME).unlink(missing_ok=True)  # fits the network of before
 
     shown = data.make_training_data(
         config.data,
@@ -62,8 +64,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     words.save(run.path / "vocab_words.txt")
-    keras.utils.set_random_seed(options.seed)
-    history = _fit(model, shown, run, config)
+    history = _fit(model, shown, run, config, seed=options.seed)
     training.report_rates(
         shown.batches(seed=options.seed),
         shown.num_batches,
@@ -71,6 +72,11 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         num_examples=len(shown.found.lengths),
         unit="questions",
     )
+    if options.combine_folds:
+        unseen = {}
+        for fold in range(options.combine_folds):
+            unseen |= _score_fold(fold, tables, shown, run, config)
+        run.write_json(combination.NAME, _combine(unseen, shown, run, config))
     return run
 
 
@@ -91,7 +97,12 @@ def _word_vectors(names: list[str], options: ModelConfig) -> "np.ndarray | None"
 
 
 def _fit(
-    model: "keras.Model", shown: "data.TrainingData", run: RunDirectory, config: Config
+    model: "keras.Model",
+    shown: "data.TrainingData",
+    run: RunDirectory,
+    config: Config,
+    *,
+    seed: int,
 ) -> list[dict[str, float]]:
     """Fits the network, from its last whole epoch on; the best goes to model.keras."""
     import keras
@@ -101,6 +112,7 @@ def _fit(
     from common.clipping import ClippedAdam
 
     options = config.train
+    keras.utils.set_random_seed(seed)
     fitted = keras.Model(model.input, model.output["score"])  # attention has no target
     learning_rate = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, decay_steps=shown.num_batches * options.epochs
@@ -111,13 +123,13 @@ def _fit(
         loss=losses.RankingLoss(options.loss, **margin),
     )
     keep = training.KeepRun(
-        run, model, name="model", monitor="val_map", patience=options.patience, seed=options.seed
+        run, model, name="model", monitor="val_map", patience=options.patience, seed=seed
     )
     keep.restore(fitted)
     as_training = functools.partial(data.as_training, inputs=model.input)
     if not keep.finished:
         fitted.fit(
-            shown.batches(seed=options.seed, first_epoch=keep.first_epoch).map(as_training),
+            shown.batches(seed=seed, first_epoch=keep.first_epoch).map(as_training),
             steps_per_epoch=shown.num_batches,
             initial_epoch=keep.first_epoch,
             epochs=options.epochs,
@@ -142,6 +154,70 @@ def _make_validation(
         logs.update({f"val_{name}": value for name, value in found.items()})
 
     return keras.callbacks.LambdaCallback(on_epoch_end=validate)
+
+
+def _score_fold(
+    fold: int,
+    tables: "WordTables",
+    shown: "data.TrainingData",
+    run: RunDirectory,
+    config: Config,
+) -> dict[str, list[float]]:
+    """Scores of the questions of a fold, by a network that was trained on those of the others.
+
+    It is kept in folds/<fold> as a run is, so that an interrupted training goes on; scores.json is
+    written last. By question id, for each candidate, in deviations from the network's mean score.
+    """
+    import keras
+    import numpy as np
+
+    from apps.answer_selection import combination, data, scoring
+    from apps.answer_selection.model import build_model
+
+    options = config.train
+    part = RunDirectory(run.path / "folds" / str(fold))
+    done = part.path / "scores.json"
+    if done.exists() and (kept := files.read_json(done))["epochs"] == options.epochs:
+        return kept["scores"]
+    logger.info("fold %d of %d: a network without its questions", fold + 1, options.combine_folds)
+    seed = int(np.random.default_rng([options.seed, fold]).integers(2**31))
+    keras.utils.set_random_seed(seed)
+    network = build_model(config.model, tables)
+    _fit(network, shown.without_fold(fold, options.combine_folds), part, config, seed=seed)
+
+    batches = data.evaluation_batches(shown.examples, batch_size=options.batch_size)
+    scored = {one.question_id: one.scores for one in scoring.score(part.load_model(), batches)}
+    mean, deviation = combination.Moments.of(np.concatenate(list(scored.values())))
+    unseen = {
+        question_id: ((np.array(scores) - mean) / deviation).tolist()
+        for question_id, scores in scored.items()
+        if int(data.fold_of(question_id, options.combine_folds)) == fold
+    }
+    part.write_json("scores.json", {"epochs": options.epochs, "scores": unseen})
+    return unseen
+
+
+def _combine(
+    unseen: dict[str, list[float]], shown: "data.TrainingData", run: RunDirectory, config: Config
+) -> dict:
+    """Trees, as JSON, that combine scores of unseen training questions with the words' overlap."""
+    import numpy as np
+
+    from apps.answer_selection import boosting, combination, data, scoring
+
+    batches = data.evaluation_batches(shown.examples, batch_size=config.train.batch_size)
+    questions = list(scoring.read(run.load_model(), batches, names=("score", "overlap")))
+    scores = np.concatenate([unseen[one.question_id] for one in questions])
+    overlap = np.concatenate([one.outputs["overlap"] for one in questions])
+    boosted = boosting.fit(
+        np.concatenate([scores[:, None], overlap], axis=1).astype("float32"),
+        np.concatenate([one.labels for one in questions]),
+        np.repeat(np.arange(len(questions)), [len(one.labels) for one in questions]),
+        seed=config.train.seed,
+    )
+    # Where the scores of the network lie that was trained on all: the scale of the folds' scores.
+    own = combination.Moments.of(np.concatenate([one.outputs["score"] for one in questions]))
+    return combination.to_json(combination.Combination(own, boosting.as_trees(boosted)))
 
 
 def main(
