@@ -6,7 +6,8 @@ latch: random signs, the first one marked; the marked one is asked for at the en
 al. 1994, https://doi.org/10.1109/72.279181). adding: two of the numbers in [0, 1] are
 marked, the first one early, their sum is asked for at the end (Hochreiter & Schmidhuber 1997,
 https://doi.org/10.1162/neco.1997.9.8.1735). Every step sees new examples, so there is nothing to
-learn by heart. Writes results/long_lag.json and a plot of the gradient over the lag.
+learn by heart. Writes results/long_lag.json and a plot of the gradient over the lag, before
+training and after some, with and without clipping.
 """
 
 import datetime
@@ -89,19 +90,13 @@ def train(task: str, cell: str, *, lag: int, seed: int, steps: int) -> dict:
     import keras
 
     from common import recurrent
-    from common.clipping import ClippedAdam
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
-    inputs = keras.Input((None, 2))
     layer = recurrent.make_layer(cell, 32)
-    model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
-    if (
-        cell == "lstm"
-    ):  # gates for lags up to `lag`: Tallec & Ollivier 2018, arxiv.org/abs/1804.11188
-        forget = np.log(random.uniform(1, lag, layer.units))
-        layer.cell.bias.assign(np.concatenate([-forget, forget, 0 * forget, 0 * forget]))
-    model.compile(ClippedAdam(3e-3, global_clipnorm=1.0), "mse")
+    model = make_model(layer, clip=True)
+    if cell == "lstm":
+        slow_gates(layer, random, lag=lag)
     begun, error, done = time.monotonic(), np.inf, 0
     while done < steps:
         for _ in range(50):
@@ -130,14 +125,26 @@ def train(task: str, cell: str, *, lag: int, seed: int, steps: int) -> dict:
     }
 
 
+def make_model(layer, *, clip: bool):
+    """One recurrent layer, its last output to one number."""
+    import keras
+
+    from common.clipping import ClippedAdam
+
+    inputs = keras.Input((None, 2))
+    model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+    model.compile(ClippedAdam(3e-3, global_clipnorm=1.0 if clip else None), "mse")
+    return model
+
+
 def slow_gates(layer, random: np.random.Generator, *, lag: int) -> None:
     """Biases for lags up to `lag`: Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188."""
     forget = np.log(random.uniform(1, lag, layer.units))
     layer.cell.bias.assign(np.concatenate([-forget, forget, 0 * forget, 0 * forget]))
 
 
-def draw_gradients(path: Path, *, time_steps: int = 200) -> None:
-    """How far each step still moves the last output, before training, by cell."""
+def draw_gradients(path: Path, *, lag: int = 200, steps: int = 200) -> None:
+    """How far each step still moves the last output, by cell, before and after training."""
     import keras
     import matplotlib
 
@@ -146,21 +153,35 @@ def draw_gradients(path: Path, *, time_steps: int = 200) -> None:
 
     from common import inspection, recurrent
 
-    random = np.random.default_rng(1)
-    values = random.normal(size=(64, time_steps, 2))
-    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    for label in ("elman", "gru", "lstm", "lstm, slow gates", "lstm_1997"):
-        keras.utils.set_random_seed(1)
-        layer = recurrent.make_layer(label.split(",")[0], 32, dtype="float64")
-        layer(values)
-        if "slow" in label:
-            slow_gates(layer, random, lag=time_steps)
-        norms = inspection.gradient_norms(layer, values).numpy()
-        axes.semilogy(np.arange(time_steps)[::-1], norms, label=label)
-    axes.set_xlabel("steps before the end")
-    axes.set_ylabel("|d last output / d states|")
-    axes.invert_xaxis()
-    axes.legend(frameon=False)
+    figure, (before, after) = plt.subplots(
+        1, 2, figsize=(10, 3.8), sharey=True, layout="constrained"
+    )
+    values, _ = make_batch("latch", np.random.default_rng(1), lag=lag, batch=64)
+    for number, label in enumerate(("elman", "gru", "lstm", "lstm, slow gates", "lstm_1997")):
+        for clip in (True, False):
+            keras.utils.set_random_seed(1)
+            random = np.random.default_rng(1)
+            layer = recurrent.make_layer(label.split(",")[0], 32)
+            model = make_model(layer, clip=clip)
+            if "slow" in label:
+                slow_gates(layer, random, lag=lag)
+            lines = [(before, "-")] if clip else []
+            for axes, style in [*lines, (after, "-" if clip else "--")]:
+                if axes is after:
+                    for _ in range(steps):
+                        model.train_on_batch(*make_batch("latch", random, lag=lag, batch=32))
+                norms = inspection.gradient_norms(layer, values).numpy()
+                axes.semilogy(
+                    np.arange(lag + 1)[::-1], norms, style, label=label, color=f"C{number}"
+                )
+    before.set_title("before training")
+    after.set_title(f"after {steps} steps of the latch: clipped, dashed without")
+    before.set_ylabel("|d last output / d states|")
+    before.legend(frameon=False)
+    for axes in (before, after):
+        axes.set_xlabel("steps before the end")
+        axes.invert_xaxis()
+        axes.set_ylim(1e-17, 1e5)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,13 +1,15 @@
-"""Times our LSTM beside stock Keras and PyTorch: training step and forward pass, full and ragged.
+"""Times our LSTM beside stock Keras and PyTorch: full and ragged sequences, float32 and bfloat16.
 
     python -m benchmarks.recurrent_speed [--torch-python PYTHON]
 
 The three take turns within each round, so that a slow spell of the machine falls on all of them;
 figures are medians over the rounds, ratios are within this run. PyTorch runs in an environment of
-its own (runs/torch), made at first use; without it its columns are left out.
+its own (runs/torch), made at first use; without it its columns are left out. bfloat16: Keras'
+mixed_bfloat16, PyTorch's autocast.
 """
 
 import datetime
+import itertools
 import json
 import os
 import statistics
@@ -62,31 +64,20 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
     peak = gemm_peak()
     print(f"GEMM rate {peak:.0f} GFLOP/s; medians of {rounds} rounds, ms", flush=True)
     results = []
-    for shape in SHAPES:
-        for ragged in (False, True):
-            lengths = None
-            if ragged:
-                random = np.random.default_rng(1)
-                lengths = random.integers(int(0.3 * shape.time), shape.time + 1, shape.batch)
-                lengths[0] = shape.time
-            steps = {
-                "ours": make_keras_steps(shape, lengths, ours=True),
-                "keras": make_keras_steps(shape, lengths, ours=False),
-            }
-            if torch is not None:
-                steps["torch"] = torch.make_steps(shape, lengths)
-            share = 1.0 if lengths is None else float(lengths.mean() / shape.time)
-            seconds = take_turns(steps, rounds)
-            rate = share * num_operations(shape) / seconds["train"]["ours"] / 1e9
-            results.append(
-                {
-                    "shape": shape._asdict(),
-                    "real_share": round(share, 3),
-                    "seconds": seconds,
-                    "train_gflops": round(rate, 1),
-                }
-            )
-            print_row(results[-1], peak)
+    for shape, case in itertools.product(SHAPES, ("full", "ragged", "bfloat16")):
+        lengths, low = ragged_lengths(shape) if case == "ragged" else None, case == "bfloat16"
+        steps = {
+            "ours": make_keras_steps(shape, lengths, ours=True, bfloat16=low),
+            "keras": make_keras_steps(shape, lengths, ours=False, bfloat16=low),
+        }
+        if torch is not None:
+            steps["torch"] = torch.make_steps(shape, lengths, bfloat16=low)
+        share = 1.0 if lengths is None else float(lengths.mean() / shape.time)
+        seconds = take_turns(steps, rounds)
+        rate = share * num_operations(shape) / seconds["train"]["ours"] / 1e9
+        row = {"shape": shape._asdict(), "case": case, "real_share": round(share, 3)}
+        results.append({**row, "seconds": seconds, "train_gflops": round(rate, 1)})
+        print_row(results[-1], peak)
     print_means(results)
     machine = runs.environment(seed=1, kernel=recurrent.kernel_in_use())
     report = {
@@ -101,19 +92,29 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
     files.write_json(commands.RESULTS / "recurrent_speed.json", report)
 
 
-def make_keras_steps(shape: Shape, lengths, *, ours: bool) -> dict:
+def ragged_lengths(shape: Shape) -> np.ndarray:
+    """Uniform between 30 and 100 % of the time; the longest is there."""
+    random = np.random.default_rng(1)
+    lengths = random.integers(int(0.3 * shape.time), shape.time + 1, shape.batch)
+    lengths[0] = shape.time
+    return lengths
+
+
+def make_keras_steps(shape: Shape, lengths, *, ours: bool, bfloat16: bool = False) -> dict:
     """Training step and forward pass of a stack of layers, ours or Keras' own."""
     import keras
     import tensorflow as tf
 
-    from common.fast_lstm import LSTM
+    from common import fast_lstm
 
     keras.utils.set_random_seed(1)
-    kind = LSTM if ours else keras.layers.LSTM
+    kinds, dtype = fast_lstm if ours else keras.layers, "mixed_bfloat16" if bfloat16 else "float32"
     layers = []
     for _ in range(shape.layers):
-        layer = kind(shape.units, return_sequences=True)
-        layers.append(keras.layers.Bidirectional(layer) if shape.bidirectional else layer)
+        layer = kinds.LSTM(shape.units, return_sequences=True, dtype=dtype)
+        if shape.bidirectional:
+            layer = kinds.Bidirectional(layer, dtype=dtype)
+        layers.append(layer)
     inputs = tf.random.normal([shape.batch, shape.time, shape.input_dim])
     mask = None if lengths is None else tf.sequence_mask(lengths, shape.time)
 
@@ -130,7 +131,7 @@ def make_keras_steps(shape: Shape, lengths, *, ours: bool) -> dict:
     def train():
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            loss = tf.reduce_mean(tf.square(run(True)))
+            loss = tf.reduce_mean(tf.square(tf.cast(run(True), tf.float32)))
         # Sums, so that every gradient is computed and little is returned.
         return [tf.reduce_sum(value) for value in tape.gradient(loss, [inputs, *weights])]
 
@@ -185,7 +186,7 @@ def gemm_peak() -> float:
 def print_row(row: dict, peak: float) -> None:
     """One line for one shape."""
     shape = ",".join(str(size) for size in row["shape"].values())
-    cells = [shape, f"{row['real_share']:.2f}"]
+    cells = [shape, row["case"], f"{row['real_share']:.2f}"]
     for kind, seconds in row["seconds"].items():
         cells += [f"{kind}:", *(f"{name} {1e3 * s:.1f}" for name, s in seconds.items())]
     print("  ".join(cells), f" {row['train_gflops'] / peak:.0%} of the GEMM rate", flush=True)
@@ -193,18 +194,13 @@ def print_row(row: dict, peak: float) -> None:
 
 def print_means(results: list[dict]) -> None:
     """Geometric means of our time over theirs."""
-    for kind in ("train", "forward"):
-        for ragged in (False, True):
-            rows = [row for row in results if (row["real_share"] < 1) == ragged]
-            for rival in ("keras", "torch"):
-                pairs = [r["seconds"][kind] for r in rows if rival in r["seconds"][kind]]
-                if pairs:
-                    ratio = statistics.geometric_mean(p["ours"] / p[rival] for p in pairs)
-                    worst = max(p["ours"] / p[rival] for p in pairs)
-                    print(
-                        f"{kind}, {'ragged' if ragged else 'full'}: {ratio:.2f} x {rival} "
-                        f"(worst {worst:.2f})"
-                    )
+    for kind, case in itertools.product(("train", "forward"), ("full", "ragged", "bfloat16")):
+        rows = [row["seconds"][kind] for row in results if row["case"] == case]
+        for rival in ("keras", "torch"):
+            ratios = [row["ours"] / row[rival] for row in rows if rival in row]
+            if ratios:
+                mean = statistics.geometric_mean(ratios)
+                print(f"{kind}, {case}: {mean:.2f} x {rival} (worst {max(ratios):.2f})")
 
 
 class TorchWorker:
@@ -223,11 +219,12 @@ class TorchWorker:
         self.process.stdin.flush()
         return self.process.stdout.readline()
 
-    def make_steps(self, shape: Shape, lengths) -> dict:
+    def make_steps(self, shape: Shape, lengths=None, *, bfloat16: bool = False) -> dict:
         """Training step and forward pass, each giving its seconds."""
         sizes = [shape.batch, shape.time, shape.input_dim, shape.units, shape.layers]
         lengths = None if lengths is None else lengths.tolist()
-        self.ask({"shape": sizes, "bidirectional": shape.bidirectional, "lengths": lengths})
+        options = {"bidirectional": shape.bidirectional, "lengths": lengths, "bfloat16": bfloat16}
+        self.ask({"shape": sizes, **options})
         return {
             kind: lambda kind=kind: float(self.ask({"do": kind})) for kind in ("train", "forward")
         }

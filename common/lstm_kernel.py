@@ -6,16 +6,14 @@ the real steps alone. Within a step the rows are independent: each thread takes 
 through all their steps, and threads never wait for each other.
 """
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from common import lstm_tiles
-from common.lstm_tiles import LANES, MANY_ROWS, SOME_ROWS, gate_gradients
+from common.lstm_tiles import MANY_ROWS, SOME_ROWS, gate_gradients, gate_panels, transposed_panels
+from common.lstm_vectors import LANES, compiled
 
 _forward_many, _forward_some, _forward_one = (
     lstm_tiles.make_forward_tile(rows) for rows in (MANY_ROWS, SOME_ROWS, 1)
@@ -28,77 +26,84 @@ _thin_many, _thin_some, _thin_one = (
 )
 _cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _pool = ThreadPoolExecutor(max(1, _cores - 1), thread_name_prefix="lstm")
-_tiles_digest = hashlib.sha256(Path(lstm_tiles.__file__).read_bytes()).hexdigest()[:12]
 
 
-def _compiled(function):
-    # numba keeps machine code on disk and looks at the function's own file alone: without the
-    # digest in the name, a change of the tiles would leave the old code in use.
-    function.__qualname__ += f"_{_tiles_digest}_{LANES}"
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
-
-
-def forward(inputs, starts, lengths, kernel, recurrent_kernel, bias, hidden, cell, *, reverse):
-    """Runs all sequences.
+def forward(projected, starts, lengths, recurrent_kernels, hidden, cell, *, reverses):
+    """Runs all sequences, in one direction or in both.
 
     Args:
-        inputs: float32 (steps, input_dim), packed.
+        projected: float32 (steps, directions * 4 units), packed: what the inputs and the bias add
+            to the sums of the gates, for each direction in blocks i, f, candidate, o; `units` a
+            multiple of LANES.
         starts, lengths: int64 (batch,).
-        kernel, recurrent_kernel, bias: float32 (input_dim, 4 units), (units, 4 units), (4 units,)
-            in blocks i, f, candidate, o; `units` a multiple of LANES.
-        hidden, cell: float32 (batch, units), the states at the start.
-        reverse: each sequence from its last step to its first.
+        recurrent_kernels: float32 (directions, units, 4 units).
+        hidden, cell: float32 (batch, directions * units), the states at the start.
+        reverses: for each direction, whether it goes from the last step to the first.
 
     Returns:
-        gates (steps, 4 units), hidden and cell states (steps, units), packed; the last hidden and
-        cell states (batch, units), in a sequence without steps those of the start.
+        gates (steps, directions * 4 units), hidden and cell states (steps, directions * units),
+        packed; the last hidden and cell states (batch, directions * units), in a sequence without
+        steps those of the start.
     """
-    num_steps, units = len(inputs), hidden.shape[1]
-    gates = _empty(num_steps, 4 * units)
-    hiddens, cells = _empty(num_steps, units), _empty(num_steps, units)
-    panels = _gate_panels(kernel, recurrent_kernel, bias)
-    _in_lanes(
-        lengths,
-        lambda rows: _forward_lane(
-            rows, starts, lengths, reverse, inputs.reshape(-1), inputs.shape[1], panels, units,
-            hidden.reshape(-1), cell.reshape(-1),
-            gates.reshape(-1), hiddens.reshape(-1), cells.reshape(-1),
-        ),
-    )  # fmt: skip
-    some = lengths > 0
-    last = (starts if reverse else starts + lengths - 1)[some]
+    num_steps, width, units = len(projected), hidden.shape[1], recurrent_kernels.shape[1]
+    gates = _empty(num_steps, 4 * width)
+    hiddens, cells = _empty(num_steps, width), _empty(num_steps, width)
     last_hidden, last_cell = hidden.copy(), cell.copy()
-    last_hidden[some], last_cell[some] = hiddens[last], cells[last]
+    some = lengths > 0
+
+    def run(direction, rows):
+        def of(values, size=units):
+            return values.reshape(-1)[direction * size :]
+
+        _forward_lane(
+            rows, starts, lengths, reverses[direction], of(projected, 4 * units),
+            panels[direction], units, width, of(hidden), of(cell),
+            of(gates, 4 * units), of(hiddens), of(cells),
+        )  # fmt: skip
+
+    panels = [gate_panels(kernel) for kernel in recurrent_kernels]
+    _in_lanes(lengths, len(reverses), run)
+    for direction, reverse in enumerate(reverses):
+        last = (starts if reverse else starts + lengths - 1)[some]
+        mine = slice(direction * units, (direction + 1) * units)
+        last_hidden[some, mine], last_cell[some, mine] = hiddens[last, mine], cells[last, mine]
     return gates, hiddens, cells, last_hidden, last_cell
 
 
-def backward(starts, lengths, recurrent_kernel, hidden, cell, gates, hiddens, cells, upstream,
-             last_hidden, last_cell, *, reverse):  # fmt: skip
+def backward(starts, lengths, recurrent_kernels, hidden, cell, gates, hiddens, cells, upstream,
+             last_hidden, last_cell, *, reverses):  # fmt: skip
     """Runs all sequences back.
 
     Args:
-        starts, lengths, recurrent_kernel, hidden, cell, reverse: as in `forward`.
+        starts, lengths, recurrent_kernels, hidden, cell, reverses: as in `forward`.
         gates, hiddens, cells: what `forward` gave.
-        upstream: float32 (steps, units), gradient at `hiddens`.
-        last_hidden, last_cell: float32 (batch, units), gradient at the states after the last step.
+        upstream: float32 (steps, directions * units), gradient at `hiddens`.
+        last_hidden, last_cell: float32 (batch, directions * units), gradient at the states after
+            the last step.
 
     Returns:
-        gradient at the sums (steps, 4 units); the hidden state before each step (steps, units),
-        which `recurrent_kernel` met; gradients at `hidden` and `cell` (batch, units).
+        gradients at `hidden` and `cell` (batch, directions * units); then for each direction the
+        gradient at the sums (steps, 4 units) and the hidden state before each step (steps, units),
+        which the recurrent kernel met.
     """
-    num_steps, units = hiddens.shape
-    sums, entering = _empty(num_steps, 4 * units), _empty(num_steps, units)
+    num_steps, width, units = len(hiddens), hidden.shape[1], recurrent_kernels.shape[1]
     dhidden, dcell = last_hidden.copy(), last_cell.copy()
-    panels = _transposed_panels(recurrent_kernel)
-    _in_lanes(
-        lengths,
-        lambda rows: _backward_lane(
-            rows, starts, lengths, reverse, panels, units, hidden.reshape(-1), cell.reshape(-1),
-            gates.reshape(-1), hiddens.reshape(-1), cells.reshape(-1), upstream.reshape(-1),
-            dhidden.reshape(-1), dcell.reshape(-1), sums.reshape(-1), entering.reshape(-1),
-        ),
-    )  # fmt: skip
-    return sums, entering, dhidden, dcell
+    sums = [_empty(num_steps, 4 * units) for _ in reverses]
+    entering = [_empty(num_steps, units) for _ in reverses]
+
+    def run(direction, rows):
+        def of(values, size=units):
+            return values.reshape(-1)[direction * size :]
+
+        _backward_lane(
+            rows, starts, lengths, reverses[direction], panels[direction], units, width,
+            of(hidden), of(cell), of(gates, 4 * units), of(hiddens), of(cells), of(upstream),
+            of(dhidden), of(dcell), sums[direction].reshape(-1), entering[direction].reshape(-1),
+        )  # fmt: skip
+
+    panels = [transposed_panels(kernel) for kernel in recurrent_kernels]
+    _in_lanes(lengths, len(reverses), run)
+    return dhidden, dcell, *(both for pair in zip(sums, entering, strict=True) for both in pair)
 
 
 def _empty(rows: int, size: int) -> np.ndarray:
@@ -108,57 +113,29 @@ def _empty(rows: int, size: int) -> np.ndarray:
     return room[first : first + rows * size].reshape(rows, size)
 
 
-def _in_lanes(lengths: np.ndarray, run) -> None:
-    """Calls `run` on the rows of each lane, longest first, one lane a core."""
+def _in_lanes(lengths: np.ndarray, num_directions: int, run) -> None:
+    """Calls `run(direction, rows)` for all rows, longest first, with as much for each core."""
+    # Directions are equally long: where they can, they get cores of their own, so that a core
+    # reads the weights of one direction alone.
+    num_lanes = _cores if _cores % num_directions else _cores // num_directions
     longest_first = np.argsort(-lengths, kind="stable")
-    lanes = [longest_first[lane::_cores].copy() for lane in range(_cores)]
-    waiting = [_pool.submit(run, lane) for lane in lanes[1:] if len(lane)]
-    if len(lanes[0]):
-        run(lanes[0])
-    for lane in waiting:
-        lane.result()
+    jobs = [
+        (direction, longest_first[lane::num_lanes].copy())
+        for direction in range(num_directions)
+        for lane in range(min(num_lanes, len(lengths)))
+    ]
+
+    def work(core):
+        for direction, rows in jobs[core::_cores]:
+            run(direction, rows)
+
+    waiting = [_pool.submit(work, core) for core in range(1, min(_cores, len(jobs)))]
+    work(0)
+    for core in waiting:
+        core.result()
 
 
-@_compiled
-def _gate_panels(kernel, recurrent_kernel, bias):
-    """(units / LANES) panels (1 + input_dim + units, 4, LANES): bias, kernel, recurrent kernel."""
-    input_dim, units = len(kernel), len(recurrent_kernel)
-    depth = 1 + input_dim + units
-    panels = np.empty(units // LANES * depth * 4 * LANES, np.float32)
-    for k in range(depth):
-        # Whole lines in, short runs out: the other way round would miss the cache at each line.
-        if k == 0:
-            line = bias
-        elif k <= input_dim:
-            line = kernel[k - 1]
-        else:
-            line = recurrent_kernel[k - 1 - input_dim]
-        for gate in range(4):
-            for block in range(units // LANES):
-                column = gate * units + block * LANES
-                place = ((block * depth + k) * 4 + gate) * LANES
-                for lane in range(LANES):
-                    panels[place + lane] = line[column + lane]
-    return panels
-
-
-@_compiled
-def _transposed_panels(matrix):
-    """Panels of 4 LANES columns of the transposed matrix, then of LANES: each (depth, columns)."""
-    width, depth = matrix.shape
-    panels = np.empty(depth * width, np.float32)
-    for column in range(0, width, LANES):
-        whole = column // (4 * LANES) * (4 * LANES)
-        columns = 4 * LANES if width - whole >= 4 * LANES else LANES
-        start = (whole if columns > LANES else column) * depth + (column - whole) % columns
-        for block in range(0, depth, LANES):  # small squares stay in the cache
-            for c in range(LANES):
-                for k in range(block, block + LANES):
-                    panels[start + k * columns + c] = matrix[column + c, k]
-    return panels
-
-
-@_compiled
+@compiled
 def _step_places(rows, starts, lengths, step, reverse, at, before):
     """Positions of this step and of the one before it, for the rows that have it; their number."""
     active = 0
@@ -172,68 +149,67 @@ def _step_places(rows, starts, lengths, step, reverse, at, before):
     return active
 
 
-@_compiled
+@compiled
 def _forward_lane(
-    rows, starts, lengths, reverse, inputs, input_dim, panels, units, hidden, cell,
+    rows, starts, lengths, reverse, projected, panels, units, width, hidden, cell,
     gates, hiddens, cells,
 ):  # fmt: skip
     at, before = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-    size = (1 + input_dim + units) * 4 * LANES
     for step in range(lengths[rows[0]]):
         active = _step_places(rows, starts, lengths, step, reverse, at, before)
         old_hidden, old_cell = (hidden, cell) if step == 0 else (hiddens, cells)
-        for block in range(units // LANES):
-            panel, unit = block * size, block * LANES
+        for unit in range(0, units, LANES):
+            panel = unit * units * 4
             row = 0
             while row < active:
                 if active - row >= MANY_ROWS:
                     _forward_many(
-                        row, at, before, inputs, input_dim, old_hidden, old_cell, units, panels,
-                        panel, unit, gates, hiddens, cells,
+                        row, at, before, projected, old_hidden, old_cell, width, panels, panel,
+                        unit, units, gates, hiddens, cells,
                     )  # fmt: skip
                     row += MANY_ROWS
                 elif active >= SOME_ROWS:
                     # The last tile may do a row again that another has done: it is the same.
                     _forward_some(
-                        min(row, active - SOME_ROWS), at, before, inputs, input_dim, old_hidden,
-                        old_cell, units, panels, panel, unit, gates, hiddens, cells,
+                        min(row, active - SOME_ROWS), at, before, projected, old_hidden, old_cell,
+                        width, panels, panel, unit, units, gates, hiddens, cells,
                     )  # fmt: skip
                     row += SOME_ROWS
                 else:
                     _forward_one(
-                        row, at, before, inputs, input_dim, old_hidden, old_cell, units, panels,
-                        panel, unit, gates, hiddens, cells,
+                        row, at, before, projected, old_hidden, old_cell, width, panels, panel,
+                        unit, units, gates, hiddens, cells,
                     )  # fmt: skip
                     row += 1
 
 
-@_compiled
+@compiled
 def _backward_lane(
-    rows, starts, lengths, reverse, panels, units, hidden, cell, gates, hiddens, cells, upstream,
-    dhidden, dcell, sums, entering,
+    rows, starts, lengths, reverse, panels, units, width, hidden, cell, gates, hiddens, cells,
+    upstream, dhidden, dcell, sums, entering,
 ):  # fmt: skip
     at, before = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     for step in range(lengths[rows[0]] - 1, -1, -1):
         active = _step_places(rows, starts, lengths, step, reverse, at, before)
         old_hidden, old_cell = (hidden, cell) if step == 0 else (hiddens, cells)
         for row in range(active):
-            here, old = at[row] * units, before[row] * units
+            here, old = at[row] * units, before[row] * width
             entering[here : here + units] = old_hidden[old : old + units]
             for unit in range(0, units, LANES):
                 gate_gradients(
-                    at[row], before[row], rows[row], units, unit, gates, cells, old_cell,
+                    at[row], before[row], rows[row], width, unit, units, gates, cells, old_cell,
                     upstream, dhidden, dcell, sums,
                 )  # fmt: skip
-        _products(active, at, rows, sums, 4 * units, panels, units, dhidden)
+        _products(active, at, rows, sums, 4 * units, panels, units, width, dhidden)
 
 
-@_compiled
-def _products(active, at, rows, values, depth, panels, width, out):
-    """out[rows] = values[at] @ matrix, its panels from `_transposed_panels`."""
+@compiled
+def _products(active, at, rows, values, depth, panels, units, width, out):
+    """out[rows, :units] = values[at] @ matrix, its panels from `transposed_panels`."""
     column = 0
-    while column < width:
+    while column < units:
         row, panel = 0, column * depth
-        wide = width - column >= 4 * LANES
+        wide = units - column >= 4 * LANES
         columns = 4 * LANES if wide else LANES
         while row < active:
             if active - row >= MANY_ROWS:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from common.cells import ElmanCell, GRUCell
-from common.fast_lstm import LSTM
+from common.fast_lstm import LSTM, Bidirectional
 from common.lstm_cell import LSTMCell
 from common.recurrent_layer import Recurrent
 
@@ -87,12 +87,8 @@ def make_encoder(
     encoded = last = embedded
     for number in range(num_layers):
         below = encoded
-        if connect == "skip" and number:
-            encoded = ops.concatenate([encoded, embedded], axis=-1)
-        shape = (None, 1, encoded.shape[-1]) if same_dropout else None
-        encoded = keras.layers.Dropout(dropout, noise_shape=shape, name=f"dropout_{number}")(
-            encoded
-        )
+        shape = (None, 1, None) if same_dropout else None
+        entering = _enter(number, below, embedded, connect, dropout, noise_shape=shape)
         layer = make_layer(
             cell,
             units,
@@ -103,12 +99,10 @@ def make_encoder(
         )
         if bidirectional == "no":
             layer.name = f"{cell}_{number}"
-            encoded, last, *_ = layer(encoded, mask=mask)
+            encoded, last, *_ = layer(entering, mask=mask)
         else:
-            both = keras.layers.Bidirectional(
-                layer, merge_mode=bidirectional, name=f"{cell}_{number}"
-            )
-            encoded, *states = both(encoded, mask=mask)
+            both = Bidirectional(layer, merge_mode=bidirectional, name=f"{cell}_{number}")
+            encoded, *states = both(entering, mask=mask)
             ends = [states[0], states[len(states) // 2]]
             last = ops.concatenate(ends, axis=-1) if bidirectional == "concat" else sum(ends)
         if connect == "residual" and number:
@@ -142,20 +136,25 @@ def make_decoder(
     decoded, given, after = embedded, [], []
     for number in range(num_layers):
         below = decoded
-        if connect == "skip" and number:
-            decoded = ops.concatenate([decoded, embedded], axis=-1)
-        decoded = keras.layers.Dropout(dropout, name=f"dropout_{number}")(decoded)
+        entering = _enter(number, below, embedded, connect, dropout)
         layer = make_layer(cell, units, return_sequences=True, return_state=True)
         layer.name = f"{cell}_{number}"
         sizes = layer.cell.state_size
         states = [
             keras.Input((size,), name=f"state_{number}_{place}") for place, size in enumerate(sizes)
         ]
-        decoded, *new = layer(decoded, mask=mask, initial_state=states)
+        decoded, *new = layer(entering, mask=mask, initial_state=states)
         if connect == "residual" and number:
             decoded = decoded + below
         given, after = [*given, *states], [*after, *new]
     return keras.Model([embedded, mask, *given], [decoded, *after], name=name)
+
+
+def _enter(number: int, below, embedded, connect: Connect, dropout: float, noise_shape=None):
+    """What layer `number` of a stack reads."""
+    if connect == "skip" and number:
+        below = ops.concatenate([below, embedded], axis=-1)
+    return keras.layers.Dropout(dropout, noise_shape=noise_shape, name=f"dropout_{number}")(below)
 
 
 def zero_states(decoder: keras.Model, batch_size) -> list:
@@ -169,9 +168,9 @@ def kernel_in_use() -> str:
 
     if tf.config.list_logical_devices("GPU"):
         return "cuDNN"
-    from common import lstm_tiles
+    from common import lstm_vectors
 
-    return f"machine code, vectors of {lstm_tiles.LANES} floats"
+    return f"machine code, vectors of {lstm_vectors.LANES} floats"
 
 
 @keras.saving.register_keras_serializable("cellstate")

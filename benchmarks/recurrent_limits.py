@@ -1,0 +1,229 @@
+"""What the LSTM costs besides time: memory, long sequences, compilation; and exported inference.
+
+    python -m benchmarks.recurrent_limits [--torch-python PYTHON]
+
+Writes results/recurrent_limits.json. PyTorch as in recurrent_speed.py; every measurement of ours
+that depends on a fresh start is made in a process of its own.
+"""
+
+import datetime
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from benchmarks import commands
+from benchmarks.recurrent_speed import (
+    SHAPES,
+    Shape,
+    TorchWorker,
+    make_keras_steps,
+    make_torch_environment,
+)
+from benchmarks.torch_lstm import peak_memory
+from common import cli, files, runs
+
+LENGTHS = (100, 1_000, 10_000)
+
+
+def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
+    """Measures one thing after the other and prints it.
+
+    Args:
+        rounds: Timed turns of each.
+        torch_python: A Python that has PyTorch; made in runs/torch when not given.
+    """
+    cli.start_tensorflow_quietly()
+    python = torch_python or make_torch_environment()
+    machine = runs.environment(seed=1, kernel="")
+    report = {
+        "command": "python -m benchmarks.recurrent_limits",
+        "date": datetime.date.today().isoformat(),
+        "git_commit": machine["git_commit"],
+        "machine": f"{machine['cpu_count']} CPU cores",
+        "rounds": rounds,
+    }
+    measures = {
+        "first_step": lambda: alone(first_step),
+        "compilations": lambda: alone(compilations),
+        "microseconds_a_step": lambda: microseconds_a_step(rounds),
+        "memory_mib": lambda: [memory(shape, python) for shape in SHAPES],
+        "inference_ms": lambda: [inference(batch, python, rounds) for batch in (1, 32)],
+        "loop_parts_us": lambda: [loop_parts(batch, rounds) for batch in (1, 32)],
+    }
+    for name, measure in measures.items():
+        report[name] = measure()
+        print(name, report[name], flush=True)
+    files.write_json(commands.RESULTS / "recurrent_limits.json", report)
+
+
+def alone(function, *arguments):
+    """Calls it in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def first_step() -> dict:
+    """Seconds of the first training step with nothing compiled yet, and of the second."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NUMBA_CACHE_DIR"] = folder
+        train = make_keras_steps(SHAPES[0], None, ours=True)["train"]
+        return {"first": round(train(), 2), "second": round(train(), 3)}
+
+
+def compilations() -> dict:
+    """Of an epoch of 60 batches, each of another size and length: how often what was compiled."""
+    import keras
+
+    from common import fast_lstm, lstm_kernel
+
+    layer = fast_lstm.Bidirectional(fast_lstm.LSTM(32, return_sequences=True))
+    inputs = keras.Input((None, 8))
+    model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+    model.compile("sgd", "mse")
+    random = np.random.default_rng(1)
+    shapes = [(int(b), int(t)) for b, t in random.integers(1, 100, (60, 2))]
+
+    def batches():
+        for shape in shapes:
+            yield (
+                random.normal(size=(*shape, 8)).astype("float32"),
+                np.zeros((*shape, 1), "float32"),
+            )
+
+    traced, run = [], fast_lstm.run
+    fast_lstm.run = lambda *given, **options: traced.append(1) or run(*given, **options)
+    model.fit(batches(), steps_per_epoch=len(shapes), shuffle=False, verbose=0)
+    loops = (lstm_kernel._forward_lane, lstm_kernel._backward_lane)
+    return {
+        "batches": len(shapes),
+        "shapes": len(set(shapes)),
+        "traced": len(traced),
+        "machine_code": max(
+            len(loop.signatures)  # pyright: ignore[reportFunctionMemberAccess]
+            for loop in loops
+        ),
+    }
+
+
+def microseconds_a_step(rounds: int) -> dict:
+    """Training time by length; the same number a step means that time is linear in length."""
+    found = {}
+    for length in LENGTHS:
+        train = make_keras_steps(Shape(4, length, 32, 64, True, 1), None, ours=True)["train"]
+        train()
+        found[length] = round(1e6 * statistics.median(train() for _ in range(rounds)) / length, 1)
+    return found
+
+
+def memory(shape: Shape, python: Path | None) -> dict:
+    """MiB that five training steps take at their peak, besides what the process held before."""
+    found = {"shape": list(shape), "ours": round(alone(our_memory, shape))}
+    if python is not None:
+        torch = TorchWorker(python)
+        torch.make_steps(shape)
+        found["torch"] = round(float(torch.ask({"do": "memory"})))
+        torch.process.kill()
+    return found
+
+
+def our_memory(shape: Shape) -> float:
+    """See `memory`; the machine code is there from earlier calls."""
+    train = make_keras_steps(shape._replace(batch=1, time=1), None, ours=True)["train"]
+    train()
+    train = make_keras_steps(shape, None, ours=True)["train"]
+    return peak_memory(train)
+
+
+def inference(batch: int, python: Path | None, rounds: int) -> dict:
+    """Milliseconds of one call of an exported bidirectional layer, beside PyTorch's."""
+    import keras
+    import tensorflow as tf
+
+    from common import fast_lstm
+
+    shape = Shape(batch, 100, 128, 256, True, 1)
+    layer = fast_lstm.Bidirectional(fast_lstm.LSTM(shape.units, return_sequences=True))
+    inputs = keras.Input((None, shape.input_dim))
+    values = tf.random.normal([batch, shape.time, shape.input_dim])
+    with tempfile.TemporaryDirectory() as folder:
+        keras.Model(inputs, layer(inputs)).export(folder, verbose=False)
+        loaded = tf.saved_model.load(folder)
+
+    def call():
+        begun = time.perf_counter()
+        loaded.serve(values)
+        return time.perf_counter() - begun
+
+    calls = {"saved_model": call}
+    if python is not None:
+        calls["torch"] = TorchWorker(python).make_steps(shape)["forward"]
+    seconds = {name: [] for name in calls}
+    for _ in range(rounds + 5):
+        for name, taken in seconds.items():
+            time.sleep(0.05)
+            taken.append(calls[name]())
+    medians = {
+        name: round(1e3 * statistics.median(taken[5:]), 2) for name, taken in seconds.items()
+    }
+    return {"shape": list(shape), **medians}
+
+
+def loop_parts(batch: int, rounds: int) -> dict:
+    """Microseconds a step of a TensorFlow loop that does less and less of an LSTM of 256 units."""
+    import tensorflow as tf
+
+    units, length = 256, 100
+    recurrent = tf.Variable(tf.random.normal([units, 4 * units], stddev=0.05))
+    projected = tf.random.normal([length, batch, 4 * units])
+
+    def gates(sums, cell):
+        i, f, g, o = tf.split(sums, 4, axis=1)
+        cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+        return tf.sigmoid(o) * tf.tanh(cell), cell
+
+    steps = {
+        "loop": lambda now, hidden, cell: (hidden, cell),
+        "loop and product": lambda now, hidden, cell: (
+            tf.matmul(hidden, recurrent)[:, :units],
+            cell,
+        ),
+        "loop and gates": lambda now, hidden, cell: gates(now, cell),
+        "all": lambda now, hidden, cell: gates(tf.matmul(hidden, recurrent) + now, cell),
+    }
+
+    def make_loop(step):
+        @tf.function(autograph=False)
+        def run():
+            array = tf.TensorArray(tf.float32, length, element_shape=[batch, 4 * units])
+            inputs = array.unstack(projected)
+            outputs = tf.TensorArray(tf.float32, length, element_shape=[batch, units])
+
+            def body(t, hidden, cell, outputs):
+                hidden, cell = step(inputs.read(t), hidden, cell)
+                return t + 1, hidden, cell, outputs.write(t, hidden)
+
+            zeros = tf.zeros([batch, units])
+            found = tf.while_loop(lambda t, *_: t < length, body, (0, zeros, zeros, outputs))
+            return found[3].stack()
+
+        return run
+
+    found = {"batch": batch}
+    for name, step in steps.items():
+        run, seconds = make_loop(step), []
+        for _ in range(rounds + 5):
+            begun = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - begun)
+        found[name] = round(1e6 * statistics.median(seconds[5:]) / length, 1)
+    return found
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
