@@ -78,17 +78,23 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
 def ask_saved_model(folder: Path, example: list[str]) -> str:
     """Gives the SavedModel the example's files and strings; returns the first thing it says.
 
-    An input that is no option of `predict` gets the question itself.
+    Asks the signature whose inputs are the options of `predict`, else "serving_default", where an
+    input that is no option gets the question itself.
     """
     import tensorflow as tf
 
-    options = dict(zip(example[::2], example[1::2], strict=True))
-    asked = options["--question"]
+    options = {name[2:]: value for name, value in zip(example[::2], example[1::2], strict=True)}
+    asked = options.get("question", Path(example[1]).name)
     loaded = tf.saved_model.load(str(folder))
-    signature = loaded.signatures["serving_default"]
+    signatures = {
+        name: one.structured_input_signature[1] for name, one in loaded.signatures.items()
+    }
+    fitting = [name for name, inputs in signatures.items() if set(inputs) == set(options)]
+    chosen = fitting[0] if fitting else "serving_default"
+    signature = loaded.signatures[chosen]
     inputs = {}
-    for name in signature.structured_input_signature[1]:
-        value = options.get(f"--{name}", asked)
+    for name in signatures[chosen]:
+        value = options.get(name, asked)
         inputs[name] = tf.constant([Path(value).read_bytes() if Path(value).is_file() else value])
     outputs = signature(**inputs)
     # A string where there is one, else the first number, with its name.

@@ -32,9 +32,11 @@ def main(folder: str, probe_path: str) -> None:
                 sys.exit(f"{signature}, {name}: expected {expected}, got {got}")
 
 
-def unpacked(value: str | list) -> bytes | list:
-    """Bytes from base64, or a list of them."""
-    return [unpacked(one) for one in value] if isinstance(value, list) else base64.b64decode(value)
+def unpacked(value: str | float | list) -> bytes | float | list:
+    """Bytes from base64, a number, or a list of them."""
+    if isinstance(value, list):
+        return [unpacked(one) for one in value]
+    return base64.b64decode(value) if isinstance(value, str) else value
 
 
 if __name__ == "__main__":

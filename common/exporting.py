@@ -22,8 +22,8 @@ def write_saved_model(
     path: Path,
     *,
     card: Mapping[str, object],
-    probe: Mapping[str, Sequence[bytes | str]],
-    others: Mapping[str, Mapping[str, Sequence[bytes | str] | str]] | None = None,
+    probe: Mapping[str, Sequence],
+    others: Mapping[str, Mapping[str, Sequence | str]] | None = None,
 ) -> None:
     """Writes `module`, whose `__call__` becomes "serving_default", with its card.json.
 
@@ -34,7 +34,7 @@ def write_saved_model(
         module: `__call__` is a tf.function with a signature of named inputs and a dict of outputs.
         path: a folder; an older one is replaced.
         card: task, inputs, outputs, training data, metrics, licences.
-        probe: a small batch for each input, by name.
+        probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
 
     Raises:
@@ -99,7 +99,9 @@ def _check_in_fresh_process(folder: Path, probes: Mapping, expected: Mapping) ->
         raise RuntimeError(f"the SavedModel fails in a fresh process:\n{done.stderr.strip()}")
 
 
-def _packed(value: bytes | str | Sequence) -> str | list:
+def _packed(value: bytes | str | float | Sequence) -> str | float | list:
+    if isinstance(value, int | float):
+        return value
     if not isinstance(value, bytes | str):
         return [_packed(one) for one in value]
     return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()

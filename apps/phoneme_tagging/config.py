@@ -1,0 +1,112 @@
+"""Options of the phoneme tagging template. `replace(SMALL, ...)` in a notebook."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+APP = "phoneme_tagging"  # the folder; run directories name it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    features: Literal["mfcc", "log_mel"] = "mfcc"
+    """12 cepstra or the log energies of the filters; both with log energy and derivatives."""
+    num_mels: int = 26
+    """Filters from 0 to 8 kHz."""
+    phone_set: Literal[61, 48, 39] = 61
+    """Classes of the network: the phones of TIMIT, or folded after Lee & Hon (1989)."""
+    cell: str = "lstm"
+    """elman, lstm, lstm_1997, peephole, coupled, layer_norm, gru, gru_reset_after."""
+    direction: Literal["both", "forward"] = "both"
+    delay_frames: int = 0
+    """With forward: answers so many frames late, after hearing what follows."""
+    units: int = 128
+    """Per direction."""
+    layers: int = 1
+    dropout: float = 0.2
+    """Share of each layer's input dropped in training."""
+    bigram_weight: float = 1.0
+    """What the phone before counts in decoding, beside the network."""
+    acoustic_weight: float = 1.2
+    """Neighbouring frames say much the same: their sum is scaled down by this."""
+    prior_weight: float = 0.5
+    """1 divides the network's probabilities by the phones' share in training."""
+    min_frames: int = 2
+    """No phone of the decoded string is shorter."""
+
+    def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
+        if min(self.units, self.layers, self.min_frames) < 1 or self.num_mels < 13:
+            raise ValueError(
+                "model.units, layers and min_frames must be at least 1, num_mels at least 13"
+            )
+        if self.delay_frames < 0 or (self.delay_frames and self.direction == "both"):
+            raise ValueError("model.delay_frames needs model.direction forward, and >= 0")
+        if min(self.bigram_weight, self.prior_weight) < 0 or self.acoustic_weight <= 0:
+            raise ValueError("model.*_weight must not be negative, acoustic_weight above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    name: Literal["espeak", "timit"] = "espeak"
+    """espeak is synthesised by a pip package; timit needs --data.root."""
+    root: Path | None = None
+    """Folder with the official files as published."""
+    cache_dir: Path | None = None
+    """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    num_utterances: int = 1000
+    """Training sentences that espeak speaks; a tenth as many for validation and for test."""
+    fold: int = 0
+    """Which speakers of timit are held back for validation."""
+    max_utterances: int | None = None
+    """Take only the first so many training utterances; an eighth as many for validation."""
+
+    def __post_init__(self):
+        if self.num_utterances < 8 or self.fold < 0:
+            raise ValueError("data.num_utterances must be at least 8, data.fold at least 0")
+        if self.max_utterances is not None and self.max_utterances < 8:
+            raise ValueError(f"data.max_utterances must be at least 8, got {self.max_utterances}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    epochs: int = 8
+    patience: int = 3
+    """Stop after so many epochs without a better validation accuracy."""
+    batch_size: int = 16
+    """Utterances a batch."""
+    learning_rate: float = 3e-3
+    """At the start; falls along a cosine to zero at the last epoch."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this global norm."""
+    seed: int = 1
+    deterministic: bool = False
+    """The same seed gives the same weights, bit for bit."""
+
+    def __post_init__(self):
+        if min(self.epochs, self.patience, self.batch_size) < 1:
+            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+TINY = Config(
+    model=ModelConfig(units=16, layers=1, dropout=0.0),
+    data=DataConfig(max_utterances=32),
+    train=TrainConfig(epochs=2, batch_size=8),
+)
+SMALL = Config()
+PAPER = (
+    Config(  # Graves & Schmidhuber 2005: one layer of 93 units a direction, 26 inputs, 61 phones
+        model=ModelConfig(cell="lstm", units=93, layers=1, dropout=0.0),
+        train=TrainConfig(epochs=40, patience=5, batch_size=1, learning_rate=3e-4),
+    )
+)
+DEMO_FLOORS = {"frame_accuracy_39": 0.8}
+PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

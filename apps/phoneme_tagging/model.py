@@ -1,0 +1,175 @@
+"""Phoneme tagging: the training graph, and the part that turns sound into phones.
+
+features float32 (batch, frames, dim), frame_mask bool (batch, frames)
+    -> logits (batch, frames, choices)
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from apps.phoneme_tagging import viterbi
+from apps.phoneme_tagging.config import ModelConfig
+from common import audio, recurrent
+from common.text import Vocabulary
+
+SECONDS_A_FRAME = audio.FRAME_SHIFT / audio.SAMPLE_RATE
+
+
+class Normalization(NamedTuple):
+    """Mean and variance of the features in training, float32 (dim,)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+class LanguageModel(NamedTuple):
+    """Counts from training: what phones follow each other, and how many frames each has."""
+
+    bigrams: np.ndarray  # (choices, choices)
+    frame_counts: np.ndarray  # (choices,)
+
+
+def build_model(
+    config: ModelConfig, *, num_phones: int, normalization: Normalization
+) -> keras.Model:
+    """The network (see the module), with the output "logits"."""
+    dim = audio.feature_dim(config.features, config.num_mels)
+    features = keras.Input((None, dim), name="features")
+    frame_mask = keras.Input((None,), dtype="bool", name="frame_mask")
+    normalize = keras.layers.Normalization(
+        mean=normalization.mean, variance=normalization.variance, name="normalize"
+    )
+    normalized = normalize(features) * ops.cast(frame_mask, "float32")[..., None]
+    heard, heard_mask = _wait(normalized, frame_mask, config.delay_frames)
+    encode = recurrent.make_encoder(
+        dim,
+        config.units,
+        cell=config.cell,
+        num_layers=config.layers,
+        bidirectional="concat" if config.direction == "both" else "no",
+        dropout=config.dropout,
+        name="frame_lstm",
+    )
+    encoded, _ = encode([heard, heard_mask])  # (batch, delay + frames, width)
+    encoded = encoded[:, config.delay_frames :]
+    encoded = keras.layers.Dropout(config.dropout, name="dropout")(encoded)
+    logits = keras.layers.Dense(num_phones, dtype="float32", name="logits")(encoded)
+    return keras.Model({"features": features, "frame_mask": frame_mask}, {"logits": logits})
+
+
+def _wait(normalized, frame_mask, delay: int):
+    """Lets `delay` frames of zeros follow each utterance, so that late answers find room."""
+    if not delay:
+        return normalized, frame_mask
+    # As real as the frames: the mask of each row grows by `delay`, on whichever side it is put.
+    more = ops.repeat(ops.ones_like(frame_mask[:, :1]), delay, axis=1)
+    zeros = ops.repeat(ops.zeros_like(normalized[:, :1]), delay, axis=1)
+    return (
+        ops.concatenate([normalized, zeros], axis=1),
+        ops.concatenate([more, frame_mask], axis=1),
+    )
+
+
+class Decoder(tf.Module):
+    """Logits to phones: Viterbi with the bigrams of training and a least duration."""
+
+    def __init__(self, config: ModelConfig, language: LanguageModel):
+        super().__init__()
+        prior = language.frame_counts / language.frame_counts.sum()
+        self.offset = tf.constant(config.prior_weight * np.log(prior + 1e-6), tf.float32)
+        self.transitions = tf.constant(
+            viterbi.transition_scores(language.bigrams, weight=config.bigram_weight)
+        )
+        self.acoustic_weight, self.min_frames = config.acoustic_weight, config.min_frames
+
+    def __call__(self, logits: tf.Tensor, frame_mask: tf.Tensor) -> tf.Tensor:
+        """(batch, frames, choices), (batch, frames) -> int32 (batch, frames)."""
+        scores = self.acoustic_weight * (tf.nn.log_softmax(logits) - self.offset)
+        return viterbi.decode(scores, frame_mask, self.transitions, min_frames=self.min_frames)
+
+
+class Tagger(tf.Module):
+    """Sound to phones: what `predict` calls and `export` writes, so both give the same.
+
+    waveform float32 (batch, samples) at 16 kHz, num_samples int32 (batch,) ->
+        phone string (batch, frames), "" beyond the end; probability float32 (batch, frames), of
+        that phone by the network; start_s float32 (frames,).
+
+    Raises:
+        tf.errors.InvalidArgumentError: names the rows shorter than 25 ms, or with NaN samples.
+    """
+
+    def __init__(
+        self, model: keras.Model, phones: Vocabulary, decoder: Decoder, config: ModelConfig
+    ):
+        super().__init__()
+        self.model, self.decoder = model, decoder
+        self.kind, self.num_mels = config.features, config.num_mels
+        self.phones = tf.constant([*phones.tokens, ""])
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None, None], tf.float32, name="waveform"),
+            tf.TensorSpec([None], tf.int32, name="num_samples"),
+        ],
+    )
+    def __call__(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See the class."""
+        waveform = _checked(waveform, num_samples)
+        found = self.tag(waveform, num_samples)
+        return {name: found[name] for name in ("phone", "probability", "start_s")}
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="wav")])
+    def wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same of encoded WAV files: 16-bit PCM at 16 kHz, the first channel."""
+        waveform = tf.map_fn(
+            _decode_wav, wav, fn_output_signature=tf.RaggedTensorSpec([None], tf.float32)
+        )
+        return self(waveform.to_tensor(), tf.cast(waveform.row_lengths(), tf.int32))
+
+    def tag(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The outputs of `__call__` and posteriors float32 (batch, frames, choices)."""
+        features, mask = audio.features(
+            waveform, num_samples, kind=self.kind, num_mels=self.num_mels
+        )
+        inputs = {"features": features, "frame_mask": mask}
+        logits = self.model(inputs, training=False)["logits"]
+        path = self.decoder(logits, mask)
+        posteriors = tf.nn.softmax(logits)
+        probability = tf.gather(posteriors, path, batch_dims=2)
+        frames = tf.range(tf.shape(mask)[1])
+        return {
+            "phone": tf.gather(self.phones, tf.where(mask, path, len(self.phones) - 1)),
+            "probability": tf.where(mask, probability, 0.0),
+            "start_s": tf.cast(frames, tf.float32) * SECONDS_A_FRAME,
+            "posteriors": posteriors,
+        }
+
+
+def _checked(waveform: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
+    """Fails inside the graph, naming the rows that cannot be tagged."""
+    size = tf.shape(waveform)[1]
+    short = (num_samples < audio.WINDOW) | (num_samples > size)
+    real = tf.sequence_mask(num_samples, size)
+    wrong = tf.reduce_any(real & ~tf.math.is_finite(waveform), axis=1)
+    bounds = f"num_samples: expected at least {audio.WINDOW} and at most those given, not so in row"
+    numbers = "waveform: expected numbers, found NaN or infinity in row"
+    checks = [
+        tf.debugging.Assert(~tf.reduce_any(short), [bounds, tf.where(short)[:, 0]], summarize=20),
+        tf.debugging.Assert(~tf.reduce_any(wrong), [numbers, tf.where(wrong)[:, 0]], summarize=20),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(waveform)
+
+
+def _decode_wav(encoded: tf.Tensor) -> tf.Tensor:
+    sound, rate = tf.audio.decode_wav(encoded, desired_channels=1)
+    message = "wav: expected 16,000 samples a second, got"
+    check = tf.debugging.Assert(rate == audio.SAMPLE_RATE, [message, rate])
+    with tf.control_dependencies([check]):
+        return tf.identity(sound)[:, 0]

@@ -1,0 +1,116 @@
+"""The field's scores: frames right, phone error rate, boundaries; plain Python and NumPy."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+
+from apps.phoneme_tagging.phones import SILENCE, fold
+
+TOLERANCE_S = 0.02
+FRAME_S = 0.01
+
+
+class Tagged(NamedTuple):
+    """One utterance with what people and a tagger say.
+
+    Attributes:
+        frames: the reference of each frame, one of the 61; "" where there is no label.
+        framewise: the tagger's most probable phone of each frame.
+        decoded: its phone of each frame after decoding.
+        phones, starts: the reference string, and where each phone begins, in seconds.
+    """
+
+    frames: Sequence[str]
+    framewise: Sequence[str]
+    decoded: Sequence[str]
+    phones: Sequence[str]
+    starts: Sequence[float]
+
+
+def score(rows: Sequence[Tagged], *, phone_set: int) -> dict[str, float]:
+    """Metrics over all utterances, fractions.
+
+    A frame accuracy applies when the tagger tells that many phones apart. The phone error rate is
+    errors by reference phones, both folded to 39, silence included, and at most 1.
+    """
+    found = {
+        f"frame_accuracy_{size}": frame_accuracy(rows, size)
+        for size in (61, 39)
+        if phone_set >= size
+    }
+    return found | {"phone_error_rate": min(error_rate(rows), 1.0)}
+
+
+def details(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
+    """Silence left out, no decoding, and boundaries."""
+    right, given, wanted, errors = 0, 0, 0, []
+    for row in rows:
+        told = merged(row.decoded)
+        hits = _matches([start for _, start in told[1:]], list(row.starts[1:]))
+        right, given, wanted = (
+            right + len(hits),
+            given + len(told) - 1,
+            wanted + len(row.starts) - 1,
+        )
+        errors += hits
+    return {
+        "without silence": {
+            "frame_accuracy_39": frame_accuracy(rows, 39, silence=False),
+            "phone_error_rate": error_rate(rows, silence=False),
+        },
+        "phone error rate": {"merged frames": error_rate(rows, decoded=False)},
+        "boundaries within 20 ms": {
+            "precision": right / max(given, 1),
+            "recall": right / max(wanted, 1),
+            "mean error of these, ms": 1000 * float(np.mean(errors)) if errors else 0.0,
+        },
+    }
+
+
+def frame_accuracy(rows: Sequence[Tagged], size: int, *, silence: bool = True) -> float:
+    """The share of frames with the right phone among 61, 48 or 39."""
+    right = total = 0
+    for row in rows:
+        for wanted, given in zip(row.frames, row.framewise, strict=True):
+            phone = fold(wanted, size)
+            if phone and (silence or fold(wanted, 39) not in SILENCE):
+                right, total = right + (fold(given, size) == phone), total + 1
+    return right / max(total, 1)
+
+
+def error_rate(rows: Sequence[Tagged], *, silence: bool = True, decoded: bool = True) -> float:
+    """Substitutions, insertions and deletions by the phones of the references, folded to 39."""
+    errors = total = 0
+    for row in rows:
+        given = [phone for phone, _ in merged(row.decoded if decoded else row.framewise)]
+        given, wanted = (_folded(phones, silence) for phones in (given, row.phones))
+        errors, total = errors + Levenshtein.distance(given, wanted), total + len(wanted)
+    return errors / max(total, 1)
+
+
+def merged(frames: Sequence[str]) -> list[tuple[str, float]]:
+    """Runs of the same phone as (phone, start in seconds)."""
+    return [
+        (phone, place * FRAME_S)
+        for place, phone in enumerate(frames)
+        if place == 0 or frames[place - 1] != phone
+    ]
+
+
+def _folded(phones: Sequence[str], silence: bool) -> list[str]:
+    folded = [fold(phone, 39) for phone in phones]
+    return [phone for phone in folded if phone and (silence or phone not in SILENCE)]
+
+
+def _matches(given: list[float], wanted: list[float]) -> list[float]:
+    """Distances of boundaries that match within the tolerance, each used once, in order."""
+    found, place = [], 0
+    for one in wanted:
+        while place < len(given) and given[place] < one - TOLERANCE_S:
+            place += 1
+        if place < len(given) and given[place] <= one + TOLERANCE_S:
+            found.append(abs(given[place] - one))
+            place += 1
+    return found

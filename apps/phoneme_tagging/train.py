@@ -1,0 +1,138 @@
+"""Trains phoneme tagging: data set -> run directory.
+
+python -m apps.phoneme_tagging.train --run-dir runs/phones [--preset tiny|small|paper]
+"""
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from apps.phoneme_tagging.config import APP, PRESETS, Config, TrainConfig
+from common import cli
+from common.runs import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from apps.phoneme_tagging import data
+
+logger = logging.getLogger("cellstate")
+
+
+def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
+    """Trains the model.
+
+    Args:
+        config: all options.
+        run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
+        resume: continue that run after its last whole epoch; only `train.epochs` may differ.
+
+    Raises:
+        UserError: the data is missing or damaged, or the folder does not fit.
+    """
+    # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
+    import keras
+
+    from apps.phoneme_tagging import data
+    from apps.phoneme_tagging.model import Normalization, build_model
+    from common import recurrent, training
+
+    run = (
+        RunDirectory.resume(run_dir, app=APP, config=config, may_change=("train.epochs",))
+        if resume
+        else RunDirectory.create(run_dir)
+    )
+    options = config.train
+    training.start(seed=options.seed, deterministic=options.deterministic)
+
+    shown = data.make_training_data(config.data, config.model, batch_size=options.batch_size)
+    found = shown.found
+    logger.info("%s: %s", config.data.name, shown.summary())
+
+    keras.utils.set_random_seed(options.seed)
+    model = build_model(
+        config.model,
+        num_phones=len(found.phones),
+        normalization=Normalization(found.mean, found.variance),
+    )
+    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    found.phones.save(run.path / "vocab_phones.txt")
+    run.write_json(
+        "phone_counts.json",
+        {"bigrams": found.bigrams.tolist(), "frames": found.frame_counts.tolist()},
+    )
+    history = _fit(model, shown, run, options)
+    training.report_rates(
+        shown.batches(seed=options.seed),
+        shown.num_batches,
+        history=history,
+        num_examples=sum(found.lengths),
+        unit="frames",
+    )
+    return run
+
+
+def _fit(
+    model: "keras.Model", shown: "data.TrainingData", run: RunDirectory, options: TrainConfig
+) -> list[dict[str, float]]:
+    """Fits the network, from its last whole epoch on; the best goes to `model.keras`."""
+    import keras
+
+    from apps.phoneme_tagging import data
+    from common import losses, training
+    from common.clipping import ClippedAdam
+
+    fitted = keras.Model(model.input, model.output["logits"])
+    learning_rate = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, decay_steps=shown.num_batches * options.epochs
+    )
+    fitted.compile(
+        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
+        loss=losses.weighted_cross_entropy(),
+        weighted_metrics=["accuracy"],
+    )
+    keep = training.KeepRun(
+        run,
+        model,
+        name="model",
+        monitor="val_accuracy",
+        patience=options.patience,
+        seed=options.seed,
+    )
+    keep.restore(fitted)
+    as_training = functools.partial(data.as_training, inputs=model.input)
+    if not keep.finished:
+        fitted.fit(
+            shown.batches(seed=options.seed, first_epoch=keep.first_epoch).map(as_training),
+            validation_data=shown.validation.map(as_training),
+            steps_per_epoch=shown.num_batches,
+            initial_epoch=keep.first_epoch,
+            epochs=options.epochs,
+            shuffle=False,  # the data set is in a random order already
+            callbacks=[keep],
+            verbose=cli.bars(),
+        )
+    return keep.history
+
+
+def main(
+    *,
+    run_dir: Path,
+    config: Annotated[Config, cli.FLAT],
+    preset: Literal["tiny", "small", "paper"] = "small",
+    resume: bool = False,
+) -> None:
+    """Trains phoneme tagging and writes a run directory.
+
+    Args:
+        run_dir: New folder for the run.
+        config: All options.
+        preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        resume: Continue the run in --run-dir with its own options.
+    """
+    train(config, run_dir, resume=resume)
+
+
+if __name__ == "__main__":
+    cli.run(main, presets=PRESETS)

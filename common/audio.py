@@ -1,0 +1,118 @@
+"""Speech features in the graph: waveform (batch, samples) at 16 kHz -> (batch, frames, dim).
+
+One function computes them, in tf.data and in the SavedModel alike. Frame t stands for the 10 ms
+from sample 160 t on; its window of 25 ms is centred on them, with zeros beyond both ends.
+Filters and cosine transform are those of librosa (`htk=True, norm=None`; `norm="ortho"`).
+"""
+
+import functools
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+SAMPLE_RATE = 16_000
+FRAME_SHIFT = 160  # samples: 10 ms
+WINDOW = 400  # samples: 25 ms
+FFT = 512
+NUM_CEPSTRA = 12
+PRE_EMPHASIS = 0.97
+FLOOR = 1e-7  # of a power: about what rounding to 16 bits adds; digital silence has none
+DELTA_FRAMES = 2  # on either side
+
+Kind = Literal["mfcc", "log_mel"]
+
+
+def feature_dim(kind: Kind, num_mels: int) -> int:
+    """Numbers a frame."""
+    return 3 * ((NUM_CEPSTRA if kind == "mfcc" else num_mels) + 1)
+
+
+def num_frames(num_samples: tf.Tensor) -> tf.Tensor:
+    """Whole frame shifts in so many samples, any shape."""
+    return num_samples // FRAME_SHIFT
+
+
+def features(
+    waveform: tf.Tensor, num_samples: tf.Tensor, *, kind: Kind, num_mels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """MFCC or log-mel energies with the log energy, and their first and second derivatives.
+
+    Args:
+        waveform: float32 (batch, samples) in [-1, 1] at 16 kHz; what lies beyond `num_samples` is
+            not looked at.
+        num_samples: int32 (batch,).
+        kind: "mfcc" (12 coefficients, without the constant one) or "log_mel".
+        num_mels: filters from 0 to 8 kHz.
+
+    Returns:
+        float32 (batch, frames, feature_dim), zeros at padded frames, and frame_mask bool
+        (batch, frames), True = real.
+    """
+    log_mel, energy = log_mel_energies(waveform, num_samples, num_mels=num_mels)
+    frames = num_frames(num_samples)
+    mask = tf.sequence_mask(frames, tf.shape(log_mel)[1])
+    values = _cosine_transform(log_mel, num_mels) if kind == "mfcc" else log_mel
+    static = tf.concat([values, energy], axis=-1)
+    first = deltas(static, frames)
+    joined = tf.concat([static, first, deltas(first, frames)], axis=-1)
+    joined.set_shape([None, None, feature_dim(kind, num_mels)])
+    return tf.where(mask[..., None], joined, 0.0), mask
+
+
+def log_mel_energies(
+    waveform: tf.Tensor, num_samples: tf.Tensor, *, num_mels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logarithms of the filters' energies and of the whole energy, after pre-emphasis.
+
+    float32 (batch, samples), int32 (batch,) -> (batch, frames, num_mels), (batch, frames, 1)
+    """
+    before = tf.pad(waveform, [[0, 0], [1, 0]])[:, :-1]
+    emphasised = waveform - PRE_EMPHASIS * before
+    # Cut after the pre-emphasis, which would make a click of the step down to the padding.
+    real = tf.sequence_mask(num_samples, tf.shape(waveform)[1])
+    emphasised = tf.where(real, emphasised, 0.0)  # a product would let NaN through
+    margin = (WINDOW - FRAME_SHIFT) // 2
+    padded = tf.pad(emphasised, [[0, 0], [margin, margin]])
+    window = functools.partial(tf.signal.hamming_window, periodic=True)
+    spectrum = tf.signal.stft(padded, WINDOW, FRAME_SHIFT, FFT, window_fn=window)
+    power = tf.abs(spectrum) ** 2  # (batch, frames, FFT / 2 + 1)
+    mel = tf.matmul(power, tf.constant(mel_filters(num_mels)))
+    energy = tf.reduce_sum(power, axis=-1, keepdims=True) / FFT
+    return tf.math.log(tf.maximum(mel, FLOOR)), tf.math.log(tf.maximum(energy, FLOOR))
+
+
+def deltas(values: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+    """Slopes by regression over two frames on either side; the ends are repeated.
+
+    d[t] = sum_n n (c[t + n] - c[t - n]) / (2 sum_n n^2)
+
+    Shapes: values (batch, time, dim), frames int32 (batch,) -> (batch, time, dim).
+    """
+    place = tf.range(tf.shape(values)[1])[None]
+    last = tf.maximum(frames - 1, 0)[:, None]
+    total = tf.zeros_like(values)
+    for step in range(1, DELTA_FRAMES + 1):
+        after = tf.gather(values, tf.minimum(place + step, last), batch_dims=1)
+        before = tf.gather(values, tf.minimum(tf.maximum(place - step, 0), last), batch_dims=1)
+        total += step * (after - before)
+    return total / (2 * sum(step**2 for step in range(1, DELTA_FRAMES + 1)))
+
+
+@functools.cache
+def mel_filters(num_mels: int) -> np.ndarray:
+    """Triangles of equal width in mel, straight in Hz: float32 (FFT / 2 + 1, num_mels)."""
+    top = 2595.0 * np.log10(1.0 + SAMPLE_RATE / 2 / 700.0)
+    edges = 700.0 * (10.0 ** (np.linspace(0.0, top, num_mels + 2) / 2595.0) - 1.0)
+    hertz = np.linspace(0.0, SAMPLE_RATE / 2, FFT // 2 + 1)[:, None]
+    rising = (hertz - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - hertz) / np.diff(edges)[1:]
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def _cosine_transform(log_mel: tf.Tensor, num_mels: int) -> tf.Tensor:
+    """Coefficients 1 to 12 of the orthonormal DCT-II: (..., num_mels) -> (..., 12)."""
+    order = np.arange(1, NUM_CEPSTRA + 1)
+    angles = np.pi * np.outer(np.arange(num_mels) + 0.5, order) / num_mels
+    basis = np.sqrt(2.0 / num_mels) * np.cos(angles)
+    return tf.matmul(log_mel, tf.constant(basis.astype(np.float32)))
