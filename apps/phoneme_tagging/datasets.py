@@ -69,6 +69,8 @@ class _Utterances(tfds.core.GeneratorBasedBuilder):
 class Espeak(_Utterances):
     """Sentences spoken by espeak-ng in many voices; phone times are exact."""
 
+    VERSION = tfds.core.Version("1.1.0")  # equal neighbours are one phone
+
     def _split_generators(self, dl_manager):
         synthesizer = espeak.Synthesizer()
         counts = speakers.counts(self.builder_config.num_utterances)

@@ -164,7 +164,7 @@ def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
         end = min(end, num_samples)
         if end <= start:
             continue
-        if found and found[-1].phone == phone == "pau":
+        if found and found[-1].phone == phone:  # "this sentence": one long s, as TIMIT has it
             start = found.pop().start
         found.append(Segment(phone, start, end))
     if found and found[-1].phone == "pau":

@@ -1,0 +1,85 @@
+"""The network: padding, delay, direction, and that all of it learns."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from apps.phoneme_tagging.config import ModelConfig
+from apps.phoneme_tagging.model import Normalization, build_model
+from common import recurrent
+
+OPTIONS = ModelConfig(units=6, dropout=0.0)
+UNIT = Normalization(np.zeros(39, np.float32), np.ones(39, np.float32))
+FEATURES = np.random.default_rng(0).normal(size=(2, 12, 39)).astype(np.float32)
+
+
+def build(**options) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    config = dataclasses.replace(OPTIONS, **options)
+    return build_model(config, num_phones=5, normalization=UNIT)
+
+
+def logits(model: keras.Model, features: np.ndarray, lengths=None) -> np.ndarray:
+    batch, time = features.shape[:2]
+    mask = np.arange(time) < np.array(lengths or [time] * batch)[:, None]
+    return model({"features": features, "frame_mask": mask}, training=False)["logits"].numpy()
+
+
+@pytest.mark.parametrize("options", [{}, {"direction": "forward", "delay_frames": 3}])
+def test_padding_changes_nothing(options):
+    model = build(**options)
+    alone = logits(model, FEATURES[1:, :8])
+    both = logits(model, FEATURES, lengths=[12, 8])
+    np.testing.assert_allclose(both[1, :8], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_forward_hears_as_far_ahead_as_its_delay(delay):
+    model = build(direction="forward", delay_frames=delay)
+    changed = FEATURES.copy()
+    changed[:, 8] += 1.0
+    differs = np.abs(logits(model, FEATURES) - logits(model, changed)).max(axis=(0, 2)) > 1e-6
+    assert not differs[: 8 - delay].any() and differs[8 - delay :].all()
+
+
+def test_both_directions_hear_all():
+    model = build()
+    changed = FEATURES.copy()
+    changed[:, 8] += 1.0
+    assert (np.abs(logits(model, FEATURES) - logits(model, changed)).max(axis=(0, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("cell", recurrent.CELLS)
+def test_every_cell_builds(cell):
+    assert logits(build(cell=cell), FEATURES).shape == (2, 12, 5)
+
+
+def test_features_are_normalised():
+    far = Normalization(np.full(39, 7.0, np.float32), np.full(39, 4.0, np.float32))
+    keras.utils.set_random_seed(1)
+    model = build_model(OPTIONS, num_phones=5, normalization=far)
+    np.testing.assert_allclose(
+        logits(model, 2 * FEATURES + 7), logits(build(), FEATURES), atol=1e-5
+    )
+
+
+def test_every_weight_moves_in_a_step():
+    model = build()
+    before = [weight.numpy() for weight in model.trainable_weights]
+    fitted = keras.Model(model.input, model.output["logits"])
+    fitted.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    mask = np.ones((2, 12), bool)
+    target = np.arange(24).reshape(2, 12) % 5
+    fitted.fit({"features": FEATURES, "frame_mask": mask}, target, verbose=0)
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        assert np.abs(old - new.numpy()).max() > 0, new.path
+
+
+@pytest.mark.parametrize(
+    "options", [{"delay_frames": 3}, {"dropout": 1.0}, {"units": 0}, {"acoustic_weight": 0}]
+)
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="model"):
+        dataclasses.replace(OPTIONS, **options)
