@@ -7,6 +7,7 @@ An app takes part by `DEMO_FLOORS` in its config (metric -> least value on the t
 """
 
 import importlib
+import itertools
 import shutil
 import sys
 from pathlib import Path
@@ -76,31 +77,39 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
 
 
 def ask_saved_model(folder: Path, example: list[str]) -> str:
-    """Gives the SavedModel the example's files and strings; returns the first thing it says.
+    """Gives the SavedModel the example's files and strings; returns what it says first.
 
     Asks the signature whose inputs are the options of `predict`, else "serving_default", where an
-    input that is no option gets the question itself.
+    input that is no option gets the longest line of the file that no input takes.
     """
     import tensorflow as tf
 
     options = {name[2:]: value for name, value in zip(example[::2], example[1::2], strict=True)}
-    asked = options.get("question", Path(example[1]).name)
     loaded = tf.saved_model.load(str(folder))
     signatures = {
-        name: one.structured_input_signature[1] for name, one in loaded.signatures.items()
+        name: set(one.structured_input_signature[1]) for name, one in loaded.signatures.items()
     }
-    fitting = [name for name, inputs in signatures.items() if set(inputs) == set(options)]
+    fitting = [name for name, inputs in signatures.items() if inputs == set(options)]
     chosen = fitting[0] if fitting else "serving_default"
-    signature = loaded.signatures[chosen]
-    inputs = {}
-    for name in signatures[chosen]:
-        value = options.get(name, asked)
-        inputs[name] = tf.constant([Path(value).read_bytes() if Path(value).is_file() else value])
-    outputs = signature(**inputs)
+    given = {name: value for name, value in options.items() if name in signatures[chosen]}
+    for name in signatures[chosen] - set(options):
+        (spare,) = (value for option, value in options.items() if option not in given)
+        given[name] = max(Path(spare).read_text(encoding="utf-8").splitlines(), key=len).strip()
+    files = {name for name, value in given.items() if Path(value).is_file()}
+    asked = [Path(value).name if name in files else value for name, value in given.items()]
+    inputs = {
+        name: tf.constant([Path(value).read_bytes() if name in files else value])
+        for name, value in given.items()
+    }
+    outputs = loaded.signatures[chosen](**inputs)
     # A string where there is one, else the first number, with its name.
     name, said = min(outputs.items(), key=lambda one: (one[1].dtype != tf.string, one[1].ndim))
-    first = tf.reshape(said, [-1])[0].numpy()
-    return f"{asked} -> {first.decode() if said.dtype == tf.string else f'{name} {first:.3f}'}"
+    first = tf.reshape(said[0], [-1]).numpy().tolist()
+    if said.dtype == tf.string:
+        answer = " ".join(text.decode() for text, _ in itertools.groupby(first))
+    else:
+        answer = f"{name} {first[0]:.3f}"
+    return f"{' | '.join(asked)} -> {answer}"
 
 
 def print_table(rows: list[list[str]]) -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 SAMPLE_RATE = 16_000
 FRAME_SHIFT = 160  # samples: 10 ms
+FRAME_S = FRAME_SHIFT / SAMPLE_RATE
 WINDOW = 400  # samples: 25 ms
 FFT = 512
 NUM_CEPSTRA = 12
@@ -52,7 +53,9 @@ def features(
     log_mel, energy = log_mel_energies(waveform, num_samples, num_mels=num_mels)
     frames = num_frames(num_samples)
     mask = tf.sequence_mask(frames, tf.shape(log_mel)[1])
-    values = _cosine_transform(log_mel, num_mels) if kind == "mfcc" else log_mel
+    values = log_mel
+    if kind == "mfcc":
+        values = tf.signal.mfccs_from_log_mel_spectrograms(log_mel)[..., 1 : NUM_CEPSTRA + 1]
     static = tf.concat([values, energy], axis=-1)
     first = deltas(static, frames)
     joined = tf.concat([static, first, deltas(first, frames)], axis=-1)
@@ -108,11 +111,3 @@ def mel_filters(num_mels: int) -> np.ndarray:
     rising = (hertz - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - hertz) / np.diff(edges)[1:]
     return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
-
-
-def _cosine_transform(log_mel: tf.Tensor, num_mels: int) -> tf.Tensor:
-    """Coefficients 1 to 12 of the orthonormal DCT-II: (..., num_mels) -> (..., 12)."""
-    order = np.arange(1, NUM_CEPSTRA + 1)
-    angles = np.pi * np.outer(np.arange(num_mels) + 0.5, order) / num_mels
-    basis = np.sqrt(2.0 / num_mels) * np.cos(angles)
-    return tf.matmul(log_mel, tf.constant(basis.astype(np.float32)))

@@ -11,6 +11,27 @@ from common import files
 from common.errors import UserError
 
 
+def start(path: Path, *, size: tuple[float, float]) -> Figure:
+    """An empty figure of `size` inches that `finish` can write to `path`.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, *, title: str, path: Path) -> None:
+    """Puts a title above, cut where it is long, and writes the file."""
+    most = int(12 * figure.get_figwidth())  # letters that fit
+    figure.suptitle(title if len(title) <= most else f"{title[: most - 3]}...", parse_math=False)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
 def attention_over_image(
     image: np.ndarray,
     attention: np.ndarray,
@@ -32,11 +53,8 @@ def attention_over_image(
     Raises:
         UserError: the suffix of `path` is none that can be drawn.
     """
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
     hops = len(attention)
-    figure = Figure(figsize=(3.2 * (hops + 2), 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = start(path, size=(3.2 * (hops + 2), 3.6))
     axes = figure.subplots(1, hops + 2)
     height, width = image.shape[:2]
     frame = (-0.5, width - 0.5, height - 0.5, -0.5)  # regions cover the pixels they came from
@@ -64,6 +82,4 @@ def attention_over_image(
     axes[-1].set_xticks([0, 0.5, 1])
     axes[-1].spines[["top", "right"]].set_visible(False)
     axes[-1].set_title("answers")
-    figure.suptitle(title if len(title) <= 90 else title[:87] + "...", parse_math=False)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    finish(figure, title=title, path=path)

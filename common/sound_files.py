@@ -1,21 +1,22 @@
 """Sound files to what the apps take: RIFF WAVE and NIST SPHERE -> float32 (samples,) at 16 kHz.
 
-Plain Python and NumPy, outside the graph: any sample rate, 8 to 32 bits or float, any channels.
+Outside the graph: any sample rate, 8 to 32 bits or float, any channels.
 """
 
+import io
 import math
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
 from scipy import signal
+from scipy.io import wavfile
 
 from common.audio import SAMPLE_RATE, WINDOW
 from common.errors import UserError
 
 MAX_BYTES = 2**30  # an hour of 16-bit speech has a ninth of it
-_WIDTHS = {8: "u1", 16: "<i2", 32: "<i4"}
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
 def read(path: Path) -> np.ndarray:
@@ -74,53 +75,33 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def encode(samples: np.ndarray) -> bytes:
     """Float (samples,) at 16 kHz -> the bytes of a 16-bit mono WAV file."""
-    data = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
-    rate = SAMPLE_RATE
-    header = struct.pack("<4sIHHIIHH", b"fmt ", 16, _PCM, 1, rate, 2 * rate, 2, 16)
-    body = b"WAVE" + header + struct.pack("<4sI", b"data", len(data)) + data
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
+    file = io.BytesIO()
+    wavfile.write(file, SAMPLE_RATE, np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16))
+    return file.getvalue()
 
 
 def _decode_riff(encoded: bytes) -> tuple[np.ndarray, int]:
-    place, form = 12, None
-    while place + 8 <= len(encoded):
-        name, size = struct.unpack_from("<4sI", encoded, place)
-        chunk = encoded[place + 8 : place + 8 + size]
-        if name == b"fmt " and len(chunk) >= 16:
-            form = struct.unpack_from("<HHIIHH", chunk)
-            if form[0] == _EXTENSIBLE and len(chunk) >= 26:
-                form = (struct.unpack_from("<H", chunk, 24)[0], *form[1:])
-        if name == b"data" and form is not None:
-            if len(chunk) < size and size < 0xFFFFFFFF:  # a stream does not know its size
-                raise UserError(
-                    f"expected {size} bytes of sound, got {len(chunk)}: the file is cut short"
-                )
-            kind, channels, rate, _, _, bits = form
-            return _as_floats(chunk, kind, bits, channels, rate), rate
-        place += 8 + size + size % 2
-    raise UserError("expected a WAV header with format and data, it is cut short: get it again")
-
-
-def _as_floats(data: bytes, kind: int, bits: int, channels: int, rate: int) -> np.ndarray:
-    """(samples, channels) in [-1, 1]."""
-    known = (kind == _PCM and bits in (8, 16, 24, 32)) or (kind == _FLOAT and bits in (32, 64))
-    if not known or not channels or not 1000 <= rate <= 400_000:
-        raise UserError(
-            "expected 8, 16, 24 or 32-bit PCM or float at 1 to 400 kHz, got format "
-            f"{kind} with {bits} bits, {channels} channels, {rate} Hz: convert it to 16-bit PCM"
-        )
-    width = bits // 8 * channels
-    data = data[: len(data) // width * width]
-    if kind == _FLOAT:
-        values = np.frombuffer(data, f"<f{bits // 8}").astype(np.float64)
-    elif bits == 24:
-        bytes_ = np.frombuffer(data, "u1").reshape(-1, 3)
-        padded = np.pad(bytes_, ((0, 0), (1, 0)))  # the low byte of 32 bits stays zero
-        values = np.ascontiguousarray(padded).view("<i4")[:, 0] / 2.0**31
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
+        if encoded[4:8] != b"\xff" * 4:  # a stream does not know its size
+            warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
+        try:
+            rate, samples = wavfile.read(io.BytesIO(encoded))
+        # Names and zeros: what SciPy's reader stumbles over when chunks are missing.
+        except (ValueError, NameError, ZeroDivisionError, struct.error, UserWarning) as error:
+            raise UserError(
+                "expected a whole WAV file of PCM or float samples, it is cut short or of another "
+                f"kind ({' '.join(str(error).split())}): get it again or convert it to 16-bit PCM"
+            ) from None
+    if not 1000 <= rate <= 400_000:
+        raise UserError(f"expected sound at 1 to 400 kHz, got {rate} Hz: convert it to 16 kHz")
+    if samples.dtype == np.uint8:  # the one kind without a sign
+        values = samples / 128.0 - 1.0
+    elif samples.dtype.kind == "i":  # 24 bits come in the upper ones of 32
+        values = samples / -float(np.iinfo(samples.dtype).min)
     else:
-        values = np.frombuffer(data, _WIDTHS[bits]) / 2.0 ** (bits - 1)
-        values = values - 1.0 if bits == 8 else values  # 8 bits are unsigned
-    return values.reshape(-1, channels)
+        values = samples.astype(np.float64)
+    return values if values.ndim == 2 else values[:, None], rate
 
 
 def _decode_sphere(encoded: bytes) -> tuple[np.ndarray, int]:

@@ -1,14 +1,11 @@
-"""Pictures of which words counted. Drawn without a screen, written whole or not at all."""
+"""Pictures of which words counted."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from common import files
-from common.errors import UserError
+from common import plots
 
 
 def attention_over_words(
@@ -33,12 +30,8 @@ def attention_over_words(
     Raises:
         UserError: the suffix of `path` is none that can be drawn.
     """
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
     columns, rows = len(candidate_words), len(question_words)
-    size = (2.5 + 0.32 * columns, 2.6 + 0.3 * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = plots.start(path, size=(2.5 + 0.32 * columns, 2.6 + 0.3 * rows))
     shares, grid = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 0.3 * rows + 0.3])
     shares.bar(range(columns), attention, color="#3b6ea5")
     shares.set_ylabel("share")
@@ -52,6 +45,4 @@ def attention_over_words(
         ha="right",
         parse_math=False,
     )
-    figure.suptitle(title if len(title) <= 110 else title[:107] + "...", parse_math=False)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    plots.finish(figure, title=title, path=path)

@@ -15,8 +15,10 @@ class ModelConfig:
     """Filters from 0 to 8 kHz."""
     phone_set: Literal[61, 48, 39] = 61
     """Classes of the network: the phones of TIMIT, or folded after Lee & Hon (1989)."""
-    cell: str = "lstm"
-    """elman, lstm, lstm_1997, peephole, coupled, layer_norm, gru, gru_reset_after."""
+    cell: Literal[
+        "elman", "lstm", "lstm_1997", "peephole", "coupled", "layer_norm", "gru", "gru_reset_after"
+    ] = "lstm"
+    """One of common/recurrent.py; all but lstm train in a loop of TensorFlow."""
     direction: Literal["both", "forward"] = "both"
     delay_frames: int = 0
     """With forward: answers so many frames late, after hearing what follows."""
@@ -97,14 +99,14 @@ class Config:
 
 
 TINY = Config(
-    model=ModelConfig(units=16, layers=1, dropout=0.0),
+    model=ModelConfig(units=16, dropout=0.0),
     data=DataConfig(max_utterances=32),
     train=TrainConfig(epochs=2, batch_size=8),
 )
 SMALL = Config()
 PAPER = (
     Config(  # Graves & Schmidhuber 2005: one layer of 93 units a direction, 26 inputs, 61 phones
-        model=ModelConfig(cell="lstm", units=93, layers=1, dropout=0.0),
+        model=ModelConfig(units=93, dropout=0.0),
         train=TrainConfig(epochs=40, patience=5, batch_size=1, learning_rate=3e-4),
     )
 )

@@ -62,7 +62,7 @@ class TrainingData(NamedTuple):
 
     def summary(self) -> str:
         """One line for the log: sizes, and the share of padding among the frames of an epoch."""
-        minutes = sum(self.found.lengths) * audio.FRAME_SHIFT / audio.SAMPLE_RATE / 60
+        minutes = sum(self.found.lengths) * audio.FRAME_S / 60
         padding = pipeline.padding_ratio(self.batches(seed=0).take(self.num_batches), "frame_mask")
         return (
             f"{len(self.found.lengths)} utterances, {minutes:.1f} minutes, "

@@ -83,10 +83,10 @@ class Synthesizer:
         try:
             import espeakng_loader
 
-            self.library = ctypes.CDLL(espeakng_loader.get_library_path())
+            self.engine = ctypes.CDLL(espeakng_loader.get_library_path())
             data = str(espeakng_loader.get_data_path()).encode()
             options = _PHONEME_EVENTS | _DONT_EXIT
-            self.rate = self.library.espeak_Initialize(_SYNCHRONOUS, 0, data, options)
+            self.rate = self.engine.espeak_Initialize(_SYNCHRONOUS, 0, data, options)
         except (ImportError, OSError, AttributeError) as error:
             raise _unusable(str(folder), str(error)) from None
         if self.rate <= 0:
@@ -94,7 +94,7 @@ class Synthesizer:
         self._sound: list[bytes] = []
         self._events: list[tuple[int, str]] = []
         self._callback = _Callback(self._collect)  # espeak keeps the address: so do we
-        self.library.espeak_SetSynthCallback(self._callback)
+        self.engine.espeak_SetSynthCallback(self._callback)
 
     def say(self, text: str, voice: Voice) -> tuple[np.ndarray, list[Segment]]:
         """Speaks a text.
@@ -108,16 +108,16 @@ class Synthesizer:
         """
         self._sound.clear()
         self._events.clear()
-        if self.library.espeak_SetVoiceByName(f"{LANGUAGE}+{voice.variant}".encode()):
+        if self.engine.espeak_SetVoiceByName(f"{LANGUAGE}+{voice.variant}".encode()):
             raise UserError(
                 f"expected a variant of espeak's voices, got {voice.variant!r}: "
                 f"install {ESPEAK}, whose voices are known"
             )
         settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))
         for parameter, value in settings:
-            self.library.espeak_SetParameter(parameter, value, 0)
+            self.engine.espeak_SetParameter(parameter, value, 0)
         encoded = text.encode()
-        self.library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
+        self.engine.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
         sound = np.frombuffer(b"".join(self._sound), np.int16) / 2.0**15
         samples = sound_files.resample(sound, self.rate)
         scale = SAMPLE_RATE / self.rate

@@ -16,8 +16,6 @@ from apps.phoneme_tagging.config import ModelConfig
 from common import audio, recurrent
 from common.text import Vocabulary
 
-SECONDS_A_FRAME = audio.FRAME_SHIFT / audio.SAMPLE_RATE
-
 
 class Normalization(NamedTuple):
     """Mean and variance of the features in training, float32 (dim,)."""
@@ -146,7 +144,7 @@ class Tagger(tf.Module):
         return {
             "phone": tf.gather(self.phones, tf.where(mask, path, len(self.phones) - 1)),
             "probability": tf.where(mask, probability, 0.0),
-            "start_s": tf.cast(frames, tf.float32) * SECONDS_A_FRAME,
+            "start_s": tf.cast(frames, tf.float32) * audio.FRAME_S,
             "posteriors": posteriors,
         }
 

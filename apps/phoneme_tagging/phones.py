@@ -4,6 +4,8 @@ Lee & Hon (1989), https://doi.org/10.1109/29.46546, table I: 48 phones to model,
 not told apart in scoring (39 are left). The glottal stop q is left out of both.
 """
 
+from collections.abc import Sequence
+
 PHONES_61 = tuple(
     "iy ih eh ey ae aa aw ay ah ao oy ow uh uw ux er ax ix axr ax-h "
     "l r w y hh hv el m n ng em en eng nx "
@@ -54,3 +56,12 @@ def fold(phone: str, size: int) -> str:
         return ""
     phone = _TO_48.get(phone, phone)
     return _FROM_48_TO_39.get(phone, phone) if size == 39 else phone
+
+
+def runs(frames: Sequence[str]) -> list[tuple[str, int]]:
+    """Phones of frames, neighbours of the same merged: (phone, first frame)."""
+    return [
+        (phone, place)
+        for place, phone in enumerate(frames)
+        if place == 0 or frames[place - 1] != phone
+    ]

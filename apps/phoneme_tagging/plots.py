@@ -1,17 +1,14 @@
-"""A picture of what the model heard. Drawn without a screen, written whole or not at all."""
+"""A picture of what the model heard."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from apps.phoneme_tagging.textgrids import Timed
-from common import files
+from common import plots
 from common.audio import SAMPLE_RATE
-from common.errors import UserError
 
 
 class Heard(Protocol):
@@ -37,15 +34,10 @@ def phones_over_spectrogram(waveform: np.ndarray, heard: Heard, *, title: str, p
     Raises:
         UserError: the suffix of `path` is none that can be drawn.
     """
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
     seconds = len(waveform) / SAMPLE_RATE
     said = sorted({one.phone for one in heard.phones}, key=heard.choices.index)
     rows = heard.posteriors[:, [heard.choices.index(phone) for phone in said]].T
-    figure = Figure(
-        figsize=(min(max(4.5 * seconds, 8), 40), 4 + 0.16 * len(said)), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
+    figure = plots.start(path, size=(min(max(4.5 * seconds, 8), 40), 4 + 0.16 * len(said)))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1 + 0.16 * len(said)])
     # A little noise, for digital silence has no logarithm.
     audible = waveform + np.random.default_rng(0).normal(0, 1e-5, len(waveform))
@@ -68,6 +60,4 @@ def phones_over_spectrogram(waveform: np.ndarray, heard: Heard, *, title: str, p
         middle = (one.start_s + one.end_s) / 2
         above.text(middle, 1.01, one.phone, transform=above.get_xaxis_transform(), ha="center")
     above.set_xlim(0, seconds)
-    figure.suptitle(title if len(title) <= 90 else title[:87] + "...", parse_math=False)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    plots.finish(figure, title=title, path=path)

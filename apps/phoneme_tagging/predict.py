@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from apps.phoneme_tagging.config import APP, Config
+from apps.phoneme_tagging.phones import runs
 from common import cli, files
 from common.errors import UserError
 from common.runs import RunDirectory
@@ -111,15 +112,13 @@ def load_language_model(run_path: Path):
 
 
 def _merge(frames: list[str], probability: np.ndarray, num_samples: int) -> list[Phone]:
-    from common.audio import FRAME_SHIFT, SAMPLE_RATE
+    from common.audio import FRAME_S, SAMPLE_RATE
 
-    starts = [n for n, one in enumerate(frames) if n == 0 or frames[n - 1] != one]
-    seconds = FRAME_SHIFT / SAMPLE_RATE
-    found = []
-    for start, end in zip(starts, [*starts[1:], len(frames)], strict=True):
-        until = end * seconds if end < len(frames) else num_samples / SAMPLE_RATE
+    found, merged = [], runs(frames)
+    for (phone, start), (_, end) in zip(merged, [*merged[1:], ("", len(frames))], strict=True):
+        until = end * FRAME_S if end < len(frames) else num_samples / SAMPLE_RATE
         mean = float(probability[start:end].mean())
-        found.append(Phone(frames[start], round(start * seconds, 3), round(until, 3), mean))
+        found.append(Phone(phone, round(start * FRAME_S, 3), round(until, 3), mean))
     return found
 
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from apps.phoneme_tagging.phones import SILENCE, fold
+from apps.phoneme_tagging.phones import SILENCE, fold, runs
+from common.audio import FRAME_S
 
 TOLERANCE_S = 0.02
-FRAME_S = 0.01
 
 
 class Tagged(NamedTuple):
@@ -47,8 +47,8 @@ def details(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
     """Silence left out, no decoding, and boundaries."""
     right, given, wanted, errors = 0, 0, 0, []
     for row in rows:
-        told = merged(row.decoded)
-        hits = _matches([start for _, start in told[1:]], list(row.starts[1:]))
+        told = runs(row.decoded)
+        hits = _matches([FRAME_S * first for _, first in told[1:]], list(row.starts[1:]))
         right, given, wanted = (
             right + len(hits),
             given + len(told) - 1,
@@ -84,19 +84,10 @@ def error_rate(rows: Sequence[Tagged], *, silence: bool = True, decoded: bool = 
     """Substitutions, insertions and deletions by the phones of the references, folded to 39."""
     errors = total = 0
     for row in rows:
-        given = [phone for phone, _ in merged(row.decoded if decoded else row.framewise)]
+        given = [phone for phone, _ in runs(row.decoded if decoded else row.framewise)]
         given, wanted = (_folded(phones, silence) for phones in (given, row.phones))
         errors, total = errors + Levenshtein.distance(given, wanted), total + len(wanted)
     return errors / max(total, 1)
-
-
-def merged(frames: Sequence[str]) -> list[tuple[str, float]]:
-    """Runs of the same phone as (phone, start in seconds)."""
-    return [
-        (phone, place * FRAME_S)
-        for place, phone in enumerate(frames)
-        if place == 0 or frames[place - 1] != phone
-    ]
 
 
 def _folded(phones: Sequence[str], silence: bool) -> list[str]:

@@ -79,17 +79,25 @@ def test_other_sample_rates_are_resampled(rate):
     np.testing.assert_allclose(found[500:-500], TONE[500:-500], atol=2e-3)
 
 
+def test_a_stream_that_did_not_know_its_size_is_read_to_its_end():
+    unknown = b"\xff" * 4
+    whole = KINDS["16 bits"]
+    streamed = whole[:4] + unknown + whole[8:40] + unknown + whole[44:]
+    np.testing.assert_allclose(sound_files.decode(streamed), TONE, atol=1e-4)
+
+
 BROKEN = {
     "empty": (b"", "got 0 bytes"),
     "text": (b"not a sound at all", "expected a RIFF WAVE or NIST SPHERE"),
     "no samples": (wav(np.zeros(0, np.int16)), "at least 25 ms"),
     "5 ms": (wav(np.zeros(80, np.int16)), "at least 25 ms of sound, got 5 ms"),
     "header cut": (KINDS["16 bits"][:30], "cut short"),
-    "samples cut": (KINDS["16 bits"][:5000], "the file is cut short"),
+    "nothing after the header": (b"RIFF\x00\x00\x00\x00WAVEfmt ", "cut short"),
+    "samples cut": (KINDS["16 bits"][:5000], "cut short"),
     "SPHERE cut": (KINDS["SPHERE"][:3000], "expected 16000 samples, got 988"),
     "SPHERE header": (b"NIST_1A\n   1024\nend_head\n".ljust(2000), "header, it is damaged"),
     "NaN": (wav(np.where(TONE > 0.499, np.nan, TONE).astype(np.float32)), "NaN"),
-    "mu-law": (KINDS["16 bits"][:20] + b"\x07" + KINDS["16 bits"][21:], "got format 7"),
+    "mu-law": (KINDS["16 bits"][:20] + b"\x07" + KINDS["16 bits"][21:], "MULAW"),
 }
 
 

@@ -127,7 +127,7 @@ def test_samples_that_are_no_numbers_are_a_users_error(predictor):
 def test_a_broken_file_is_one_line(run_command, phone_run, tmp_path):
     path = tmp_path / "speech.wav"
     path.write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
-    with pytest.raises(UserError, match=r"speech\.wav: expected a WAV header") as raised:
+    with pytest.raises(UserError, match=r"speech\.wav: expected a whole WAV file") as raised:
         run_command("phoneme_tagging", "predict", "--run-dir", phone_run, "--wav", path)
     assert "\n" not in str(raised.value)
 
