@@ -168,9 +168,10 @@ def test_a_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(
     app, run_command, tiny, tiny_options, tmp_path
 ):
     path = tmp_path / "resumed"
-    command = [sys.executable, "-m", f"apps.{app}.train", *tiny_options(path)]
+    options = [*tiny_options(path), "--train.checkpoint-minutes", "0"]
+    command = [sys.executable, "-m", f"apps.{app}.train", *options]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not (path / "checkpoints" / "model" / "state.json").exists():
+    while not list((path / "checkpoints" / "model").glob("[0-9]*")):
         assert process.poll() is None, "the training ended before its first checkpoint"
         time.sleep(0.005)
     process.kill()

@@ -89,6 +89,8 @@ class TrainConfig:
     """At the start; falls along a cosine to zero at the last epoch."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     combine_folds: int = 0
     """At least 2: boosted trees combine the score with word overlap, fitted on so many folds."""
     seed: int = 1
