@@ -102,7 +102,7 @@ class Config:
 
 TINY = Config(
     model=ModelConfig(units=16, dropout=0.0),
-    data=DataConfig(max_utterances=32),
+    data=DataConfig(num_utterances=32),
     train=TrainConfig(epochs=2, batch_size=8),
 )
 SMALL = Config()

@@ -113,7 +113,9 @@ def make_examples(records: tf.data.Dataset, model: ModelConfig) -> tf.data.Datas
             "speaker": record["speaker"],
         }
 
-    return records.map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+    # No Python branches to convert; AutoGraph would read all of it again for each data set.
+    as_it_is = tf.autograph.experimental.do_not_convert(encode)
+    return records.map(as_it_is, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def label_frames(

@@ -159,12 +159,12 @@ def test_a_textgrid_has_every_phone():
     assert lines[-3:] == ["xmin = 0.1", "xmax = 0.25", 'text = "iy"']
 
 
-def test_sixteen_utterances_are_learnt_by_heart(cache_dir, tmp_path):
+def test_eight_utterances_are_learnt_by_heart(cache_dir, tmp_path):
     config = replace(
         TINY,
-        data=replace(TINY.data, cache_dir=cache_dir, max_utterances=16),
-        model=replace(TINY.model, units=64, min_frames=1),  # some silences are that short
-        train=replace(TINY.train, epochs=40, patience=40, learning_rate=1e-2),
+        data=replace(TINY.data, cache_dir=cache_dir, max_utterances=8),
+        model=replace(TINY.model, units=48, min_frames=1),  # some silences are that short
+        train=replace(TINY.train, epochs=15, patience=15, batch_size=4, learning_rate=3e-2),
     )
     train.train(config, tmp_path / "run")
     found = evaluate.evaluate(tmp_path / "run", "train")
