@@ -61,10 +61,10 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         batch_size=options.batch_size,
         candidates_per_question=options.candidates_per_question,
     )
-    logger.info("%s: %s", config.data.name, shown.summary())
     words = shown.found.words
     names = [*words.tokens, *(f"<bucket_{place}>" for place in range(config.data.hash_buckets))]
     tables = WordTables(shown.found.idf, _word_vectors(names, config.model))
+    logger.info("%s: %s", config.data.name, shown.summary())
     keras.utils.set_random_seed(options.seed)
     model = build_model(config.model, tables)
 
