@@ -150,7 +150,7 @@ def main(
     if textgrid is not None:
         from apps.phoneme_tagging import textgrids
 
-        files.write_text(textgrid, textgrids.as_textgrid(transcript.phones))
+        textgrids.write(textgrid, transcript.phones)
     if json:
         phones = [phone._asdict() for phone in transcript.phones]
         print(json_module.dumps({"wav": str(wav), "phones": phones}))
