@@ -151,12 +151,14 @@ def test_other_sample_rates_are_tagged(run_command, phone_run, tmp_path, capsys)
     assert f'text = "{last[2]}"' in grid.read_text()
 
 
-def test_a_textgrid_has_every_phone():
+def test_a_textgrid_has_every_phone(tmp_path):
     phones = [predict.Phone("h#", 0.0, 0.1, 1.0), predict.Phone("iy", 0.1, 0.25, 0.5)]
-    lines = [line.strip() for line in textgrids.as_textgrid(phones).splitlines()]
+    textgrids.write(tmp_path / "a.TextGrid", phones)
+    lines = [line.strip() for line in (tmp_path / "a.TextGrid").read_text().splitlines()]
     assert lines[:2] == ['File type = "ooTextFile"', 'Object class = "TextGrid"']
     assert "xmax = 0.25" in lines and "intervals: size = 2" in lines
     assert lines[-3:] == ["xmin = 0.1", "xmax = 0.25", 'text = "iy"']
+    assert textgrids.read(tmp_path / "a.TextGrid", None) == [one[:3] for one in phones]
 
 
 def test_eight_utterances_are_learnt_by_heart(cache_dir, tmp_path):
