@@ -1,25 +1,17 @@
-"""One's own recordings: TextGrids, and transcripts that pocketsphinx aligns."""
+"""One's own recordings with TextGrids: forms, labels, parts."""
 
-import numpy as np
 import pytest
 
 from apps.phoneme_tagging import (
-    alignment,
-    config,
-    data,
-    espeak,
     folders,
     formats,
     labels,
-    phones,
-    speakers,
     textgrids,
 )
 from apps.phoneme_tagging.formats import Segment
-from common import sound_files
 from common.errors import UserError
 
-from .conftest import noise
+from .conftest import load_parts, write_recordings
 
 INTERVALS = [(0.0, 0.125, "sil"), (0.125, 0.3, "IY1"), (0.3, 0.5, 's "x"')]
 
@@ -115,30 +107,12 @@ def test_equal_neighbours_are_joined_and_the_ends_are_silence():
     assert formats.tidy([]) == []
 
 
-def write_recordings(root, *, num_speakers, content, suffix, per_speaker=2):
-    for number in range(num_speakers):
-        folder = root / f"speaker{number}" if num_speakers > 1 else root
-        folder.mkdir(parents=True, exist_ok=True)
-        for take in range(per_speaker):
-            path = folder / f"take{take}"
-            path.with_suffix(".wav").write_bytes(sound_files.encode(noise(8000, take)))
-            path.with_suffix(suffix).write_text(content)
-
-
-def load(name, root, cache_dir, **options) -> dict[str, list]:
-    given = config.DataConfig(name=name, root=root, cache_dir=cache_dir, **options)
-    return {
-        part: list(data.load_split(given, part).as_numpy_iterator())
-        for part in ("train", "validation", "test")
-    }
-
-
 def test_a_folder_of_textgrids_is_divided_by_speaker(tmp_path):
     root = tmp_path / "own"
     content = grid([(0.0, 0.125, ""), (0.125, 0.3, "i:"), (0.3, 0.504, "S")], end=0.504)
     write_recordings(root, num_speakers=6, content=content, suffix=".textgrid")
     (tmp_path / "map.txt").write_text("i: iy\n")
-    found = load("textgrid", root, tmp_path, phone_map=tmp_path / "map.txt")
+    found = load_parts("textgrid", root, tmp_path, phone_map=tmp_path / "map.txt")
     assert {part: len(ones) for part, ones in found.items()} == {
         "train": 8, "validation": 2, "test": 2,
     }  # fmt: skip
@@ -184,78 +158,5 @@ def test_a_broken_recording_is_named(tmp_path, content, message, caplog):
         elif path.suffix == ".TextGrid" and content:
             path.write_text(content)
     with caplog.at_level("INFO", "cellstate"), pytest.raises(UserError, match=message):
-        load("textgrid", root, tmp_path)
+        load_parts("textgrid", root, tmp_path)
     assert sum("take1.TextGrid: " in line for line in caplog.text.splitlines()) > 1  # all listed
-
-
-SENTENCE = "The same sun shines on all of us."
-
-
-@pytest.fixture(scope="module")
-def spoken():
-    return espeak.Synthesizer().say(SENTENCE, speakers.voice("train", 3))
-
-
-@pytest.fixture(scope="module")
-def aligner(tmp_path_factory):
-    pytest.importorskip("pocketsphinx")
-    folder = tmp_path_factory.mktemp("alignment")
-    (folder / "words.txt").write_text("zyx Z IH K S\nsun S AH N\nsun(2) S UW N\n")
-    return alignment.Aligner(folder / "cache", folder / "words.txt")
-
-
-def test_aligned_phones_begin_where_espeak_began_them(aligner, spoken):
-    waveform, said = spoken
-    found = aligner.align(waveform, alignment.words_of(SENTENCE))
-    assert found[0].start == 0 and found[-1].end == len(waveform)
-    heard = [phones.fold(one.phone, 39) for one in found if one.phone != "pau"]
-    assert heard[:6] == ["dh", "ah", "s", "ey", "m", "s"]
-    starts = np.array([one.start for one in said])
-    distance_ms = [np.abs(starts - one.start).min() / 16 for one in found[1:]]
-    assert np.mean(np.array(distance_ms) <= 30) >= 0.8  # measured: 0.9
-
-
-def test_what_was_aligned_once_is_not_aligned_again(aligner, spoken, monkeypatch):
-    words = alignment.words_of(SENTENCE)
-    first = aligner.align(spoken[0], words)
-    monkeypatch.setattr(aligner, "_align_anew", lambda *_: pytest.fail("aligned again"))
-    assert aligner.align(spoken[0].copy(), words) == first
-
-
-def test_words_that_were_not_spoken_do_not_fit(aligner, spoken):
-    words = alignment.words_of("Completely other words were never heard here tonight")
-    with pytest.raises(ValueError, match="do not fit the sound"):
-        aligner.align(spoken[0], words)
-
-
-def test_pronunciations_are_added_and_missing_ones_are_named(aligner):
-    assert aligner.unknown(["the", "zyx", "qqq"]) == ["qqq"]
-    with pytest.raises(ValueError, match=r"no pronunciation for qqq.*--data\.pronunciations"):
-        aligner.align(noise(8000), ["the", "qqq"])
-    with pytest.raises(ValueError, match="expected words in the transcript, found none"):
-        aligner.align(noise(8000), [])
-
-
-def test_a_broken_table_of_pronunciations_is_named(tmp_path, aligner):
-    (tmp_path / "words.txt").write_text("zyx\n")
-    with pytest.raises(UserError, match=r"words\.txt, line 1: expected `word PH PH`"):
-        alignment.Aligner(tmp_path, tmp_path / "words.txt")
-    (tmp_path / "words.txt").write_text("zyx Q\n")
-    with pytest.raises(UserError, match=r"words\.txt: expected phones of CMUdict.*got `zyx Q`"):
-        alignment.Aligner(tmp_path, tmp_path / "words.txt").unknown(["the"])
-
-
-def test_a_folder_of_transcripts_is_aligned(tmp_path, spoken, aligner):
-    root = tmp_path / "own"
-    write_recordings(root, num_speakers=1, content=SENTENCE, suffix=".txt", per_speaker=3)
-    for path in root.rglob("*.wav"):
-        path.write_bytes(sound_files.encode(spoken[0]))
-    found = load("align", root, tmp_path)
-    assert [len(ones) for ones in found.values()] == [1, 1, 1]
-    [one] = found["train"]
-    assert one["phone"].tolist()[:3] == [b"dh", b"ah", b"s"]
-    assert one["text"].decode() == SENTENCE
-    assert len(list((tmp_path / "alignments").iterdir())) == 1  # three times the same
-    next(root.rglob("*.txt")).write_text("The same frobnicator.")
-    with pytest.raises(UserError, match=r"no pronunciation for frobnicator: add a line"):
-        load("align", root, tmp_path)
