@@ -51,16 +51,23 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["espeak", "timit"] = "espeak"
-    """espeak is synthesised by a pip package; timit needs --data.root."""
+    name: Literal["espeak", "timit", "textgrid", "align"] = "espeak"
+    """espeak is synthesised by a pip package; the others need --data.root: timit, recordings with
+    TextGrids, or recordings with transcripts, which are aligned."""
     root: Path | None = None
-    """Folder with the official files as published."""
+    """Folder with the official files as published, or with your recordings."""
+    phone_map: Path | None = None
+    """File with a line `label phone` for labels that are no phones of TIMIT or ARPAbet."""
+    tier: str | None = None
+    """The TextGrids' tier of phones; by default the first that is named phones, phone, ..."""
+    pronunciations: Path | None = None
+    """File with a line `word PH PH`, as in CMUdict, for words that align does not know."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     num_utterances: int = 1000
     """Training sentences that espeak speaks; a tenth as many for validation and for test."""
     fold: int = 0
-    """Which speakers of timit are held back for validation."""
+    """Which speakers are held back for validation; not for espeak."""
     max_utterances: int | None = None
     """Take only the first so many training utterances; an eighth as many for validation."""
 
