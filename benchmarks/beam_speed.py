@@ -10,6 +10,7 @@ its last word. Both take turns; the figures are medians.
 
 import datetime
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -30,15 +31,23 @@ REGIONS = 49
 SEARCH = {"width": 5, "max_steps": 20, "start_id": 2, "end_id": 3, "length_penalty": 0.6}
 
 
-def main(*, batch: int = 32, rounds: int = 15, torch_python: Path | None = None) -> None:
+def main(
+    *, batch: int = 32, rounds: int = 15, threads: int = 1, torch_python: Path | None = None
+) -> None:
     """Prints a line for each size and writes results/beam_speed.json.
 
     Args:
         batch: Images that are captioned together.
         rounds: Timed turns of each; three more come before them.
+        threads: Of each; where other work runs, PyTorch's wait long for each other.
         torch_python: A Python that has PyTorch; made in runs/torch when not given.
     """
     cli.start_tensorflow_quietly()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # the other process inherits it
     python = torch_python or make_torch_environment()
     if python is None:
         return
@@ -60,6 +69,7 @@ def main(*, batch: int = 32, rounds: int = 15, torch_python: Path | None = None)
         "machine": f"{machine['cpu_count']} CPU cores",
         "batch": batch,
         "rounds": rounds,
+        "threads": threads,
         "search": SEARCH,
         "rows": rows,
     }

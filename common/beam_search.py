@@ -7,6 +7,7 @@ import tensorflow as tf
 from common import decoding
 from common.decoding import IMPOSSIBLE, Decoded, Rules
 
+_CHUNK = 64
 _LEAST_COVERAGE = 1e-6  # of a position that was never looked at, so that scores stay finite
 
 
@@ -139,13 +140,30 @@ def _continued(live: _Hypotheses, log_probs: tf.Tensor, length: tf.Tensor) -> tu
     """
     width, vocab = live.scores.shape[1], tf.shape(log_probs)[1]
     totals = tf.reshape(live.scores, [-1, 1]) + log_probs  # (batch * width, vocab)
-    scores, chosen = tf.math.top_k(tf.reshape(totals, [-1, width * vocab]), width)
+    scores, chosen = _top_k(tf.reshape(totals, [-1, width * vocab]), width)
     parents, last = chosen // vocab, chosen % vocab
     token_ids, slots = (
         decoding.put(tf.gather(part, parents, batch_dims=1), length, new)
         for part, new in ((live.token_ids, last), (live.slots, parents))
     )
     return _Hypotheses(scores, token_ids, slots), last, parents
+
+
+def _top_k(values: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """`tf.math.top_k` of (batch, many), several times faster.
+
+    No value of the best `count` lies outside the `count` chunks with the greatest maxima, where
+    earlier chunks win ties: each of these holds a value that comes before it.
+    """
+    many = tf.shape(values)[1]
+    padded = tf.pad(values, [[0, 0], [0, -many % _CHUNK]], constant_values=IMPOSSIBLE)
+    chunks = tf.reshape(padded, [tf.shape(values)[0], -1, _CHUNK])
+    number = tf.minimum(count, tf.shape(chunks)[1])
+    best = tf.sort(tf.math.top_k(tf.reduce_max(chunks, axis=2), number).indices)
+    kept = tf.reshape(tf.gather(chunks, best, batch_dims=1), [-1, number * _CHUNK])
+    found, places = tf.math.top_k(kept, count)
+    chunk = tf.gather(best, places // _CHUNK, batch_dims=1)
+    return found, tf.minimum(chunk * _CHUNK + places % _CHUNK, many - 1)
 
 
 class _Scoring(NamedTuple):
