@@ -5,7 +5,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from common import decoding
-from common.decoding import IMPOSSIBLE, Decoded, Rules
+from common.decoding import Decoded
+from common.decoding_rules import IMPOSSIBLE, Rules
 
 _CHUNK = 64
 _LEAST_COVERAGE = 1e-6  # of a position that was never looked at, so that scores stay finite
@@ -45,7 +46,7 @@ def beam_search(
         coverage_penalty: above 0, the attention of a step must sum to at most 1.
         attention_mask: bool (batch, ...) like the attention, True = real; needed with a coverage
             penalty.
-        rules: see `decoding.Rules`.
+        rules: see `decoding_rules.Rules`.
     """
     if width < 1 or length_penalty < 0 or coverage_penalty < 0:
         raise ValueError(
