@@ -30,6 +30,8 @@ class LSTM(keras.layers.LSTM):
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """The loop, for `keras.layers.RNN.call`: last output, all outputs, last states."""
+        if sequences.shape[1] == 1 and not training:
+            return self.one_step(sequences, initial_state, mask)
         if not (training and self.compiles()):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if self.dropout:
@@ -44,6 +46,14 @@ class LSTM(keras.layers.LSTM):
         if self.go_backwards:  # Keras gives them in the order of their making
             outputs = tf.reverse(outputs, [1])
         return hidden, outputs, [hidden, cell]
+
+    def one_step(self, sequences, initial_state, mask) -> tuple:
+        """As `inner_loop` for a decoder, which goes on by one step: no loop inside its own."""
+        output, states = self.cell(sequences[:, 0], initial_state)
+        if mask is not None:
+            output = tf.where(mask, output, tf.zeros_like(output))
+            states = [tf.where(mask, *both) for both in zip(states, initial_state, strict=True)]
+        return output, output[:, None], states
 
     def weights_in_float32(self) -> list:
         """Kernel, recurrent kernel and bias, also of a layer without one."""
