@@ -49,8 +49,8 @@ def test_batches_are_padded_and_masked(batch):
 def test_padding_weighs_nothing(batch):
     taken, target, weight = data.as_training(batch, inputs=["features", "frame_mask"])
     assert set(taken) == {"features", "frame_mask"}
-    assert (weight.numpy()[~batch["frame_mask"].numpy()] == 0).all()
-    assert target.numpy().min() >= 0 and weight.numpy().sum() > 100
+    assert (weight["logits"].numpy()[~batch["frame_mask"].numpy()] == 0).all()
+    assert target["logits"].numpy().min() >= 0 and weight["logits"].numpy().sum() > 100
 
 
 def test_an_epoch_has_the_promised_number_of_batches(cache_dir):
@@ -75,11 +75,13 @@ def test_normalisation_and_bigrams_are_those_of_the_training_part(cache_dir):
 
 
 def test_classes_fold_and_unseen_phones_are_left_out():
-    examples = tf.data.Dataset.from_tensors({"reference_id": tf.constant([IY, S, -1])})
+    one = {"reference_id": tf.constant([IY, S, -1]), "phone": tf.constant(["iy", "q", "ix", "s"])}
+    examples = tf.data.Dataset.from_tensors(one)
     from common.text import Vocabulary
 
     [found] = data.with_targets(examples, Vocabulary(("s", "ih")), phone_set=39)
     assert found["phone_id"].numpy().tolist() == [-1, 0, -1]
+    assert found["string_id"].numpy().tolist() == [2, 1]
 
 
 def test_the_tables_leave_61_48_and_39_phones():
