@@ -85,9 +85,7 @@ def frame_accuracy(rows: Sequence[Tagged], size: int, *, silence: bool = True) -
     return right / max(total, 1)
 
 
-def error_rate(
-    rows: Sequence[Tagged], *, silence: bool = True, decoder: str = "decoded"
-) -> float:
+def error_rate(rows: Sequence[Tagged], *, silence: bool = True, decoder: str = "decoded") -> float:
     """Substitutions, insertions and deletions by the phones of the references, folded to 39.
 
     `decoder` is "decoded", "merged frames", or a name in `Tagged.strings`.
