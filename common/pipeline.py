@@ -69,21 +69,21 @@ def training_batches(
         # Of this traced function alone: `shuffle` mixes it in, and cannot take a zero.
         tf.random.set_seed(1)
         order = tf.random.stateless_uniform([], [seed, epoch], maxval=tf.int64.max, dtype=tf.int64)
-        if change is None:
-            shown = examples.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
-        else:
-            shown = (
-                examples.enumerate()
-                .shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
-                .map(
-                    lambda place, example: change(example, tf.stack([order, place])),
-                    num_parallel_calls=tf.data.AUTOTUNE,
-                )
-            )
+        given = examples if change is None else examples.enumerate()
+        shown = given.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
+        if change is not None:
+            shown = _changed(shown, change, order)
         return bucketed(shown, buckets=buckets, length=length)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def _changed(numbered: tf.data.Dataset, change: Change, epoch_seed: tf.Tensor) -> tf.data.Dataset:
+    return numbered.map(
+        lambda place, example: change(example, tf.stack([epoch_seed, place])),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
 
 
 def evaluation_batches(

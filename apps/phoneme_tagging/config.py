@@ -148,7 +148,12 @@ TINY = Config(
     data=DataConfig(max_utterances=32),
     train=TrainConfig(epochs=2, batch_size=8),
 )
-SMALL = Config()
+SMALL = Config(
+    model=ModelConfig(features="log_mel", num_mels=40, dropout=0.1),
+    data=DataConfig(num_utterances=2000),
+    augment=AugmentConfig(speed=0.15),
+    train=TrainConfig(epochs=10),
+)
 PAPER = (
     Config(  # Graves & Schmidhuber 2005: one layer of 93 units a direction, 26 inputs, 61 phones
         model=ModelConfig(units=93, dropout=0.0),

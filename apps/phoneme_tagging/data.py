@@ -177,16 +177,13 @@ def make_training_data(
     examples = make_examples(records, model)
     found = survey(examples, phone_set=model.phone_set)
     targets = make_targets(found.phones, phone_set=model.phone_set)
-    change = None
-    if augment is None or augment == AugmentConfig():
-        shown = _cached(examples.map(targets), found, 4 * len(found.mean))
-    else:
-        encode = make_encoder(model)
-        shown = _cached(records, found, 2 * audio.FRAME_SHIFT)
-
-        def change(record: dict, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-            return targets(encode(record, seed, augment))
-
+    plain = augment is None or augment == AugmentConfig()
+    change = None if plain else _make_change(make_encoder(model), augment, targets)
+    shown = (
+        _cached(examples.map(targets), found, 4 * len(found.mean))
+        if plain
+        else _cached(records, found, 2 * audio.FRAME_SHIFT)
+    )
     held_back = make_examples(load_split(config, "validation"), model).map(targets)
     held_back = _cached(held_back, found, 4 * len(found.mean))
     # Three buckets of like size; more would leave many small batches at an epoch's end.
@@ -202,6 +199,10 @@ def make_training_data(
             num_examples=int(held_back.reduce(0, lambda count, _: count + 1)),
         ),
     )
+
+
+def _make_change(encode, augment: AugmentConfig | None, targets) -> pipeline.Change:
+    return lambda record, seed: targets(encode(record, seed, augment))
 
 
 def _cached(examples: tf.data.Dataset, found: Survey, frame_bytes: int) -> tf.data.Dataset:
