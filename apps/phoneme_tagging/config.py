@@ -14,7 +14,8 @@ class ModelConfig:
     num_mels: int = 26
     """Filters from 0 to 8 kHz."""
     normalization: Literal["training", "utterance"] = "training"
-    """Whose mean and variance the features are freed of: of all training, or of each utterance."""
+    """Whose mean and variance the features are freed of: of all training, or of each utterance,
+    which then has to be heard whole."""
     input_noise: float = 0.0
     """Standard deviation of the noise on the normalised features in training."""
     phone_set: Literal[61, 48, 39] = 61
@@ -149,7 +150,9 @@ TINY = Config(
     train=TrainConfig(epochs=2, batch_size=8),
 )
 SMALL = Config(
-    model=ModelConfig(features="log_mel", num_mels=40, dropout=0.1),
+    # Voices that training has not heard differ most in their spectrum as a whole and in their
+    # formants: each utterance's own mean, and speeds that move the formants, are for these.
+    model=ModelConfig(features="log_mel", num_mels=40, normalization="utterance", dropout=0.1),
     data=DataConfig(num_utterances=2000),
     augment=AugmentConfig(speed=0.15),
     train=TrainConfig(epochs=10),

@@ -50,7 +50,8 @@ def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
             "speaker": record["speaker"],
         }
 
-    return encode
+    # No branches on tensors: AutoGraph would read all of it again for each data set.
+    return tf.autograph.experimental.do_not_convert(encode)
 
 
 def _stretched(times: tf.Tensor, stretch: tf.Tensor) -> tf.Tensor:
