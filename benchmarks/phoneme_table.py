@@ -27,7 +27,8 @@ ROWS = {
     "MLP, 1 frame": ["--model.cell", "mlp"],
 }
 FOR_TIMIT = (
-    "--model.normalization training --model.dropout 0.3 --model.input-noise 0.5 --augment.speed 0.1 "
+    "--model.normalization training --model.dropout 0.3 --model.input-noise 0.5 "
+    "--augment.speed 0.1 "
     "--train.batch-size 4 --train.learning-rate 2e-3 --train.epochs 30 --train.patience 30"
 )
 METRICS = ("frame_accuracy_61", "frame_accuracy_39", "phone_error_rate")

@@ -24,6 +24,7 @@ logger = logging.getLogger("cellstate")
 
 MAX_BROKEN = 0.01  # a share above it means the wrong files, not a few bad rows
 _NAMED = 5  # broken rows given one by one in the log
+_LISTED = 100  # where they stop the preparation
 
 
 class BrokenRows:
@@ -44,6 +45,8 @@ class BrokenRows:
     def check(self) -> None:
         """Raises UserError when over 1 % of the rows are broken; call it after the last row."""
         if len(self.skipped) > MAX_BROKEN * self.num_rows:
+            for one in self.skipped[:_LISTED]:
+                logger.info("%s: %s", self.source, one)
             raise UserError(
                 f"{self.source}: expected at most {MAX_BROKEN:.0%} broken rows, got "
                 f"{len(self.skipped)} of {self.num_rows}, the first is "
@@ -131,7 +134,8 @@ def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = Non
         files.write_json(account, {"skipped": broken.skipped if broken else []})
     skipped = files.read_json(account)["skipped"] if account.exists() else []
     if skipped:
-        named = "; ".join(skipped[:_NAMED]) + ("; ..." if len(skipped) > _NAMED else "")
+        more = f"; more in {account}" if len(skipped) > _NAMED else ""
+        named = "; ".join(skipped[:_NAMED]) + more
         logger.info("%s: %d broken rows skipped: %s", builder.name, len(skipped), named)
 
 

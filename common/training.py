@@ -1,15 +1,19 @@
-"""What every training does around `fit`: seed, history, best model, early stop, resume by epoch."""
+"""What every training does: seed, fit, history, best model, early stop, exact resume."""
 
 import csv
 import io
 import logging
+import math
 import time
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from common import files, runs
+from common import cli, runs
+from common.checkpoints import Checkpoints
+from common.errors import UserError
 
 logger = logging.getLogger("cellstate")
 
@@ -22,14 +26,14 @@ def start(*, seed: int, deterministic: bool) -> None:
 
 
 class KeepRun(keras.callbacks.Callback):
-    """After every epoch: the history, the best model and a checkpoint; stops after `patience`.
+    """Keeps history, best model and checkpoints of a training; stops it after `patience`.
+
+    Give it to `fit` below. A checkpoint is written after every epoch, and within an epoch whenever
+    `minutes` have passed since the last one. A training that is killed at any moment goes on from
+    there: the same batches, dropout, clipping counts and metrics as if nothing had happened. A loss
+    that is not finite ends the training before it can reach a checkpoint.
 
     The history also says which share of the steps a `ClippedAdam` clipped.
-
-    `fit` a model with this and `initial_epoch=keep.first_epoch`, after `keep.restore(model)`.
-    What a resumed training needs is in `checkpoints/<name>`: weights and optimizer, and in
-    state.json the epoch, the history and the best value. state.json is written last, so that a
-    kill at any moment repeats at most the epoch it broke off.
 
     Args:
         run: the run directory.
@@ -37,7 +41,7 @@ class KeepRun(keras.callbacks.Callback):
         name: `<name>.keras`, `checkpoints/<name>`; the history of "model" is history.csv.
         monitor: a metric of `fit` that should be high.
         patience: epochs without a better value before training stops.
-        seed: dropout draws as a function of (seed, epoch).
+        minutes: between two checkpoints within an epoch; 0 writes one after every batch.
     """
 
     def __init__(
@@ -48,18 +52,23 @@ class KeepRun(keras.callbacks.Callback):
         name: str,
         monitor: str,
         patience: int,
-        seed: int,
+        minutes: float = 10.0,
     ):
         super().__init__()
         self.run, self.best, self.name = run, best, name
-        self.monitor, self.patience, self.seed = monitor, patience, seed
-        self.folder = run.path / "checkpoints" / name
+        self.monitor, self.patience, self.minutes = monitor, patience, minutes
         self.history: list[dict[str, float]] = []
+        self._part: dict | None = None  # of a broken epoch, until it begins again
 
     @property
     def first_epoch(self) -> int:
         """The number of epochs that are done."""
         return len(self.history)
+
+    @property
+    def first_batch(self) -> int:
+        """How many batches of the next epoch were done when the training was killed."""
+        return self._part["batches"] if self._part else 0
 
     @property
     def finished(self) -> bool:
@@ -73,44 +82,64 @@ class KeepRun(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> None:
         """Prepares `model`, built and compiled, for checkpoints; continues an interrupted run."""
-        model.optimizer.build(model.trainable_variables)
-        self.checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, self.folder, max_to_keep=2)
-        if (self.folder / "state.json").exists():
-            self.history = files.read_json(self.folder / "state.json")["history"]
-            path = self.folder / f"ckpt-{self.first_epoch}"
-            self.checkpoint.restore(str(path)).assert_consumed()
-            logger.info("%s: continues after epoch %d", self.name, self.first_epoch)
+        self.checkpoints = Checkpoints(self.run.path / "checkpoints" / self.name, model)
+        if state := self.checkpoints.restore():
+            self.history, self._part = state["history"], state["part"]
+            logger.info(
+                "%s: continues after epoch %d, batch %d",
+                self.name,
+                self.first_epoch,
+                self.first_batch,
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Seeds dropout; all other state is as the last epoch left it."""
-        weights = {id(weight) for weight in self.model.weights}
-        states = [v for v in self.model.variables if id(v) not in weights and "seed" in v.path]
-        for place, state in enumerate(states):
-            draw = np.random.default_rng([self.seed, epoch, place]).integers(2**32, size=2)
-            state.assign(draw.astype(state.dtype))
-        self.before = _clipped_and_all(self.model.optimizer)
-        self.begun = time.monotonic()
+        """Puts back what a broken epoch had counted; all else is as the last epoch left it."""
+        part, self._part = self._part, None
+        self._batches, self._seconds = (part["batches"], part["seconds"]) if part else (0, 0.0)
+        self._before = np.array(part["counts"]) if part else _clipped_and_all(self.model.optimizer)
+        self._metrics = part["metrics"] if part else []
+        self._begun = self._written = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Notes when the last batch was done: validation follows it."""
-        self.trained = time.monotonic()
+        """Refuses a loss that is not finite; writes a checkpoint when it is time."""
+        self._batches += 1
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"expected a finite loss of {self.name}, got {loss} in batch {self._batches} of "
+                f"epoch {self.first_epoch + 1}: lower --train.learning-rate, or look for broken "
+                f"examples; the checkpoints before it are in {self.checkpoints.folder}"
+            )
+        # Keras makes the metrics in the first step; they are sums, and these begin them.
+        for metric, value in zip(self.model.metrics_variables, self._metrics, strict=False):
+            metric.assign_add(value)
+        self._metrics = []
+        self._trained = time.monotonic()  # validation follows the last batch
+        is_last = batch + 1 == self.params["steps"]  # on_epoch_end writes the next checkpoint
+        if self._trained - self._written >= 60 * self.minutes and not is_last:
+            self._save(
+                {
+                    "batches": self._batches,
+                    "seconds": self._seconds + self._trained - self._begun,
+                    "counts": self._before.tolist(),
+                    "metrics": [metric.numpy().tolist() for metric in self.model.metrics_variables],
+                }
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes history, best model and checkpoint."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        clipped, steps = _clipped_and_all(self.model.optimizer) - self.before
+        clipped, steps = _clipped_and_all(self.model.optimizer) - self._before
         if hasattr(self.model.optimizer, "num_clipped"):
             row["clipped_share"] = float(clipped / steps)
-        row["train_seconds"] = round(self.trained - self.begun, 3)
+        row["train_seconds"] = round(self._seconds + self._trained - self._begun, 3)
         better = row[self.monitor] > self.best_value
         self.history.append(row)
         if better:
             self.run.save_model(self.best, f"{self.name}.keras")
         if self.name == "model":
             self.run.write_text("history.csv", _as_csv(self.history))
-        self.manager.save(checkpoint_number=epoch + 1)
-        files.write_json(self.folder / "state.json", {"history": self.history})
+        self._save(None)
         logger.info(
             "%s: epoch %d  %s",
             self.name,
@@ -121,9 +150,51 @@ class KeepRun(keras.callbacks.Callback):
             logger.info("%s: no better %s for %d epochs", self.name, self.monitor, self.patience)
             self.model.stop_training = True
 
+    def _save(self, part: dict | None) -> None:
+        self.checkpoints.save({"history": self.history, "part": part})
+        self._written = time.monotonic()
+
     def _best_epoch(self) -> int:
         values = [row[self.monitor] for row in self.history]
         return 1 + int(np.argmax(values)) if values else 0
+
+
+def fit(
+    model: keras.Model,
+    batches: Callable[[int], tf.data.Dataset],
+    keep: KeepRun,
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    validation_data: tf.data.Dataset | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> list[dict[str, float]]:
+    """Fits from the last checkpoint on, or from the start; the history, a row for each epoch.
+
+    Args:
+        model: built and compiled.
+        batches: gives the endless batches from this epoch on, in an order that is a function of
+            the epoch alone.
+        keep: writes the run, and decides when training stops.
+        steps_per_epoch: batches in an epoch.
+        epochs: in all, those of before an interruption counted.
+        validation_data: finite batches.
+        callbacks: called before `keep`, for which they may add metrics to the epoch's logs.
+    """
+    keep.restore(model)
+    while keep.first_epoch < epochs and not keep.finished:
+        # The rest of a broken epoch is an epoch of its own to Keras, for it has fewer batches.
+        model.fit(
+            batches(keep.first_epoch).skip(keep.first_batch),
+            validation_data=validation_data,
+            steps_per_epoch=steps_per_epoch - keep.first_batch,
+            initial_epoch=keep.first_epoch,
+            epochs=keep.first_epoch + 1 if keep.first_batch else epochs,
+            shuffle=False,  # the data set is in a random order already
+            callbacks=[*callbacks, keep],
+            verbose=cli.bars(),
+        )
+    return keep.history
 
 
 def report_rates(

@@ -1,5 +1,6 @@
 """Fixtures that all tests share; prepared data and tiny runs also between parallel workers."""
 
+import dataclasses
 import fcntl
 import importlib
 import os
@@ -25,13 +26,13 @@ def shared_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache_dir(shared_dir):
-    """Prepared data sets, made once; the default data is prepared before anybody asks for it."""
+    """Prepared data sets, made once; that of the tiny runs before anybody asks for it."""
 
     def prepare(path: Path) -> None:
         for app in sorted(folder.parent.name for folder in ROOT.glob("apps/*/config.py")):
             data = importlib.import_module(f"apps.{app}.data")
-            config = importlib.import_module(f"apps.{app}.config")
-            data.load_split(config.DataConfig(cache_dir=path), "train")
+            tiny = importlib.import_module(f"apps.{app}.config").TINY.data
+            data.load_split(dataclasses.replace(tiny, cache_dir=path), "train")
 
     return _made_once(shared_dir / "tfds", prepare)
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 APP = "answer_selection"  # the folder; run directories name it
+Package = Literal["numpy", "scipy", "sklearn", "keras", "tensorflow", "matplotlib"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class DataConfig:
     """docstrings comes by pip; qnli is downloaded; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published; for folder, one with CSV files."""
+    packages: tuple[Package, ...] = get_args(Package)
+    """Whose documentation is mined for docstrings."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     protocol: Literal["raw", "clean", "filtered"] = "clean"
@@ -68,6 +71,8 @@ class DataConfig:
     def __post_init__(self):
         if min(self.max_question_words, self.max_candidate_words, self.hash_buckets) < 1:
             raise ValueError("data.max_*_words and data.hash_buckets must be at least 1")
+        if not self.packages:
+            raise ValueError("data.packages must name at least one package")
         if self.max_questions is not None and self.max_questions < 8:
             raise ValueError(f"data.max_questions must be at least 8, got {self.max_questions}")
 
@@ -89,6 +94,8 @@ class TrainConfig:
     """At the start; falls along a cosine to zero at the last epoch."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     combine_folds: int = 0
     """At least 2: boosted trees combine the score with word overlap, fitted on so many folds."""
     seed: int = 1
@@ -113,7 +120,7 @@ class Config:
 
 TINY = Config(
     model=ModelConfig(word_dim=8, word_vectors="random", units=8, compare_units=16, dropout=0.0),
-    data=DataConfig(max_questions=256, hash_buckets=16),
+    data=DataConfig(packages=("numpy",), max_questions=256, hash_buckets=16),
     train=TrainConfig(epochs=2, batch_size=16),
 )
 SMALL = Config()

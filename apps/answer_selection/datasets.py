@@ -5,6 +5,7 @@ is no official validation part, questions are held back by a hash of their text.
 """
 
 import hashlib
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -29,9 +30,7 @@ class Docstrings(QuestionsWithCandidates):
     """
 
     def _split_generators(self, dl_manager):
-        folders = [
-            (name, datasets.package_folder(name, pip)) for name, pip in docstrings.PACKAGES.items()
-        ]
+        folders = [(name, _package_folder(name)) for name in self.builder_config.packages]
         by_part = docstrings.questions_by_part(folders)
         return {part: self._generate_examples(found) for part, found in by_part.items()}
 
@@ -110,7 +109,7 @@ class Folder(QuestionsWithCandidates):
 
 
 def make_builder(
-    name: str, *, root: Path | None, cache_dir: Path | None
+    name: str, *, root: Path | None, cache_dir: Path | None, packages: Sequence[str] = ()
 ) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
     """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
 
@@ -120,15 +119,19 @@ def make_builder(
         root: Folder with the official files. For trecqa, the folder that holds `train-all/`, or
             one that holds `train-all.jsonl`.
         cache_dir: Where prepared data is kept.
+        packages: For docstrings, the import names of those that are mined.
 
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
-    builder_type, files = _source(name, root)
-    state = _mined_state() if builder_type is Docstrings else datasets.fingerprint(files)
+    if name == "docstrings":
+        builder_type, state = Docstrings, _mined_state(packages)
+    else:
+        builder_type, files = _source(name, root)
+        state = datasets.fingerprint(files)
     builder = builder_type(
         data_dir=None if cache_dir is None else str(cache_dir),
-        config=Source(name=state, root=root),
+        config=Source(name=state, root=root, packages=packages),
     )
     datasets.prepare(builder, builder.broken)
     return builder, _splits(name, set(builder.info.splits))
@@ -141,15 +144,12 @@ def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
 
 def example_arguments() -> list[str]:
     """Arguments for `predict` with a text that comes with the default data's packages."""
-    folder = datasets.package_folder("sklearn", docstrings.PACKAGES["sklearn"])
-    passages = folder / "datasets" / "descr" / "diabetes.rst"
+    passages = _package_folder("sklearn") / "datasets" / "descr" / "diabetes.rst"
     return ["--question", "how many patients are there?", "--passages", str(passages)]
 
 
 def _source(name: str, root: Path | None) -> tuple[type[QuestionsWithCandidates], list[Path]]:
-    """The builder of a data set and the files that it will read."""
-    if name == "docstrings":
-        return Docstrings, [datasets.package_folder(*one) for one in docstrings.PACKAGES.items()]
+    """The builder of a published data set and the files that it will read."""
     if name == "qnli":
         return Qnli, []
     if name == "wikiqa":
@@ -194,9 +194,20 @@ def _jsonl_files(root: Path) -> dict[str, Path]:
     return found
 
 
-def _mined_state() -> str:
-    """A short name for the packages' versions and the rules by which they are read."""
-    versions = [f"{pip} {metadata.version(pip)}" for pip in docstrings.PACKAGES.values()]
+def _package_folder(name: str) -> Path:
+    return datasets.package_folder(name, docstrings.PACKAGES[name])
+
+
+def _mined_state(packages: Sequence[str]) -> str:
+    """A short name for the packages' versions and the rules by which they are read.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    folders = [_package_folder(name) for name in packages]
+    versions = [
+        f"{folder.name} {metadata.version(docstrings.PACKAGES[folder.name])}" for folder in folders
+    ]
     rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
     return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]
 

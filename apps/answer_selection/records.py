@@ -12,7 +12,7 @@ place in the source is a fair feature, WikiQA, the id ends in it; see `position`
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -31,6 +31,7 @@ class Source(tfds.core.BuilderConfig):
     """Where the official files are; its name changes when they do, so stale data is never used."""
 
     root: Path | None = None
+    packages: Sequence[str] = ()  # of docstrings
 
 
 class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):

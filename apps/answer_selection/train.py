@@ -29,7 +29,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run after its last whole epoch; only `train.epochs` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs` and
+            `train.checkpoint_minutes` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -42,7 +43,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     from common import recurrent, training
 
     run = (
-        RunDirectory.resume(run_dir, app=APP, config=config, may_change=("train.epochs",))
+        RunDirectory.resume(
+            run_dir,
+            app=APP,
+            config=config,
+            may_change=("train.epochs", "train.checkpoint_minutes"),
+        )
         if resume
         else RunDirectory.create(run_dir)
     )
@@ -55,10 +61,10 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         batch_size=options.batch_size,
         candidates_per_question=options.candidates_per_question,
     )
-    logger.info("%s: %s", config.data.name, shown.summary())
     words = shown.found.words
     names = [*words.tokens, *(f"<bucket_{place}>" for place in range(config.data.hash_buckets))]
     tables = WordTables(shown.found.idf, _word_vectors(names, config.model))
+    logger.info("%s: %s", config.data.name, shown.summary())
     keras.utils.set_random_seed(options.seed)
     model = build_model(config.model, tables)
 
@@ -104,7 +110,7 @@ def _fit(
     *,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Fits the network, from its last whole epoch on; the best goes to model.keras."""
+    """Fits the network, from its last checkpoint on; the best goes to model.keras."""
     import keras
 
     from apps.answer_selection import data, losses
@@ -123,21 +129,22 @@ def _fit(
         loss=losses.RankingLoss(options.loss, **margin),
     )
     keep = training.KeepRun(
-        run, model, name="model", monitor="val_map", patience=options.patience, seed=seed
+        run,
+        model,
+        name="model",
+        monitor="val_map",
+        patience=options.patience,
+        minutes=options.checkpoint_minutes,
     )
-    keep.restore(fitted)
     as_training = functools.partial(data.as_training, inputs=model.input)
-    if not keep.finished:
-        fitted.fit(
-            shown.batches(seed=seed, first_epoch=keep.first_epoch).map(as_training),
-            steps_per_epoch=shown.num_batches,
-            initial_epoch=keep.first_epoch,
-            epochs=options.epochs,
-            shuffle=False,  # the data set is in a random order already
-            callbacks=[_make_validation(model, shown, config), keep],
-            verbose=cli.bars(),
-        )
-    return keep.history
+    return training.fit(
+        fitted,
+        lambda epoch: shown.batches(seed=seed, first_epoch=epoch).map(as_training),
+        keep,
+        steps_per_epoch=shown.num_batches,
+        epochs=options.epochs,
+        callbacks=[_make_validation(model, shown, config)],
+    )
 
 
 def _make_validation(

@@ -72,16 +72,23 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["espeak", "timit"] = "espeak"
-    """espeak is synthesised by a pip package; timit needs --data.root."""
+    name: Literal["espeak", "timit", "textgrid", "align"] = "espeak"
+    """espeak is synthesised by a pip package; the others need --data.root: timit, recordings with
+    TextGrids, or recordings with transcripts, which are aligned."""
     root: Path | None = None
-    """Folder with the official files as published."""
+    """Folder with the official files as published, or with your recordings."""
+    phone_map: Path | None = None
+    """File with a line `label phone` for labels that are no phones of TIMIT or ARPAbet."""
+    tier: str | None = None
+    """The TextGrids' tier of phones; by default the first that is named phones, phone, ..."""
+    pronunciations: Path | None = None
+    """File with a line `word PH PH`, as in CMUdict, for words that align does not know."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     num_utterances: int = 1000
     """Training sentences that espeak speaks; a tenth as many for validation and for test."""
     fold: int = 0
-    """Which speakers of timit are held back for validation."""
+    """Which speakers are held back for validation; not for espeak."""
     max_utterances: int | None = None
     """Take only the first so many training utterances; an eighth as many for validation."""
 
@@ -125,6 +132,8 @@ class TrainConfig:
     """At the start; falls along a cosine to zero at the last epoch."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     init_from: Path | None = None
     """A run to begin from: its weights; those of the output by the names of the phones."""
     seed: int = 1
@@ -146,7 +155,7 @@ class Config:
 
 TINY = Config(
     model=ModelConfig(units=16, dropout=0.0),
-    data=DataConfig(max_utterances=32),
+    data=DataConfig(num_utterances=32),
     train=TrainConfig(epochs=2, batch_size=8),
 )
 SMALL = Config(

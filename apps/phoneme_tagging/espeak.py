@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.phoneme_tagging.formats import Segment
+from apps.phoneme_tagging.formats import Segment, tidy
 from common import datasets, sound_files
 from common.audio import SAMPLE_RATE
 from common.errors import UserError
@@ -159,17 +159,11 @@ def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
             raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
         named.append((start, phone))
     ends = [start for start, _ in named[1:]] + [num_samples]
-    found: list[Segment] = []
-    for (start, phone), end in zip(named, ends, strict=True):
-        end = min(end, num_samples)
-        if end <= start:
-            continue
-        if found and found[-1].phone == phone:  # "this sentence": one long s, as TIMIT has it
-            start = found.pop().start
-        found.append(Segment(phone, start, end))
-    if found and found[-1].phone == "pau":
-        found[-1] = found[-1]._replace(phone="h#")
-    return found
+    found = [
+        Segment(phone, start, min(end, num_samples))
+        for (start, phone), end in zip(named, ends, strict=True)
+    ]
+    return tidy(one for one in found if one.end > one.start)
 
 
 def _unusable(where: str, problem: str) -> UserError:

@@ -17,6 +17,8 @@ LICENCES = {
     "espeak": "speech synthesised by espeak-ng 1.52 (the program is GPL-3.0-or-later, its sound is "
     "not covered); sentences from the documentation of numpy, scikit-learn and keras",
     "timit": "TIMIT, Linguistic Data Consortium, LDC93S1: its licence agreement",
+    "textgrid": "one's own recordings",
+    "align": "one's own recordings, aligned by pocketsphinx 5.1.1 (BSD-2-Clause)",
 }
 
 
@@ -47,7 +49,8 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
             "probability": "float32 (batch, frames), of that phone by the network",
             "start_s": "float32 (frames,), seconds",
         },
-        "signature wav": "wav string (batch,): WAV bytes, 16-bit PCM, 16 kHz -> the same outputs",
+        "signature wav": "wav string (batch,): WAV bytes, 16-bit PCM at 16 kHz, the mean of the "
+        "channels -> the same outputs; other kinds are an error that says so",
         "training_data": config.data.name,
         "metrics": exporting.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name]],

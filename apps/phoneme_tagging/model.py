@@ -93,8 +93,13 @@ class Decoder(tf.Module):
 
     def __call__(self, logits: tf.Tensor, frame_mask: tf.Tensor) -> tf.Tensor:
         """(batch, frames, choices), (batch, frames) -> int32 (batch, frames)."""
-        scores = self.acoustic_weight * (tf.nn.log_softmax(logits) - self.offset)
-        return viterbi.decode(scores, frame_mask, self.transitions, min_frames=self.min_frames)
+        return viterbi.decode(
+            self.scores(logits), frame_mask, self.transitions, min_frames=self.min_frames
+        )
+
+    def scores(self, logits: tf.Tensor) -> tf.Tensor:
+        """What a frame of each phone counts in decoding, (batch, frames, choices)."""
+        return self.acoustic_weight * (tf.nn.log_softmax(logits) - self.offset)
 
 
 class Tagger(tf.Module):
@@ -131,7 +136,7 @@ class Tagger(tf.Module):
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="wav")])
     def wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The same of encoded WAV files: 16-bit PCM at 16 kHz, the first channel."""
+        """The same of encoded WAV files: 16-bit PCM at 16 kHz, the mean of their channels."""
         waveform = tf.map_fn(
             _decode_wav, wav, fn_output_signature=tf.RaggedTensorSpec([None], tf.float32)
         )
@@ -139,11 +144,18 @@ class Tagger(tf.Module):
 
     def tag(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The outputs of `__call__` and posteriors float32 (batch, frames, choices)."""
+        return self.decode(*self.hear(waveform, num_samples))
+
+    def hear(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits float32 (batch, frames, choices) and frame_mask bool (batch, frames)."""
         features, mask = audio.features(
             waveform, num_samples, kind=self.kind, num_mels=self.num_mels
         )
         inputs = {"features": features, "frame_mask": mask}
-        logits = self.model(inputs, training=False)["logits"]
+        return self.model(inputs, training=False)["logits"], mask
+
+    def decode(self, logits: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What `tag` gives, of what `hear` gives."""
         path = self.decoder(logits, mask)
         posteriors = tf.nn.softmax(logits)
         probability = tf.gather(posteriors, path, batch_dims=2)
@@ -173,8 +185,8 @@ def _checked(waveform: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_wav(encoded: tf.Tensor) -> tf.Tensor:
-    sound, rate = tf.audio.decode_wav(encoded, desired_channels=1)
+    sound, rate = tf.audio.decode_wav(encoded)
     message = "wav: expected 16,000 samples a second, got"
     check = tf.debugging.Assert(rate == audio.SAMPLE_RATE, [message, rate])
     with tf.control_dependencies([check]):
-        return tf.identity(sound)[:, 0]
+        return tf.reduce_mean(sound, axis=1)

@@ -4,25 +4,23 @@ python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 """
 
 import json as json_module
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from apps.phoneme_tagging.config import APP, Config
-from apps.phoneme_tagging.phones import runs
+from apps.phoneme_tagging import transcripts
+from apps.phoneme_tagging.config import APP, Config, ModelConfig
+from apps.phoneme_tagging.transcripts import Phone
 from common import cli, files
 from common.errors import UserError
 from common.runs import RunDirectory
 
+if TYPE_CHECKING:
+    from apps.phoneme_tagging.streaming import Stream
 
-class Phone(NamedTuple):
-    """A phone, its time in seconds, and the mean probability of its frames."""
-
-    phone: str
-    start_s: float
-    end_s: float
-    probability: float
+STANDARD_INPUT = Path("-")
 
 
 class Transcript(NamedTuple):
@@ -42,18 +40,14 @@ class Transcript(NamedTuple):
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
-    def __init__(self, tagger):
+    def __init__(self, tagger, config: ModelConfig):
         import tensorflow as tf
 
-        self.tagger = tagger
-        self._tag = tf.function(
-            tagger.tag,
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None, None], tf.float32),
-                tf.TensorSpec([None], tf.int32),
-            ],
-        )
+        self.tagger, self.config = tagger, config
+        waveforms = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
+        self._hear = tf.function(tagger.hear, autograph=False, input_signature=waveforms)
+        self._decode = tf.function(tagger.decode, autograph=False, reduce_retracing=True)
+        self.choices = [phone.decode() for phone in tagger.phones.numpy()[:-1]]
 
     @classmethod
     def load(cls, run_dir: Path) -> "Predictor":
@@ -62,10 +56,11 @@ class Predictor:
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        return cls(load_tagger(run_dir))
+        config = RunDirectory.open(run_dir, app=APP).read_config(Config)
+        return cls(load_tagger(run_dir), config.model)
 
     def tag(self, waveform: np.ndarray) -> Transcript:
-        """Tags a recording.
+        """Tags a recording; a long one is heard in windows (windows.py) and decoded as a whole.
 
         Args:
             waveform: float (samples,) in [-1, 1] at 16 kHz; `sound_files.read` makes one.
@@ -73,21 +68,31 @@ class Predictor:
         Raises:
             UserError: shorter than 25 ms, or samples that are no numbers.
         """
-        import tensorflow as tf
-
-        from common.audio import WINDOW
+        from apps.phoneme_tagging import windows
+        from common.audio import SAMPLE_RATE, WINDOW
 
         if len(waveform) < WINDOW:
             raise UserError(f"expected at least {WINDOW} samples, 25 ms, got {len(waveform)}")
         if not np.isfinite(waveform).all():
             raise UserError("expected numbers as samples, got NaN or infinity: look at the file")
-        found = self._tag(
-            tf.constant(waveform[None], tf.float32), tf.constant([len(waveform)], tf.int32)
+        logits = windows.logits(
+            lambda sounds, sizes: self._hear(sounds, sizes)[0].numpy(), waveform.astype(np.float32)
         )
+        found = self._decode(logits[None], np.ones([1, len(logits)], bool))
         frames = [phone.decode() for phone in found["phone"][0].numpy()]
-        choices = [phone.decode() for phone in self.tagger.phones.numpy()[:-1]]
-        phones = _merge(frames, found["probability"][0].numpy(), len(waveform))
-        return Transcript(phones, found["posteriors"][0].numpy(), choices)
+        probability = found["probability"][0].numpy().tolist()
+        phones = transcripts.merge(frames, probability, end_s=len(waveform) / SAMPLE_RATE)
+        return Transcript(phones, found["posteriors"][0].numpy(), self.choices)
+
+    def stream(self) -> "Stream":
+        """Tags a recording while it comes in.
+
+        Raises:
+            UserError: the run hears both directions.
+        """
+        from apps.phoneme_tagging.streaming import Stream
+
+        return Stream(self.tagger.model, self.choices, self.tagger.decoder, self.config)
 
 
 def load_tagger(run_dir: Path):
@@ -111,52 +116,80 @@ def load_language_model(run_path: Path):
     return LanguageModel(np.asarray(stored["bigrams"]), np.asarray(stored["frames"]))
 
 
-def _merge(frames: list[str], probability: np.ndarray, num_samples: int) -> list[Phone]:
-    from common.audio import FRAME_S, SAMPLE_RATE
+def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
+    from common import sound_files
 
-    found, merged = [], runs(frames)
-    for (phone, start), (_, end) in zip(merged, [*merged[1:], ("", len(frames))], strict=True):
-        until = end * FRAME_S if end < len(frames) else num_samples / SAMPLE_RATE
-        mean = float(probability[start:end].mean())
-        found.append(Phone(phone, round(start * FRAME_S, 3), round(until, 3), mean))
+    waveform = sound_files.read(path)
+    transcript = predictor.tag(waveform)
+    if plot is not None:
+        from apps.phoneme_tagging import plots
+
+        plots.phones_over_spectrogram(waveform, transcript, title=path.name, path=plot)
+    return transcript.phones
+
+
+def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
+    """Tags raw samples from standard input, and prints each phone when it is over."""
+    from common.audio import SAMPLE_RATE
+
+    stream, found, more = predictor.stream(), [], True
+    while more:
+        raw = sys.stdin.buffer.read(SAMPLE_RATE // 5)  # 100 ms
+        more = len(raw) > 1
+        samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
+        over = stream.feed(samples) if more else stream.finish()
+        if not quiet:
+            _print(over)
+        found += over
     return found
+
+
+def _print(phones: list[Phone]) -> None:
+    print("".join(f"{transcripts.as_line(one)}\n" for one in phones), end="", flush=True)
 
 
 def main(
     *,
     run_dir: Path,
-    wav: Path,
+    wav: tuple[Path, ...],
     plot: Path | None = None,
     textgrid: Path | None = None,
+    ctm: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Tags a sound file with phones and their times.
+    """Tags sound files with phones and their times.
 
     Args:
         run_dir: Folder that `train` wrote.
-        wav: RIFF WAVE or NIST SPHERE file, any sample rate.
-        plot: Write a picture of spectrogram, posteriors and phones, e.g. out.png.
-        textgrid: Write the phones for Praat, e.g. out.TextGrid.
-        json: Print one JSON object.
+        wav: RIFF WAVE or NIST SPHERE files, any sample rate; or - for raw 16-bit samples at 16 kHz
+            from standard input, which a run that hears forwards tags while they come.
+        plot: Write a picture of spectrogram, posteriors and phones, e.g. out.png, of one file.
+        textgrid: Write the phones for Praat, e.g. out.TextGrid, of one file.
+        ctm: Write the phones of all files for the scoring tools of NIST, e.g. out.ctm.
+        json: Print one JSON object for each file, on a line of its own.
     """
-    from common import sound_files
+    live = STANDARD_INPUT in wav
+    if not wav or ((live or plot or textgrid) and len(wav) > 1) or (live and plot):
+        raise UserError(
+            f"expected --wav with sound files, got {len(wav)}: give one alone with --plot, with "
+            "--textgrid and from standard input, which cannot be plotted"
+        )
+    predictor, lines = Predictor.load(run_dir), []
+    for path in wav:
+        if len(wav) > 1 and not json:
+            print(f"{path}:")
+        phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
+        if textgrid is not None:
+            from apps.phoneme_tagging import textgrids
 
-    waveform = sound_files.read(wav)
-    transcript = Predictor.load(run_dir).tag(waveform)
-    if plot is not None:
-        from apps.phoneme_tagging import plots
-
-        plots.phones_over_spectrogram(waveform, transcript, title=wav.name, path=plot)
-    if textgrid is not None:
-        from apps.phoneme_tagging import textgrids
-
-        files.write_text(textgrid, textgrids.as_textgrid(transcript.phones))
-    if json:
-        phones = [phone._asdict() for phone in transcript.phones]
-        print(json_module.dumps({"wav": str(wav), "phones": phones}))
-        return
-    for phone in transcript.phones:
-        print(f"{phone.start_s:8.3f} {phone.end_s:8.3f}  {phone.phone:<5} {phone.probability:6.1%}")
+            textgrids.write(textgrid, phones)
+        lines.append(transcripts.as_ctm("stdin" if live else path.stem, phones))
+        if json:
+            print(json_module.dumps({"wav": str(path), "phones": [p._asdict() for p in phones]}))
+        elif not live:
+            _print(phones)
+    if ctm is not None:
+        files.write_text(ctm, "".join(lines))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def voice(part: str, number: int) -> Voice:
     )
 
 
-def held_back(speakers: set[str], *, fold: int) -> set[str]:
-    """The validation speakers: a tenth, at least two; each fold takes the next ones."""
+def held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
+    """A tenth of the speakers, at least so many; each fold takes the next ones."""
     ordered = sorted(speakers, key=lambda one: hashlib.sha256(one.encode()).hexdigest())
-    size = max(2, len(ordered) // 10)
+    size = max(least, len(ordered) // 10)
     turned = np.roll(ordered, -fold * size)
     return set(turned[:size].tolist())

@@ -26,7 +26,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run after its last whole epoch; only `train.epochs` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs` and
+            `train.checkpoint_minutes` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -40,7 +41,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     from common import recurrent, training
 
     run = (
-        RunDirectory.resume(run_dir, app=APP, config=config, may_change=("train.epochs",))
+        RunDirectory.resume(
+            run_dir,
+            app=APP,
+            config=config,
+            may_change=("train.epochs", "train.checkpoint_minutes"),
+        )
         if resume
         else RunDirectory.create(run_dir)
     )
@@ -86,7 +92,7 @@ def _fit(
     *,
     ctc_weight: float,
 ) -> list[dict[str, float]]:
-    """Fits the network, from its last whole epoch on; the best goes to `model.keras`."""
+    """Fits the network, from its last checkpoint on; the best goes to `model.keras`."""
     import keras
 
     from apps.phoneme_tagging import data
@@ -110,22 +116,17 @@ def _fit(
         name="model",
         monitor="val_logits_accuracy" if ctc_weight else "val_accuracy",
         patience=options.patience,
-        seed=options.seed,
+        minutes=options.checkpoint_minutes,
     )
-    keep.restore(fitted)
     as_training = functools.partial(data.as_training, inputs=model.input, ctc=ctc_weight > 0)
-    if not keep.finished:
-        fitted.fit(
-            shown.batches(seed=options.seed, first_epoch=keep.first_epoch).map(as_training),
-            validation_data=shown.validation.map(as_training),
-            steps_per_epoch=shown.num_batches,
-            initial_epoch=keep.first_epoch,
-            epochs=options.epochs,
-            shuffle=False,  # the data set is in a random order already
-            callbacks=[keep],
-            verbose=cli.bars(),
-        )
-    return keep.history
+    return training.fit(
+        fitted,
+        lambda epoch: shown.batches(seed=options.seed, first_epoch=epoch).map(as_training),
+        keep,
+        steps_per_epoch=shown.num_batches,
+        epochs=options.epochs,
+        validation_data=shown.validation.map(as_training),
+    )
 
 
 def main(

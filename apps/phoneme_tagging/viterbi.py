@@ -68,6 +68,8 @@ def decode(
             last = tf.maximum(chain[-2], stays)
             after = tf.concat([entering[None], chain[:-2], last[None]], axis=0)
         after = tf.where(here[None, :, None], after + score[None], chain)
+        # Only differences count: sums over an hour would leave them no digits.
+        after -= tf.reduce_max(after, axis=[0, 2], keepdims=True)
         return after, came_from, moved
 
     chains, came_from, moved = tf.scan(step, (scores[1:], real[1:]), (chain, *nothing))
@@ -100,3 +102,74 @@ def _trace_back(final, came_from, moved, real, min_frames: int) -> tf.Tensor:
     pointers = (came_from, moved, real[1:])
     _, earlier = tf.scan(step, pointers, (depth, phone), reverse=True)
     return tf.transpose(tf.concat([earlier, phone[None]], axis=0))
+
+
+class Online:
+    """The path of `decode` while frames come in, each as soon as it is certain.
+
+    Args:
+        transitions: float32 (choices, choices), from `transition_scores`.
+        min_frames: least length of a phone.
+    """
+
+    def __init__(self, transitions: np.ndarray, *, min_frames: int):
+        self.transitions, self.min_frames = transitions, min_frames
+        self.chain = np.zeros(0)  # (min_frames, choices), as in `decode`; none before the first
+        self.pointers: list[tuple[np.ndarray, np.ndarray]] = []  # from each open frame but one
+
+    def add(self, frame_scores: np.ndarray) -> None:
+        """Takes frames, float32 (time, choices)."""
+        for score in frame_scores:
+            if not len(self.chain):
+                self.chain = np.full((self.min_frames, len(score)), -1e9, np.float32)
+                self.chain[0] = score
+                continue
+            chain = self.chain
+            ways = chain[-1][:, None] + self.transitions
+            entering, stays = ways.max(axis=0), chain[-1]
+            before = entering if self.min_frames == 1 else chain[-2]
+            last = np.maximum(before, stays)
+            inner = [] if self.min_frames == 1 else [entering[None], chain[:-2]]
+            self.pointers.append((ways.argmax(axis=0), before > stays))
+            self.chain = np.concatenate([*inner, last[None]]) + score
+            self.chain -= self.chain.max()
+
+    def certain(self) -> list[int]:
+        """The phones of the frames on which all open paths agree, and which are not given yet."""
+        open_states = np.flatnonzero(self.chain.ravel() > -1e8)
+        depth, phone = np.divmod(open_states, max(self.chain.shape[-1], 1))
+        for place in range(len(self.pointers) - 1, -1, -1):
+            depth, phone = self._back(depth, phone, place)
+            if (depth == depth[0]).all() and (phone == phone[0]).all():
+                found = self._path(depth[:1], phone[:1], place)
+                self.pointers = self.pointers[place:]
+                return found[:-1]
+        return []
+
+    def rest(self) -> list[int]:
+        """The best path through all frames that are left; the end."""
+        if not len(self.chain):
+            return []
+        depth, phone = np.divmod(self.chain.argmax(keepdims=True).ravel(), self.chain.shape[1])
+        return self._path(depth, phone, len(self.pointers))
+
+    def _path(self, depth: np.ndarray, phone: np.ndarray, place: int) -> list[int]:
+        """Phones up to the frame that `place` pointers lead to."""
+        found = [int(phone[0])]
+        for earlier in range(place - 1, -1, -1):
+            depth, phone = self._back(depth, phone, earlier)
+            found.append(int(phone[0]))
+        return found[::-1]
+
+    def _back(self, depth: np.ndarray, phone: np.ndarray, place: int):
+        """The states of the frame before, of paths that end in these."""
+        came_from, moved = self.pointers[place]
+        left = moved[phone]
+        if self.min_frames == 1:
+            return depth, np.where(left, came_from[phone], phone)
+        entered, waits = depth == 0, (depth == self.min_frames - 1) & ~left
+        earlier = np.where(waits, depth, depth - 1)
+        return (
+            np.where(entered, self.min_frames - 1, earlier),
+            np.where(entered, came_from[phone], phone),
+        )

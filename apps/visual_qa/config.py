@@ -83,6 +83,8 @@ class TrainConfig:
     """At the start; falls along a cosine to zero at the last epoch."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     seed: int = 1
     deterministic: bool = False
     """The same seed gives the same weights, bit for bit."""

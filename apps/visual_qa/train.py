@@ -26,7 +26,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run after its last whole epoch; only `train.epochs` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs` and
+            `train.checkpoint_minutes` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -39,7 +40,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     from common import embeddings, recurrent, training
 
     run = (
-        RunDirectory.resume(run_dir, app=APP, config=config, may_change=("train.epochs",))
+        RunDirectory.resume(
+            run_dir,
+            app=APP,
+            config=config,
+            may_change=("train.epochs", "train.checkpoint_minutes"),
+        )
         if resume
         else RunDirectory.create(run_dir)
     )
@@ -91,7 +97,7 @@ def _fit(
     *,
     name: str,
 ) -> list[dict[str, float]]:
-    """Fits one network, from its last whole epoch on; the best goes to `<name>.keras`."""
+    """Fits one network, from its last checkpoint on; the best goes to `<name>.keras`."""
     import keras
 
     from apps.visual_qa import data
@@ -108,22 +114,22 @@ def _fit(
         weighted_metrics=["accuracy"],
     )
     keep = training.KeepRun(
-        run, model, name=name, monitor="val_accuracy", patience=options.patience, seed=options.seed
+        run,
+        model,
+        name=name,
+        monitor="val_accuracy",
+        patience=options.patience,
+        minutes=options.checkpoint_minutes,
     )
-    keep.restore(fitted)
     as_training = functools.partial(data.as_training, inputs=model.input)
-    if not keep.finished:
-        fitted.fit(
-            shown.batches(seed=options.seed, first_epoch=keep.first_epoch).map(as_training),
-            validation_data=shown.validation.map(as_training),
-            steps_per_epoch=shown.num_batches,
-            initial_epoch=keep.first_epoch,
-            epochs=options.epochs,
-            shuffle=False,  # the data set is in a random order already
-            callbacks=[keep],
-            verbose=cli.bars(),
-        )
-    return keep.history
+    return training.fit(
+        fitted,
+        lambda epoch: shown.batches(seed=options.seed, first_epoch=epoch).map(as_training),
+        keep,
+        steps_per_epoch=shown.num_batches,
+        epochs=options.epochs,
+        validation_data=shown.validation.map(as_training),
+    )
 
 
 def main(

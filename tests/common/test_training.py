@@ -1,11 +1,10 @@
 """Facts about what is kept of a training, when it stops and how it goes on."""
 
+import contextlib
 import csv
-import json
 import logging
 import random
 import re
-import shutil
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from tensorflow.python.framework.config import (
 )
 
 from common import pipeline, training
+from common.errors import UserError
 from common.runs import RunDirectory
 from common.training import KeepRun
 
@@ -41,10 +41,15 @@ def build_model(seed: int) -> keras.Model:
 
 
 def keep_run(path, model, *, name="model", patience=100, monitor="val_accuracy") -> KeepRun:
-    keep = KeepRun(RunDirectory(path), model, name=name, monitor=monitor, patience=patience, seed=3)
+    keep = KeepRun(RunDirectory(path), model, name=name, monitor=monitor, patience=patience)
     keep.set_model(model)
+    keep.set_params({"steps": 1})
     keep.restore(model)
     return keep
+
+
+def held(path) -> list[str]:
+    return sorted(folder.name for folder in (path / "checkpoints" / "model").iterdir())
 
 
 def number_of(model) -> float:
@@ -60,6 +65,7 @@ def go_through(keep: KeepRun, values: list[float]) -> KeepRun:
         epoch = keep.first_epoch
         keep.on_epoch_begin(epoch)
         keep.model.weights[0].assign(np.full((DIM, 8), epoch + 1.0))
+        keep.model.optimizer.iterations.assign(epoch + 1)
         keep.on_train_batch_end(0)
         keep.on_epoch_end(epoch, {"loss": 0.5, "val_accuracy": value})
     return keep
@@ -109,8 +115,7 @@ def test_a_second_model_in_a_run_has_its_own_file_and_leaves_the_history(tmp_pat
 
 def test_at_most_two_checkpoints_are_held(keep, tmp_path):
     go_through(keep, [0.1, 0.2, 0.3, 0.4])
-    held = sorted(path.stem for path in (tmp_path / "checkpoints" / "model").glob("*.index"))
-    assert held == ["ckpt-3", "ckpt-4"]
+    assert held(tmp_path) == ["3", "4"]
 
 
 def test_the_best_value_is_that_of_all_epochs(keep):
@@ -152,25 +157,52 @@ def deterministic():
     disable_op_determinism()
 
 
-def fit(path, *, epochs: int, weights_seed: int = 1) -> tuple[KeepRun, keras.Model]:
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the training after so many steps of the optimizer, as a kill would."""
+
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self.step:
+            raise Killed
+
+
+def fit(path, *, weights_seed: int = 1, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0):
     model = build_model(weights_seed)
     training.start(seed=3, deterministic=True)
-    keep = keep_run(path, model)
+    keep = KeepRun(
+        RunDirectory(path),
+        model,
+        name="model",
+        monitor="val_accuracy",
+        patience=100,
+        minutes=minutes,
+    )
     source = tf.data.Dataset.from_tensor_slices({"inputs": INPUTS, "targets": TARGETS})
     buckets = pipeline.equal_batches([], batch_size=BATCH_SIZE)
-    batches = pipeline.training_batches(
-        source, buckets=buckets, length=lambda _: 1, seed=3, first_epoch=keep.first_epoch
-    )
-    model.fit(
-        batches.map(lambda batch: (batch["inputs"], batch["targets"])),
-        validation_data=(INPUTS, TARGETS),
-        steps_per_epoch=NUM_EXAMPLES // BATCH_SIZE,
-        initial_epoch=keep.first_epoch,
-        epochs=epochs,
-        shuffle=False,
-        callbacks=[keep],
-        verbose=0,
-    )
+
+    def batches(epoch: int) -> tf.data.Dataset:
+        shuffled = pipeline.training_batches(
+            source, buckets=buckets, length=lambda _: 1, seed=3, first_epoch=epoch
+        )
+        return shuffled.map(lambda batch: (batch["inputs"], batch["targets"]))
+
+    with contextlib.suppress(Killed):
+        training.fit(
+            model,
+            batches,
+            keep,
+            steps_per_epoch=NUM_EXAMPLES // BATCH_SIZE,
+            epochs=epochs,
+            validation_data=tf.data.Dataset.from_tensors((INPUTS, TARGETS)),
+            callbacks=[Kill(kill_at)],
+        )
     return keep, model
 
 
@@ -188,39 +220,48 @@ def straight(tmp_path_factory, deterministic):
     return path, *fit(path, epochs=4)
 
 
-def test_a_resumed_training_equals_the_uninterrupted_one_bit_for_bit(tmp_path, straight):
-    fit(tmp_path / "broken_off", epochs=2)
-    keep, model = fit(tmp_path / "broken_off", epochs=4, weights_seed=99)
+@pytest.mark.parametrize(
+    ("minutes", "kills"),
+    [
+        (0.0, [2, 3, 5, 6, 12]),  # within epochs, at their ends, and twice in one
+        (10.0, [5]),
+    ],
+)
+def test_a_training_killed_at_any_steps_equals_the_uninterrupted_one_bit_for_bit(
+    tmp_path, straight, minutes, kills
+):
+    for place, kill_at in enumerate(kills):
+        # From the second start on, all comes from the checkpoint.
+        weights_seed = 1 if place == 0 else 90
+        fit(tmp_path / "killed", kill_at=kill_at, minutes=minutes, weights_seed=weights_seed)
+    keep, model = fit(tmp_path / "killed", minutes=minutes, weights_seed=99)
     assert values_of(model) == values_of(straight[2])
     assert without_seconds(keep) == without_seconds(straight[1])
 
 
-def test_an_epoch_whose_state_was_not_written_is_repeated(tmp_path, straight):
-    shutil.copytree(straight[0], tmp_path / "killed")
-    state = tmp_path / "killed" / "checkpoints" / "model" / "state.json"
-    history = json.loads(state.read_text())["history"]
-    state.write_text(json.dumps({"history": history[:3]}))  # as a kill after ckpt-4 leaves it
-    keep, model = fit(tmp_path / "killed", epochs=4, weights_seed=99)
+def test_a_longer_training_goes_on_after_the_last_epoch(tmp_path, straight):
+    fit(tmp_path / "shorter", epochs=2)
+    _, model = fit(tmp_path / "shorter", weights_seed=99)
     assert values_of(model) == values_of(straight[2])
-    assert [row["epoch"] for row in keep.history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_training_and_names_the_batch(keep, tmp_path, loss):
+    go_through(keep, [0.1])
+    keep.minutes = 0.0
+    keep.set_params({"steps": 5})
+    keep.on_epoch_begin(1)
+    keep.on_train_batch_end(0, {"loss": 0.5})
+    keep.model.optimizer.iterations.assign_add(1)
+    with pytest.raises(UserError, match=f"got {loss} in batch 2 of epoch 2"):
+        keep.on_train_batch_end(1, {"loss": loss})
+    assert held(tmp_path) == ["1"]
 
 
 def test_a_resumed_training_keeps_an_older_better_model(tmp_path, model):
     go_through(keep_run(tmp_path, model), [0.1, 0.9])
     go_through(keep_run(tmp_path, build_model(seed=2)), [0.5])
     assert number_of(RunDirectory(tmp_path).load_model()) == 2
-
-
-def test_dropout_draws_anew_in_each_epoch_and_alike_for_a_seed_and_epoch(keep, model):
-    seeds = [v for v in model.variables if "seed_generator" in v.path]
-
-    def drawn(epoch: int) -> list[list[int]]:
-        keep.on_epoch_begin(epoch)
-        return [seed.numpy().tolist() for seed in seeds]
-
-    first, second, again = drawn(0), drawn(1), drawn(0)
-    assert len({str(seed) for seed in (*first, *second)}) == 4  # two layers, two epochs
-    assert again == first
 
 
 # Seeds and rates

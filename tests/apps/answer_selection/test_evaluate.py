@@ -8,6 +8,7 @@ import pytest
 from apps.answer_selection import config, evaluate, train
 from common.errors import UserError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 COLOURS = ["red", "green", "blue", "black", "white", "brown"]
 
 
@@ -37,14 +38,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(folder, tmp_path_factory, cache_dir):
+def run(folder, tmp_path_factory, cache_dir, fits):
     path = tmp_path_factory.mktemp("runs") / "own"
     data = dataclasses.replace(config.TINY.data, name="folder", root=folder, cache_dir=cache_dir)
-    fast = dataclasses.replace(config.TINY.train, epochs=1)
-    options = dataclasses.replace(
-        config.TINY, data=dataclasses.replace(data, max_questions=None), train=fast
+    simple = dataclasses.replace(config.TINY.model, matching="stacked", direction="forward")
+    train.train(
+        dataclasses.replace(
+            config.TINY, model=simple, data=dataclasses.replace(data, max_questions=None)
+        ),
+        path,
     )
-    train.train(options, path)
     return path
 
 

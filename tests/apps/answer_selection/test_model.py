@@ -118,14 +118,23 @@ def test_a_question_without_words_gives_finite_scores(call):
     assert np.isfinite(call(batch)["score"]).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_weight_learns(way):
+@pytest.mark.parametrize(
+    ("way", "loss"),
+    [
+        ("compare_aggregate", "listwise"),
+        ("attentive_pooling", "pointwise"),
+        ("stacked", "pointwise"),
+        ("single_lstm", "pairwise"),
+    ],
+)
+def test_every_weight_learns(way, loss):
     keras.utils.set_random_seed(0)
     model = build_model(WAYS[way], WordTables(IDF))
     with tf.GradientTape() as tape:
         score = model(make_batch(), training=True)["score"]
-        loss = losses.RankingLoss("pointwise")(np.array([[1, 0, 0, 0]] * 3, "int32"), score)
-    gradients = tape.gradient(loss, model.trainable_weights)
+        options = {"margin": 0.5} if loss == "pairwise" else {}
+        value = losses.RankingLoss(loss, **options)(np.array([[1, 0, 0, 0]] * 3, "int32"), score)
+    gradients = tape.gradient(value, model.trainable_weights)
     pairs = zip(model.trainable_weights, gradients, strict=True)
     # Only words of the batch move in the embedding, but some do.
     still = [w.path for w, g in pairs if g is None or not np.any(tf.convert_to_tensor(g))]

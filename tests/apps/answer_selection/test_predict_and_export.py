@@ -175,8 +175,9 @@ def test_either_a_text_or_a_folder_is_needed(run):
 
 
 def test_a_folder_of_texts_is_searched_and_each_sentence_names_its_file(
-    run, tmp_path, monkeypatch, capsys
+    run, predictor, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr(predict.Predictor, "load", lambda _: predictor)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "one.txt").write_text("The tolerance is small. Apples are red.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.phoneme_tagging import config, data
 from common import sound_files
 
 
@@ -22,6 +23,24 @@ def write_utterance(folder: Path, name: str, phn: str, *, num_samples: int = 800
 
 
 GOOD = "0 2000 h#\n2000 5000 iy\n5000 7900 h#\n"
+
+
+def write_recordings(root: Path, *, num_speakers: int, content: str, suffix: str, per_speaker=2):
+    for number in range(num_speakers):
+        folder = root / f"speaker{number}" if num_speakers > 1 else root
+        folder.mkdir(parents=True, exist_ok=True)
+        for take in range(per_speaker):
+            path = folder / f"take{take}"
+            path.with_suffix(".wav").write_bytes(sound_files.encode(noise(8000, take)))
+            path.with_suffix(suffix).write_text(content)
+
+
+def load_parts(name, root, cache_dir, **options) -> dict[str, list]:
+    given = config.DataConfig(name=name, root=root, cache_dir=cache_dir, **options)
+    return {
+        part: list(data.load_split(given, part).as_numpy_iterator())
+        for part in ("train", "validation", "test")
+    }
 
 
 @pytest.fixture

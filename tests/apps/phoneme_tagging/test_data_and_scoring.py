@@ -1,5 +1,7 @@
 """From records to batches, folding, and the scores on strings counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,7 +37,7 @@ def test_gaps_have_no_phone():
 
 @pytest.fixture(scope="module")
 def batch(cache_dir):
-    options = config.DataConfig(cache_dir=cache_dir, max_utterances=32)
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=32)
     shown = data.make_training_data(options, config.TINY.model, batch_size=4)
     return next(iter(shown.validation))
 
@@ -54,7 +56,7 @@ def test_padding_weighs_nothing(batch):
 
 
 def test_an_epoch_has_the_promised_number_of_batches(cache_dir):
-    options = config.DataConfig(cache_dir=cache_dir, max_utterances=30)
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=30)
     shown = data.make_training_data(options, config.TINY.model, batch_size=7)
     seen = [
         one.decode()
@@ -65,7 +67,7 @@ def test_an_epoch_has_the_promised_number_of_batches(cache_dir):
 
 
 def test_normalisation_and_bigrams_are_those_of_the_training_part(cache_dir):
-    options = config.DataConfig(cache_dir=cache_dir, max_utterances=16)
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
     examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
     found = data.survey(examples, phone_set=39)
     frames = np.concatenate([one["features"] for one in examples.as_numpy_iterator()])
@@ -168,7 +170,7 @@ def test_a_model_of_39_phones_has_no_accuracy_on_61():
 
 
 def test_features_do_not_depend_on_the_batch(cache_dir):
-    options = config.DataConfig(cache_dir=cache_dir, max_utterances=16)
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
     examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
     [batch] = pipeline.evaluation_batches(examples.take(3), batch_size=3)
     for row, one in enumerate(examples.take(3)):

@@ -1,0 +1,162 @@
+"""One's own recordings with TextGrids: forms, labels, parts."""
+
+import pytest
+
+from apps.phoneme_tagging import (
+    folders,
+    formats,
+    labels,
+    textgrids,
+)
+from apps.phoneme_tagging.formats import Segment
+from common.errors import UserError
+
+from .conftest import load_parts, write_recordings
+
+INTERVALS = [(0.0, 0.125, "sil"), (0.125, 0.3, "IY1"), (0.3, 0.5, 's "x"')]
+
+
+def grid(intervals, *, name="Phones", end=0.5, short=False) -> str:
+    """A TextGrid with a tier of points and one of words before the tier of phones."""
+    tiers = [("TextTier", "clicks", [(0.2, "a")]), ("IntervalTier", "words", [(0.0, end, "he")])]
+    tiers.append(("IntervalTier", name, intervals))
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["0", f"{end}", "<exists>", "3"] if short else [
+        "xmin = 0", f"xmax = {end}", "tiers? <exists>", "size = 3", "item []:",
+    ]  # fmt: skip
+    for number, (kind, tier, entries) in enumerate(tiers, start=1):
+        what = "points" if kind == "TextTier" else "intervals"
+        keys = ("number", "mark") if kind == "TextTier" else ("xmin", "xmax", "text")
+        if short:
+            lines += [f'"{kind}"', f'"{tier}"', "0", f"{end}", f"{len(entries)}"]
+        else:
+            lines += [f"item [{number}]:", f'class = "{kind}"', f'name = "{tier}"', "xmin = 0"]
+            lines += [f"xmax = {end}", f"{what}: size = {len(entries)}"]
+        for place, entry in enumerate(entries, start=1):
+            values = [str(one) for one in entry[:-1]] + ['"' + entry[-1].replace('"', '""') + '"']
+            lines += values if short else [f"{what} [{place}]:"] + [
+                f"{key} = {value} " for key, value in zip(keys, values, strict=True)
+            ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("short", [True, False])
+def test_textgrids_of_every_form_are_read(tmp_path, encoding, short):
+    text = ("\ufeff" if encoding == "utf-16-be" else "") + grid(INTERVALS, short=short)
+    (tmp_path / "a.TextGrid").write_bytes(text.encode(encoding))
+    found = textgrids.read(tmp_path / "a.TextGrid", None)
+    assert [tuple(one) for one in found] == [(label, a, b) for a, b, label in INTERVALS]
+    assert textgrids.read(tmp_path / "a.TextGrid", "WORDS") == [("he", 0.0, 0.5)]
+
+
+BROKEN_GRIDS = {
+    "gap": (grid([(0, 0.1, "iy"), (0.2, 0.5, "s")]), "gap between 'iy', to 0.1 s, and 's'"),
+    "overlap": (grid([(0, 0.3, "iy"), (0.2, 0.5, "s")]), r"overlap in time.*iy.*s"),
+    "no length": (grid([(0, 0.3, "iy"), (0.3, 0.3, "s")]), "cannot occur after its end"),
+    "no such tier": (grid(INTERVALS, name="tones"), r"found clicks, words, tones.*--data\.tier"),
+    "another kind": ("0 2000 h#\n", "expected a TextGrid"),
+    "empty": ("", "expected a TextGrid"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_GRIDS)
+def test_what_is_wrong_with_a_textgrid_is_named(tmp_path, kind):
+    text, message = BROKEN_GRIDS[kind]
+    (tmp_path / "a.TextGrid").write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
+        textgrids.read(tmp_path / "a.TextGrid", None)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_textgrid_cut_anywhere_is_refused(tmp_path, short):
+    whole = grid([*INTERVALS[:2], (0.3, 0.5, "s")], short=short)
+    for size in range(0, len(whole.rstrip()) - 1, 7):
+        (tmp_path / "a.TextGrid").write_text(whole[:size])
+        with pytest.raises(ValueError, match=r"expected|gap"):
+            textgrids.read(tmp_path / "a.TextGrid", None)
+
+
+@pytest.mark.parametrize(
+    ("label", "phone"),
+    [("iy", "iy"), ("IY1", "iy"), ("AH0", "ax"), ("ax-h", "ax-h"), ("SIL", "pau"), ("", "pau"),
+     ("i:", "iy"), ("breath", None)],
+)  # fmt: skip
+def test_labels_are_named_as_timit_names_them(tmp_path, label, phone):
+    (tmp_path / "map.txt").write_text("i: iy\nbreath -\n")
+    assert labels.phone(label, labels.read_map(tmp_path / "map.txt")) == phone
+
+
+def test_an_unknown_label_names_the_table_to_extend():
+    with pytest.raises(ValueError, match=r"unknown phone 'XX': add a line `XX PHONE`.*phone-map"):
+        labels.phone("XX", {})
+
+
+def test_a_broken_table_of_labels_is_named(tmp_path):
+    (tmp_path / "map.txt").write_text("i: iy\ne: ee\n")
+    with pytest.raises(UserError, match=r"map\.txt, line 2: .*got 'e: ee'"):
+        labels.read_map(tmp_path / "map.txt")
+    with pytest.raises(UserError, match=r"--data\.phone-map"):
+        labels.read_map(tmp_path / "none.txt")
+
+
+def test_equal_neighbours_are_joined_and_the_ends_are_silence():
+    given = [Segment("pau", 0, 5), Segment("s", 5, 7), Segment("s", 7, 9), Segment("s", 10, 12)]
+    assert formats.tidy(given) == [("h#", 0, 5), ("s", 5, 9), ("s", 10, 12)]
+    assert formats.tidy([]) == []
+
+
+def test_a_folder_of_textgrids_is_divided_by_speaker(tmp_path):
+    root = tmp_path / "own"
+    content = grid([(0.0, 0.125, ""), (0.125, 0.3, "i:"), (0.3, 0.504, "S")], end=0.504)
+    write_recordings(root, num_speakers=6, content=content, suffix=".textgrid")
+    (tmp_path / "map.txt").write_text("i: iy\n")
+    found = load_parts("textgrid", root, tmp_path, phone_map=tmp_path / "map.txt")
+    assert {part: len(ones) for part, ones in found.items()} == {
+        "train": 8, "validation": 2, "test": 2,
+    }  # fmt: skip
+    by_part = [{one["speaker"] for one in ones} for ones in found.values()]
+    assert len(set.union(*by_part)) == sum(map(len, by_part)) == 6
+    one = found["train"][0]
+    assert one["phone"].tolist() == [b"h#", b"iy", b"s"]
+    assert one["end"].tolist() == [2000, 4800, 8000]  # the last 4 ms lie past the audio
+
+
+def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
+    write_recordings(tmp_path, num_speakers=1, content="", suffix=".lab", per_speaker=20)
+    found = folders.find(tmp_path, (".txt", ".lab"))
+    folds = [folders.parts(found, fold=fold) for fold in range(3)]
+    assert folds[0]["test"] == folds[1]["test"] and len(folds[0]["test"]) == 2
+    assert len(folds[0]["validation"]) == 1
+    held = [{one.key for one in fold["validation"]} for fold in folds]
+    assert not held[0] & held[1] and not held[1] & held[2]
+    assert sorted(one.key for part in folds[2].values() for one in part) == sorted(
+        f"take{take}" for take in range(20)
+    )
+    with pytest.raises(UserError, match=r"at least three recordings NAME\.wav with NAME\.x"):
+        folders.find(tmp_path / "none", (".x",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            grid([(0.0, 0.9, "iy")], end=0.9),
+            r"phones end at 14400, past the end of the audio, 8000",
+        ),
+        (grid([(0.0, 0.5, "??")]), r"unknown phone '\?\?': .*--data\.phone-map"),
+        (None, "expected a sound file, found none"),
+    ],
+)
+def test_a_broken_recording_is_named(tmp_path, content, message, caplog):
+    root = tmp_path / "own"
+    write_recordings(root, num_speakers=4, content=grid([(0.0, 0.5, "iy")]), suffix=".TextGrid")
+    for path in root.rglob("take1.*"):
+        if content is None and path.suffix == ".wav":
+            path.unlink()
+        elif path.suffix == ".TextGrid" and content:
+            path.write_text(content)
+    with caplog.at_level("INFO", "cellstate"), pytest.raises(UserError, match=message):
+        load_parts("textgrid", root, tmp_path)
+    assert sum("take1.TextGrid: " in line for line in caplog.text.splitlines()) > 1  # all listed
