@@ -2,15 +2,16 @@
 
     python -m benchmarks.phoneme_speed --run-dir runs/phones
 
-Tagging is the exported SavedModel at batch 1, features included. Training is steps of the run's
-own network on batches that are there, without the input pipeline; `train` logs that of its own.
+Tagging is the run's SavedModel, exported where it is not yet, at batch 1, features included.
+Training is steps of the run's own network on batches that are there, without the input pipeline;
+`train` logs that of its own.
 """
 
 import datetime
+import functools
 import resource
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -51,18 +52,16 @@ def tagging(run_dir: Path, rounds: int) -> dict[str, float]:
     from apps.phoneme_tagging.export import export
     from common.audio import SAMPLE_RATE
 
-    with tempfile.TemporaryDirectory() as folder:
-        tag = tf.saved_model.load(str(export(run_dir, Path(folder) / "saved_model"))).signatures
-        draw = np.random.default_rng(1)
-        found = {}
-        for seconds in SECONDS:
-            size = int(seconds * SAMPLE_RATE)
-            sound = tf.constant(draw.normal(0, 0.1, (1, size)).clip(-1, 1), tf.float32)
-            taken = _median(
-                lambda: tag["serving_default"](waveform=sound, num_samples=tf.constant([size])),  # noqa: B023
-                rounds,
-            )
-            found[f"{seconds:g} s"] = round(seconds / taken, 1)
+    folder = run_dir / "saved_model"
+    path = folder if folder.exists() else export(run_dir)
+    tag = tf.saved_model.load(str(path)).signatures["serving_default"]
+    draw = np.random.default_rng(1)
+    found = {}
+    for seconds in SECONDS:
+        size = int(seconds * SAMPLE_RATE)
+        sound = tf.constant(draw.normal(0, 0.1, (1, size)).clip(-1, 1), tf.float32)
+        ask = functools.partial(tag, waveform=sound, num_samples=tf.constant([size]))
+        found[f"{seconds:g} s"] = round(seconds / _median(ask, rounds), 1)
     return found
 
 
