@@ -36,13 +36,13 @@ def main(*, run_dir: Path, rounds: int = 7) -> None:
     report = {
         "command": " ".join(["python -m benchmarks.phoneme_speed", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
-        "tagging_times_real_time": tagging(run_dir, rounds),
-        "training_times_real_time": training(run_dir, rounds),
     }
+    for name, measure in (("tagging", tagging), ("training", training)):
+        report[f"{name}_times_real_time"] = measure(run_dir, rounds)
+        print(name, report[f"{name}_times_real_time"], flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report["peak_gib"] = round(peak / 2**20, 2)
     files.write_json(commands.RESULTS / "phoneme_speed.json", report)
-    print(report)
 
 
 def tagging(run_dir: Path, rounds: int) -> dict[str, float]:
