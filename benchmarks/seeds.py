@@ -62,8 +62,8 @@ def measure(options: Options, train_options: list[str]) -> None:
             for baseline in results[0]["baselines"]
         },
         "details": [one["details"] for one in results],
-        "train_minutes": _spread(minutes),
-        "train_peak_gib": _spread(memory),
+        "train_minutes": spread(minutes),
+        "train_peak_gib": spread(memory),
     }
     files.write_json(commands.RESULTS / f"{name}.json", report)
     print(
@@ -75,10 +75,10 @@ def measure(options: Options, train_options: list[str]) -> None:
 
 
 def _summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
-    return {name: _spread([one[name] for one in metrics]) for name in metrics[0]}
+    return {name: spread([one[name] for one in metrics]) for name in metrics[0]}
 
 
-def _spread(values: list[float]) -> dict:
+def spread(values: list[float]) -> dict:
     """Mean and sample standard deviation, with the single values."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {

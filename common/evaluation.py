@@ -35,6 +35,7 @@ class Evaluation:
     def as_table(self) -> str:
         """The same for people."""
         names = list(self.metrics)
+        width = max(14, 2 + max(map(len, names), default=0))
         rows = [("", names), ("model", [f"{self.metrics[name]:.4f}" for name in names])]
         for baseline, metrics in self.baselines.items():
             rows.append(
@@ -42,7 +43,8 @@ class Evaluation:
             )
         lines = [f"{self.app} on {self.data}, {self.split}: {self.num_examples} examples"]
         lines += [
-            f"  {label:<22}" + "".join(f"{cell:>14}" for cell in cells) for label, cells in rows
+            f"  {label:<22}" + "".join(f"{cell:>{width}}" for cell in cells)
+            for label, cells in rows
         ]
         for title, values in self.details.items():
             cells = "  ".join(f"{name} {_short(value)}" for name, value in values.items())

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 Example = dict[str, tf.Tensor]
 Length = Callable[[Example], tf.Tensor]
+Change = Callable[[Example, tf.Tensor], Example]
 
 
 class Buckets(NamedTuple):
@@ -43,6 +44,7 @@ def training_batches(
     seed: int,
     first_epoch: int = 0,
     shuffle_buffer: int = 2048,
+    change: Change | None = None,
 ) -> tf.data.Dataset:
     """Endless padded batches, epoch after epoch, each example once an epoch.
 
@@ -56,6 +58,9 @@ def training_batches(
         seed: together with the epoch it decides the order.
         first_epoch: where to begin, for a resumed run.
         shuffle_buffer: examples held for shuffling; the whole epoch when it is smaller.
+        change: makes of an example what is shown this time, given an int64 (2,) seed that is a
+            function of (seed, epoch, place among the examples). `length` is of the result; it has
+            to be that of the example, whatever the change, for the number of batches to hold.
     """
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -64,11 +69,21 @@ def training_batches(
         # Of this traced function alone: `shuffle` mixes it in, and cannot take a zero.
         tf.random.set_seed(1)
         order = tf.random.stateless_uniform([], [seed, epoch], maxval=tf.int64.max, dtype=tf.int64)
-        shuffled = examples.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
-        return bucketed(shuffled, buckets=buckets, length=length)
+        given = examples if change is None else examples.enumerate()
+        shown = given.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
+        if change is not None:
+            shown = _changed(shown, change, order)
+        return bucketed(shown, buckets=buckets, length=length)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def _changed(numbered: tf.data.Dataset, change: Change, epoch_seed: tf.Tensor) -> tf.data.Dataset:
+    return numbered.map(
+        lambda place, example: change(example, tf.stack([epoch_seed, place])),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
 
 
 def evaluation_batches(

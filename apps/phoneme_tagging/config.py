@@ -13,12 +13,27 @@ class ModelConfig:
     """12 cepstra or the log energies of the filters; both with log energy and derivatives."""
     num_mels: int = 26
     """Filters from 0 to 8 kHz."""
+    normalization: Literal["training", "utterance"] = "training"
+    """Whose mean and variance the features are freed of: of all training, or of each utterance,
+    which then has to be heard whole."""
+    input_noise: float = 0.0
+    """Standard deviation of the noise on the normalised features in training."""
     phone_set: Literal[61, 48, 39] = 61
     """Classes of the network: the phones of TIMIT, or folded after Lee & Hon (1989)."""
     cell: Literal[
-        "elman", "lstm", "lstm_1997", "peephole", "coupled", "layer_norm", "gru", "gru_reset_after"
+        "elman",
+        "lstm",
+        "lstm_1997",
+        "peephole",
+        "coupled",
+        "layer_norm",
+        "gru",
+        "gru_reset_after",
+        "mlp",
     ] = "lstm"
-    """One of common/recurrent.py; all but lstm train in a loop of TensorFlow."""
+    """One of common/recurrent.py; all but lstm train in a loop of TensorFlow. mlp has no memory."""
+    window_frames: int = 1
+    """With mlp: how many frames the first layer sees, as many before as after, or one more."""
     direction: Literal["both", "forward"] = "both"
     delay_frames: int = 0
     """With forward: answers so many frames late, after hearing what follows."""
@@ -27,6 +42,8 @@ class ModelConfig:
     layers: int = 1
     dropout: float = 0.2
     """Share of each layer's input dropped in training."""
+    ctc_weight: float = 0.0
+    """Above 0: a second head learns the string of phones without times, with this weight."""
     bigram_weight: float = 1.0
     """What the phone before counts in decoding, beside the network."""
     acoustic_weight: float = 1.2
@@ -43,6 +60,10 @@ class ModelConfig:
             raise ValueError(
                 "model.units, layers and min_frames must be at least 1, num_mels at least 13"
             )
+        if min(self.input_noise, self.ctc_weight) < 0:
+            raise ValueError("model.input_noise and ctc_weight must not be negative")
+        if self.window_frames < 1 or (self.window_frames > 1 and self.cell != "mlp"):
+            raise ValueError("model.window_frames needs model.cell mlp, and >= 1")
         if self.delay_frames < 0 or (self.delay_frames and self.direction == "both"):
             raise ValueError("model.delay_frames needs model.direction forward, and >= 0")
         if min(self.bigram_weight, self.prior_weight) < 0 or self.acoustic_weight <= 0:
@@ -79,6 +100,28 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training utterances are changed, anew in each epoch; 0 leaves them as they are."""
+
+    speed: float = 0.0
+    """Played faster or slower by up to this share; pitch and formants move along."""
+    gain_db: float = 0.0
+    """Louder or softer by up to this."""
+    noise: float = 0.0
+    """White noise, of up to this share of the utterance's own standard deviation."""
+    time_masks: int = 0
+    """Stretches of up to 80 ms replaced by the mean spectrum (SpecAugment)."""
+    frequency_masks: int = 0
+    """Bands of up to a sixth of the filters replaced by their mean (SpecAugment)."""
+
+    def __post_init__(self):
+        if not 0 <= self.speed < 0.5:
+            raise ValueError(f"augment.speed must be in [0, 0.5), got {self.speed}")
+        if min(self.gain_db, self.noise, self.time_masks, self.frequency_masks) < 0:
+            raise ValueError("augment.* must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     epochs: int = 8
     patience: int = 3
@@ -91,6 +134,8 @@ class TrainConfig:
     """Gradients are scaled down to this global norm."""
     checkpoint_minutes: float = 10.0
     """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
+    init_from: Path | None = None
+    """A run to begin from: its weights; those of the output by the names of the phones."""
     seed: int = 1
     deterministic: bool = False
     """The same seed gives the same weights, bit for bit."""
@@ -104,6 +149,7 @@ class TrainConfig:
 class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
@@ -112,7 +158,14 @@ TINY = Config(
     data=DataConfig(num_utterances=32),
     train=TrainConfig(epochs=2, batch_size=8),
 )
-SMALL = Config()
+SMALL = Config(
+    # Voices that training has not heard differ most in their spectrum as a whole and in their
+    # formants: each utterance's own mean, and speeds that move the formants, are for these.
+    model=ModelConfig(features="log_mel", num_mels=40, normalization="utterance", dropout=0.1),
+    data=DataConfig(num_utterances=2000),
+    augment=AugmentConfig(speed=0.15),
+    train=TrainConfig(epochs=10),
+)
 PAPER = (
     Config(  # Graves & Schmidhuber 2005: one layer of 93 units a direction, 26 inputs, 61 phones
         model=ModelConfig(units=93, dropout=0.0),

@@ -6,24 +6,29 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     frame_mask      bool    (batch, frames)         True = real
     phone_id        int32   (batch, frames)         among the classes; -1 = not scored in training
     reference_id    int32   (batch, frames)         among TIMIT's 61; -1 = no label
+    string_id       int32   (batch, phones)         classes of the string, from 1 on; 0 = none
+    num_frames      int32   (batch,)                of the recording, before any augmentation
     phone, start            string, int64 (batch, phones), samples; "" where there is none
     utterance_id, speaker   string (batch,)
 
 The phone of a frame is the one in the middle of its 10 ms.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from apps.phoneme_tagging import datasets
-from apps.phoneme_tagging.config import DataConfig, ModelConfig
+from apps.phoneme_tagging.config import AugmentConfig, DataConfig, ModelConfig
+from apps.phoneme_tagging.examples import make_encoder, make_examples
 from apps.phoneme_tagging.phones import PHONES_61, fold
 from common import audio, pipeline
 from common.errors import UserError
 from common.text import Vocabulary
+
+MOST_CACHED = 2**29  # bytes; a larger split is read anew in every epoch
 
 
 class Survey(NamedTuple):
@@ -38,10 +43,14 @@ class Survey(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """Examples and batches for `fit`, with what the survey found."""
+    """Examples and batches for `fit`, with what the survey found.
+
+    `change` makes examples of what `examples` holds then, records; or there is none.
+    """
 
     found: Survey
     examples: tf.data.Dataset
+    change: pipeline.Change | None
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
 
@@ -55,9 +64,10 @@ class TrainingData(NamedTuple):
         return pipeline.training_batches(
             self.examples,
             buckets=self.buckets,
-            length=lambda example: tf.size(example["frame_mask"]),
+            length=lambda example: example["num_frames"],
             seed=seed,
             first_epoch=first_epoch,
+            change=self.change,
         )
 
     def summary(self) -> str:
@@ -89,52 +99,6 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     return records.take(
         config.max_utterances if split == "train" else max(config.max_utterances // 8, 1)
     )
-
-
-def make_examples(records: tf.data.Dataset, model: ModelConfig) -> tf.data.Dataset:
-    """Features and the reference phone of every frame; no padding yet."""
-    table = Vocabulary(PHONES_61).make_table(unknown=-1)
-
-    def encode(record: dict) -> dict[str, tf.Tensor]:
-        waveform = tf.cast(record["waveform"], tf.float32)[None] / 32768.0
-        num_samples = tf.shape(waveform)[1:]
-        features, mask = audio.features(
-            waveform, num_samples, kind=model.features, num_mels=model.num_mels
-        )
-        return {
-            "features": features[0],
-            "frame_mask": mask[0],
-            "reference_id": label_frames(
-                table.lookup(record["phone"]), record["start"], record["end"], tf.size(mask[0])
-            ),
-            "phone": record["phone"],
-            "start": record["start"],
-            "utterance_id": record["utterance_id"],
-            "speaker": record["speaker"],
-        }
-
-    # No Python branches to convert; AutoGraph would read all of it again for each data set.
-    as_it_is = tf.autograph.experimental.do_not_convert(encode)
-    return records.map(as_it_is, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def label_frames(
-    phone_ids: tf.Tensor, start: tf.Tensor, end: tf.Tensor, num_frames: tf.Tensor
-) -> tf.Tensor:
-    """The phone in the middle of each frame.
-
-    Args:
-        phone_ids: int32 (phones,).
-        start, end: int64 (phones,), samples, rising.
-        num_frames: how many frames there are.
-
-    Returns:
-        int32 (frames,); -1 in gaps and after the last phone.
-    """
-    middle = tf.range(num_frames, dtype=tf.int64) * audio.FRAME_SHIFT + audio.FRAME_SHIFT // 2
-    place = tf.maximum(tf.searchsorted(start, middle, side="right") - 1, 0)
-    inside = (tf.gather(start, place) <= middle) & (middle < tf.gather(end, place))
-    return tf.where(inside, tf.gather(phone_ids, place), -1)
 
 
 def survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
@@ -174,46 +138,94 @@ def survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
     )
 
 
+def make_targets(
+    phones: Vocabulary, *, phone_set: int
+) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """A function that adds `phone_id`, the class of each frame, and `string_id`."""
+    known = {phone: number for number, phone in enumerate(phones.tokens)}
+    of_61 = [known.get(fold(one, phone_set), -1) for one in PHONES_61]
+    classes = tf.constant([*of_61, -1])
+    table = Vocabulary(PHONES_61).make_table(unknown=-1)
+
+    def add(example: dict) -> dict[str, tf.Tensor]:
+        string = tf.gather(classes, table.lookup(example["phone"]) % len(classes)) + 1
+        return {
+            **example,
+            "phone_id": tf.gather(classes, example["reference_id"] % len(classes)),
+            "string_id": tf.boolean_mask(string, string > 0),
+        }
+
+    return add
+
+
 def with_targets(
     examples: tf.data.Dataset, phones: Vocabulary, *, phone_set: int
 ) -> tf.data.Dataset:
-    """Adds `phone_id`, the class of each frame."""
-    known = {phone: number for number, phone in enumerate(phones.tokens)}
-    classes = tf.constant([known.get(fold(one, phone_set), -1) for one in PHONES_61] + [-1])
-
-    def add(example: dict) -> dict[str, tf.Tensor]:
-        return {**example, "phone_id": tf.gather(classes, example["reference_id"] % len(classes))}
-
-    return examples.map(add)
+    """Adds what `make_targets` says."""
+    return examples.map(make_targets(phones, phone_set=phone_set))
 
 
-def make_training_data(config: DataConfig, model: ModelConfig, *, batch_size: int) -> TrainingData:
+def make_training_data(
+    config: DataConfig,
+    model: ModelConfig,
+    augment: AugmentConfig | None = None,
+    *,
+    batch_size: int,
+) -> TrainingData:
     """Reads the training and validation splits and makes all that `fit` needs of them."""
-    examples = make_examples(load_split(config, "train"), model).cache()
-    held_back = make_examples(load_split(config, "validation"), model).cache()
+    records = load_split(config, "train")
+    examples = make_examples(records, model)
     found = survey(examples, phone_set=model.phone_set)
+    targets = make_targets(found.phones, phone_set=model.phone_set)
+    plain = augment is None or augment == AugmentConfig()
+    change = None if plain else _make_change(make_encoder(model), augment, targets)
+    shown = (
+        _cached(examples.map(targets), found, 4 * len(found.mean))
+        if plain
+        else _cached(records, found, 2 * audio.FRAME_SHIFT)
+    )
+    held_back = make_examples(load_split(config, "validation"), model).map(targets)
+    held_back = _cached(held_back, found, 4 * len(found.mean))
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(found.lengths, share)) for share in (1 / 3, 2 / 3)}
     return TrainingData(
         found=found,
-        examples=with_targets(examples, found.phones, phone_set=model.phone_set),
+        examples=shown,
+        change=change,
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
-            with_targets(held_back, found.phones, phone_set=model.phone_set),
+            held_back,
             batch_size=batch_size,
             num_examples=int(held_back.reduce(0, lambda count, _: count + 1)),
         ),
     )
 
 
-def as_training(
-    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
-) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    """A batch as (inputs, target int32 (batch, frames), weight float32 (batch, frames)).
+def _make_change(encode, augment: AugmentConfig | None, targets) -> pipeline.Change:
+    return lambda record, seed: targets(encode(record, seed, augment))
 
-    Padding, and frames whose phone is none of the classes, have weight 0. `inputs` are the names
-    that the model takes; Keras would mix up any others.
+
+def _cached(examples: tf.data.Dataset, found: Survey, frame_bytes: int) -> tf.data.Dataset:
+    """In memory where training takes little of it; validation is smaller."""
+    return examples.cache() if sum(found.lengths) * frame_bytes < MOST_CACHED else examples
+
+
+def as_training(
+    batch: dict[str, tf.Tensor], *, inputs: Iterable[str], ctc: bool = False
+) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    """A batch as (inputs, targets, weights), the last two by the name of the output.
+
+    "logits": int32 (batch, frames), float32 (batch, frames); padding, and frames whose phone is
+    none of the classes, have weight 0. With `ctc`, "ctc": int32 (batch, phones), float32 (batch,),
+    one by the number of frames. `inputs` are the names that the model takes; Keras would mix up
+    any others.
     """
     known = tf.logical_and(batch["frame_mask"], batch["phone_id"] >= 0)
     taken = {name: batch[name] for name in inputs}
-    return taken, tf.maximum(batch["phone_id"], 0), tf.cast(known, tf.float32)
+    targets = {"logits": tf.maximum(batch["phone_id"], 0)}
+    weights = {"logits": tf.cast(known, tf.float32)}
+    if ctc:
+        targets["ctc"] = batch["string_id"]
+        frames = tf.reduce_sum(tf.cast(batch["frame_mask"], tf.float32), axis=1)
+        weights["ctc"] = 1.0 / tf.maximum(frames, 1.0)
+    return taken, targets, weights

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from apps.phoneme_tagging.scoring import Tagged
 
+BEAM = 20  # strings
+
 
 def evaluate(
     run_dir: Path,
@@ -31,7 +33,9 @@ def evaluate(
     root: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Evaluation:
-    """Scores the best model of a run on a split and writes metrics-<split>.json there.
+    """Scores the best model of a run on a split; writes metrics-<split>.json there.
+
+    Beside it stand speakers-<split>.json and, counted in frames, confusion-<split>.txt and .png.
 
     Args:
         run_dir: written by `train`.
@@ -47,7 +51,7 @@ def evaluate(
     where = {"root": root or config.data.root, "cache_dir": cache_dir or config.data.cache_dir}
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, **where))
 
-    from apps.phoneme_tagging import scoring
+    from apps.phoneme_tagging import confusion, plots, scoring
 
     tagged = _tag_all(run, config, split)
     found = {
@@ -65,6 +69,11 @@ def evaluate(
         details=scoring.details(rows),
     )
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(result))
+    run.write_json(f"speakers-{split}.json", scoring.by_speaker(rows))
+    run.write_text(f"confusion-{split}.txt", confusion.as_text(rows))
+    plots.confusions(
+        rows, title=f"{config.data.name}, {split}", path=run.path / f"confusion-{split}.png"
+    )
     return result
 
 
@@ -80,12 +89,9 @@ def _tag_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["T
 
     phones = Vocabulary.load(run.path / "vocab_phones.txt")
     network = run.load_model()
-    normalize = network.get_layer("normalize")
     language = load_language_model(run.path)
     decode = tf.function(Decoder(config.model, language), reduce_retracing=True)
-    ask = tf.function(
-        lambda inputs: network(inputs, training=False)["logits"], reduce_retracing=True
-    )
+    ask = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
 
     examples = data.with_targets(
         data.make_examples(data.load_split(config.data, "train"), config.model),
@@ -93,10 +99,7 @@ def _tag_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["T
         phone_set=config.model.phone_set,
     )
     rivals = baselines.fit(
-        (
-            (normalize(one["features"][None])[0].numpy(), one["phone_id"].numpy())
-            for one in examples
-        ),
+        ((one["features"], one["phone_id"]) for one in examples.as_numpy_iterator()),
         num_phones=len(phones),
         num_frames=int(language.frame_counts.sum()),
     )
@@ -108,19 +111,39 @@ def _tag_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["T
     found: dict[str, list[Tagged]] = {name: [] for name in ("model", *rivals)}
     for batch in cli.progress(batches, "utterances"):
         mask = batch["frame_mask"]
-        logits = {"model": ask({"features": batch["features"], "frame_mask": mask})}
-        normalized = normalize(batch["features"]).numpy()
+        outputs = ask({"features": batch["features"], "frame_mask": mask})
+        logits = {"model": outputs["logits"]}
         lengths = mask.numpy().sum(axis=1)
         for name, rival in rivals.items():
             padded = np.zeros(logits["model"].shape, np.float32)
             for row, length in enumerate(lengths):
-                padded[row, :length] = rival(normalized[row, :length])
+                padded[row, :length] = rival(batch["features"][row, :length].numpy())
             logits[name] = tf.constant(padded)
         for name, values in logits.items():
             framewise = names[tf.argmax(values, axis=-1).numpy()]
             decoded = names[decode(values, mask).numpy()]
             found[name] += _rows(batch, lengths, framewise, decoded)
+        if "ctc" in outputs:
+            heard = _strings(outputs["ctc"], mask, names)
+            recent = found["model"][-len(lengths) :]
+            found["model"][-len(lengths) :] = [
+                row._replace(strings=strings) for row, strings in zip(recent, heard, strict=True)
+            ]
     return found
+
+
+def _strings(logits: "tf.Tensor", mask: "tf.Tensor", names: np.ndarray) -> list[dict]:
+    """What the head without times makes of each utterance of a batch, by decoder."""
+    from apps.phoneme_tagging import ctc
+
+    by_name = {
+        "CTC best path": ctc.best_path(logits, mask).numpy(),
+        f"CTC beam of {BEAM}": ctc.beam_search(logits, mask, width=BEAM).numpy(),
+    }
+    return [
+        {name: names[ids[row][ids[row] >= 0]].tolist() for name, ids in by_name.items()}
+        for row in range(len(mask))
+    ]
 
 
 def _rows(
@@ -141,6 +164,7 @@ def _rows(
             decoded=decoded[row, :length].tolist(),
             phones=[phone.decode() for phone in strings[row][spoken]],
             starts=(starts[row][spoken] / SAMPLE_RATE).tolist(),
+            speaker=batch["speaker"][row].numpy().decode(),
         )
 
 

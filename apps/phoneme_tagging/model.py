@@ -11,17 +11,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from apps.phoneme_tagging import viterbi
+from apps.phoneme_tagging import layers, viterbi
 from apps.phoneme_tagging.config import ModelConfig
+from apps.phoneme_tagging.layers import Normalization
 from common import audio, recurrent
 from common.text import Vocabulary
-
-
-class Normalization(NamedTuple):
-    """Mean and variance of the features in training, float32 (dim,)."""
-
-    mean: np.ndarray
-    variance: np.ndarray
 
 
 class LanguageModel(NamedTuple):
@@ -34,17 +28,46 @@ class LanguageModel(NamedTuple):
 def build_model(
     config: ModelConfig, *, num_phones: int, normalization: Normalization
 ) -> keras.Model:
-    """The network (see the module), with the output "logits"."""
+    """The network (see the module): "logits", and "ctc" where the config gives that head a weight.
+
+    ctc float32 (batch, frames, 1 + choices): logits whose first is the blank; padded frames are
+    blank for certain, so that the loss over all frames is that over the real ones.
+    """
     dim = audio.feature_dim(config.features, config.num_mels)
     features = keras.Input((None, dim), name="features")
     frame_mask = keras.Input((None,), dtype="bool", name="frame_mask")
-    normalize = keras.layers.Normalization(
-        mean=normalization.mean, variance=normalization.variance, name="normalize"
+    normalized = layers.normalize(
+        features,
+        frame_mask,
+        normalization if config.normalization == "training" else None,
+        noise=config.input_noise,
     )
-    normalized = normalize(features) * ops.cast(frame_mask, "float32")[..., None]
-    heard, heard_mask = _wait(normalized, frame_mask, config.delay_frames)
+    if config.cell == "mlp":
+        encoded = layers.window_network(
+            normalized,
+            frame_mask,
+            window=config.window_frames,
+            units=config.units,
+            num_layers=config.layers,
+            dropout=config.dropout,
+        )
+    else:
+        encoded = _remember(normalized, frame_mask, config)
+    encoded = keras.layers.Dropout(config.dropout, name="dropout")(encoded)
+    logits = keras.layers.Dense(num_phones, dtype="float32", name="logits")(encoded)
+    outputs = {"logits": logits}
+    if config.ctc_weight:
+        string = keras.layers.Dense(1 + num_phones, dtype="float32", name="string")(encoded)
+        blank = ops.one_hot(0, 1 + num_phones) * 1e4
+        outputs["ctc"] = ops.where(frame_mask[..., None], string, blank)
+    return keras.Model({"features": features, "frame_mask": frame_mask}, outputs)
+
+
+def _remember(normalized, frame_mask, config: ModelConfig):
+    """The recurrent layers: (batch, frames, width)."""
+    heard, heard_mask = layers.wait(normalized, frame_mask, config.delay_frames)
     encode = recurrent.make_encoder(
-        dim,
+        normalized.shape[-1],
         config.units,
         cell=config.cell,
         num_layers=config.layers,
@@ -53,23 +76,7 @@ def build_model(
         name="frame_lstm",
     )
     encoded, _ = encode([heard, heard_mask])  # (batch, delay + frames, width)
-    encoded = encoded[:, config.delay_frames :]
-    encoded = keras.layers.Dropout(config.dropout, name="dropout")(encoded)
-    logits = keras.layers.Dense(num_phones, dtype="float32", name="logits")(encoded)
-    return keras.Model({"features": features, "frame_mask": frame_mask}, {"logits": logits})
-
-
-def _wait(normalized, frame_mask, delay: int):
-    """Lets `delay` frames of zeros follow each utterance, so that late answers find room."""
-    if not delay:
-        return normalized, frame_mask
-    # As real as the frames: the mask of each row grows by `delay`, on whichever side it is put.
-    more = ops.repeat(ops.ones_like(frame_mask[:, :1]), delay, axis=1)
-    zeros = ops.repeat(ops.zeros_like(normalized[:, :1]), delay, axis=1)
-    return (
-        ops.concatenate([normalized, zeros], axis=1),
-        ops.concatenate([more, frame_mask], axis=1),
-    )
+    return encoded[:, config.delay_frames :]
 
 
 class Decoder(tf.Module):

@@ -41,6 +41,15 @@ _FROM_48_TO_39 = {
     "vcl": "sil",
     "epi": "sil",
 }
+CLASSES = {
+    "vowel": "iy ih eh ae aa ah uw uh er ey ay oy aw ow".split(),
+    "semivowel": "l r w y hh".split(),
+    "nasal": "m n ng".split(),
+    "fricative": "s z sh f v th dh".split(),
+    "affricate": "ch jh".split(),
+    "stop": "b d g p t k dx".split(),
+    "silence": ["sil"],
+}  # of the 39
 DELETED = "q"  # "" stands for it after folding
 SILENCE = frozenset({"sil", "h#", "pau", "epi"})
 

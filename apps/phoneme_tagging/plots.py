@@ -6,6 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from apps.phoneme_tagging import confusion
+from apps.phoneme_tagging.phones import CLASSES
+from apps.phoneme_tagging.scoring import Tagged
 from apps.phoneme_tagging.textgrids import Timed
 from common import plots
 from common.audio import SAMPLE_RATE
@@ -60,4 +63,25 @@ def phones_over_spectrogram(waveform: np.ndarray, heard: Heard, *, title: str, p
         middle = (one.start_s + one.end_s) / 2
         above.text(middle, 1.01, one.phone, transform=above.get_xaxis_transform(), ha="center")
     above.set_xlim(0, seconds)
+    plots.finish(figure, title=title, path=path)
+
+
+def confusions(rows: Sequence[Tagged], *, title: str, path: Path) -> None:
+    """Draws which of the 39 phones is taken for which, as shares of the reference's frames."""
+    counts = confusion.matrix(rows)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = plots.start(path, size=(9, 8))
+    axes = figure.subplots()
+    # The root shows small shares too.
+    image = axes.imshow(np.sqrt(shares), cmap="magma_r", vmin=0, vmax=1)
+    bar = figure.colorbar(image, ticks=np.sqrt([0, 0.02, 0.1, 0.25, 0.5, 1]))
+    bar.set_ticklabels(["0", "2 %", "10 %", "25 %", "50 %", "100 %"])
+    names = confusion.PHONES
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("spoken")
+    for end in np.cumsum([len(phones) for phones in CLASSES.values()])[:-1]:
+        axes.axhline(end - 0.5, color="#2874a6", linewidth=0.6)
+        axes.axvline(end - 0.5, color="#2874a6", linewidth=0.6)
     plots.finish(figure, title=title, path=path)

@@ -1,6 +1,6 @@
 """The field's scores: frames right, phone error rate, boundaries; plain Python and NumPy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ class Tagged(NamedTuple):
         framewise: the tagger's most probable phone of each frame.
         decoded: its phone of each frame after decoding.
         phones, starts: the reference string, and where each phone begins, in seconds.
+        speaker: who speaks.
+        strings: what other decoders make of the utterance, by name.
     """
 
     frames: Sequence[str]
@@ -27,6 +29,8 @@ class Tagged(NamedTuple):
     decoded: Sequence[str]
     phones: Sequence[str]
     starts: Sequence[float]
+    speaker: str = ""
+    strings: Mapping[str, Sequence[str]] = {}
 
 
 def score(rows: Sequence[Tagged], *, phone_set: int) -> dict[str, float]:
@@ -37,7 +41,7 @@ def score(rows: Sequence[Tagged], *, phone_set: int) -> dict[str, float]:
     """
     found = {
         f"frame_accuracy_{size}": frame_accuracy(rows, size)
-        for size in (61, 39)
+        for size in (61, 48, 39)
         if phone_set >= size
     }
     return found | {"phone_error_rate": min(error_rate(rows), 1.0)}
@@ -60,7 +64,8 @@ def details(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
             "frame_accuracy_39": frame_accuracy(rows, 39, silence=False),
             "phone_error_rate": error_rate(rows, silence=False),
         },
-        "phone error rate": {"merged frames": error_rate(rows, decoded=False)},
+        "phone error rate": {name: error_rate(rows, decoder=name) for name in _decoders(rows)},
+        "by speaker": _spread(rows),
         "boundaries within 20 ms": {
             "precision": right / max(given, 1),
             "recall": right / max(wanted, 1),
@@ -80,14 +85,53 @@ def frame_accuracy(rows: Sequence[Tagged], size: int, *, silence: bool = True) -
     return right / max(total, 1)
 
 
-def error_rate(rows: Sequence[Tagged], *, silence: bool = True, decoded: bool = True) -> float:
-    """Substitutions, insertions and deletions by the phones of the references, folded to 39."""
+def error_rate(rows: Sequence[Tagged], *, silence: bool = True, decoder: str = "decoded") -> float:
+    """Substitutions, insertions and deletions by the phones of the references, folded to 39.
+
+    `decoder` is "decoded", "merged frames", or a name in `Tagged.strings`.
+    """
     errors = total = 0
     for row in rows:
-        given = [phone for phone, _ in runs(row.decoded if decoded else row.framewise)]
-        given, wanted = (_folded(phones, silence) for phones in (given, row.phones))
+        given, wanted = (_folded(one, silence) for one in (_string(row, decoder), row.phones))
         errors, total = errors + Levenshtein.distance(given, wanted), total + len(wanted)
     return errors / max(total, 1)
+
+
+def by_speaker(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
+    """Accuracy of frames among 39 and phone error rate of every speaker."""
+    found = {}
+    for speaker in sorted({row.speaker for row in rows}):
+        theirs = [row for row in rows if row.speaker == speaker]
+        found[speaker] = {
+            "frame_accuracy_61": frame_accuracy(theirs, 61),
+            "frame_accuracy_39": frame_accuracy(theirs, 39),
+            "phone_error_rate": error_rate(theirs),
+        }
+    return found
+
+
+def _spread(rows: Sequence[Tagged]) -> dict[str, float]:
+    found = by_speaker(rows)
+    accuracies = [one["frame_accuracy_39"] for one in found.values()]
+    rates = [one["phone_error_rate"] for one in found.values()]
+    return {
+        "speakers": len(found),
+        "worst frame_accuracy_39": min(accuracies),
+        "sd": float(np.std(accuracies)),
+        "worst phone_error_rate": max(rates),
+        "its sd": float(np.std(rates)),
+    }
+
+
+def _decoders(rows: Sequence[Tagged]) -> list[str]:
+    return ["merged frames", *rows[0].strings] if rows else []
+
+
+def _string(row: Tagged, decoder: str) -> Sequence[str]:
+    if decoder in row.strings:
+        return row.strings[decoder]
+    frames = row.decoded if decoder == "decoded" else row.framewise
+    return [phone for phone, _ in runs(frames)]
 
 
 def _folded(phones: Sequence[str], silence: bool) -> list[str]:

@@ -31,7 +31,7 @@ class Stream:
         config: its options.
 
     Raises:
-        UserError: the run hears both directions.
+        UserError: the run hears both directions, or frees each utterance of its own mean.
     """
 
     def __init__(self, network: keras.Model, phones: list[str], decoder, config: ModelConfig):
@@ -39,6 +39,11 @@ class Stream:
             raise UserError(
                 "expected a run of --model.direction forward, got one that hears both directions "
                 "and so needs the whole recording: train one, or give it a file"
+            )
+        if config.normalization != "training" or config.cell == "mlp":
+            raise UserError(
+                "expected a run of --model.normalization training and a recurrent --model.cell, "
+                f"got {config.normalization} and {config.cell}: only these hear frame by frame"
             )
         self.phones, self.config, self.decoder = phones, config, decoder
         self.normalize, self.classify = network.get_layer("normalize"), network.get_layer("logits")

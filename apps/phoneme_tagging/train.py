@@ -35,8 +35,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     import keras
 
-    from apps.phoneme_tagging import data
-    from apps.phoneme_tagging.model import Normalization, build_model
+    from apps.phoneme_tagging import data, initial
+    from apps.phoneme_tagging.layers import Normalization
+    from apps.phoneme_tagging.model import build_model
     from common import recurrent, training
 
     run = (
@@ -52,7 +53,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     options = config.train
     training.start(seed=options.seed, deterministic=options.deterministic)
 
-    shown = data.make_training_data(config.data, config.model, batch_size=options.batch_size)
+    shown = data.make_training_data(
+        config.data, config.model, config.augment, batch_size=options.batch_size
+    )
     found = shown.found
     logger.info("%s: %s", config.data.name, shown.summary())
 
@@ -62,13 +65,15 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         num_phones=len(found.phones),
         normalization=Normalization(found.mean, found.variance),
     )
+    if options.init_from is not None:
+        initial.copy_weights(options.init_from, model, found.phones)
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     found.phones.save(run.path / "vocab_phones.txt")
     run.write_json(
         "phone_counts.json",
         {"bigrams": found.bigrams.tolist(), "frames": found.frame_counts.tolist()},
     )
-    history = _fit(model, shown, run, options)
+    history = _fit(model, shown, run, options, ctc_weight=config.model.ctc_weight)
     training.report_rates(
         shown.batches(seed=options.seed),
         shown.num_batches,
@@ -80,7 +85,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
 
 def _fit(
-    model: "keras.Model", shown: "data.TrainingData", run: RunDirectory, options: TrainConfig
+    model: "keras.Model",
+    shown: "data.TrainingData",
+    run: RunDirectory,
+    options: TrainConfig,
+    *,
+    ctc_weight: float,
 ) -> list[dict[str, float]]:
     """Fits the network, from its last checkpoint on; the best goes to `model.keras`."""
     import keras
@@ -89,24 +99,26 @@ def _fit(
     from common import losses, training
     from common.clipping import ClippedAdam
 
-    fitted = keras.Model(model.input, model.output["logits"])
     learning_rate = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, decay_steps=shown.num_batches * options.epochs
     )
+    fitted = keras.Model(model.input, model.output)
+    every = {"logits": losses.weighted_cross_entropy(), "ctc": keras.losses.CTC()}
     fitted.compile(
         optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
-        loss=losses.weighted_cross_entropy(),
-        weighted_metrics=["accuracy"],
+        loss={name: every[name] for name in model.output},
+        loss_weights={"logits": 1.0, "ctc": ctc_weight} if ctc_weight else None,
+        weighted_metrics={"logits": ["accuracy"]},
     )
     keep = training.KeepRun(
         run,
         model,
         name="model",
-        monitor="val_accuracy",
+        monitor="val_logits_accuracy" if ctc_weight else "val_accuracy",
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
-    as_training = functools.partial(data.as_training, inputs=model.input)
+    as_training = functools.partial(data.as_training, inputs=model.input, ctc=ctc_weight > 0)
     return training.fit(
         fitted,
         lambda epoch: shown.batches(seed=options.seed, first_epoch=epoch).map(as_training),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from apps.phoneme_tagging.config import ModelConfig
-from apps.phoneme_tagging.model import Normalization, build_model
+from apps.phoneme_tagging.layers import Normalization
+from apps.phoneme_tagging.model import build_model
 from common import recurrent
 
 OPTIONS = ModelConfig(units=6, dropout=0.0)
@@ -27,7 +28,15 @@ def logits(model: keras.Model, features: np.ndarray, lengths=None) -> np.ndarray
     return model({"features": features, "frame_mask": mask}, training=False)["logits"].numpy()
 
 
-@pytest.mark.parametrize("options", [{}, {"direction": "forward", "delay_frames": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"direction": "forward", "delay_frames": 3},
+        {"cell": "mlp", "window_frames": 4, "layers": 2},
+        {"normalization": "utterance"},
+    ],
+)
 def test_padding_changes_nothing(options):
     model = build(**options)
     alone = logits(model, FEATURES[1:, :8])
@@ -42,6 +51,21 @@ def test_forward_hears_as_far_ahead_as_its_delay(delay):
     changed[:, 8] += 1.0
     differs = np.abs(logits(model, FEATURES) - logits(model, changed)).max(axis=(0, 2)) > 1e-6
     assert not differs[: 8 - delay].any() and differs[8 - delay :].all()
+
+
+def test_a_window_hears_its_frames_alone():
+    model = build(cell="mlp", window_frames=4)
+    changed = FEATURES.copy()
+    changed[:, 6] += 1.0
+    differs = np.abs(logits(model, FEATURES) - logits(model, changed)).max(axis=(0, 2)) > 1e-6
+    assert np.flatnonzero(differs).tolist() == [4, 5, 6, 7]  # one before, two after
+
+
+def test_utterances_are_freed_of_their_own_mean_and_variance():
+    model = build(normalization="utterance")
+    np.testing.assert_allclose(
+        logits(model, FEATURES), logits(model, 3 * FEATURES - 5), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_both_directions_hear_all():
@@ -78,7 +102,14 @@ def test_every_weight_moves_in_a_step():
 
 
 @pytest.mark.parametrize(
-    "options", [{"delay_frames": 3}, {"dropout": 1.0}, {"units": 0}, {"acoustic_weight": 0}]
+    "options",
+    [
+        {"delay_frames": 3},
+        {"dropout": 1.0},
+        {"units": 0},
+        {"acoustic_weight": 0},
+        {"window_frames": 3},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="model"):

@@ -1,0 +1,67 @@
+"""Weights to begin from: those of another run, e.g. of synthetic speech for people's."""
+
+import logging
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from apps.phoneme_tagging.config import APP
+from common.errors import UserError
+from common.runs import RunDirectory
+from common.text import Vocabulary
+
+logger = logging.getLogger("cellstate")
+_HEADS = {"logits": 0, "string": 1}  # layer -> the column of the first phone
+
+
+def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
+    """Copies a run's weights into a new model; its normalisation stays that of the new data.
+
+    The outputs of phones that the run does not know keep their own first weights; the same for a
+    whole head that the run lacks.
+
+    Args:
+        run_dir: of this app, with the same layers.
+        model: from `build_model`.
+        phones: its classes.
+
+    Raises:
+        UserError: no run of this app, or its layers have other shapes.
+    """
+    run = RunDirectory.open(run_dir, app=APP)
+    given = {layer.name: layer for layer in run.load_model().layers}
+    known = Vocabulary.load(run.path / "vocab_phones.txt").tokens
+    for layer in model.layers:
+        if layer.name == "normalize" or not layer.get_weights():
+            continue
+        if layer.name in _HEADS:
+            if layer.name in given:
+                _copy_head(given[layer.name], layer, known, phones.tokens, _HEADS[layer.name])
+            continue
+        wanted = [weight.shape for weight in layer.get_weights()]
+        shapes = (
+            [weight.shape for weight in given[layer.name].get_weights()]
+            if layer.name in given
+            else []
+        )
+        if shapes != wanted:
+            raise UserError(
+                f"expected weights of the shapes {wanted} for {layer.name} in --train.init-from "
+                f"{run_dir}, got {shapes}: train both with the same --model options"
+            )
+        layer.set_weights(given[layer.name].get_weights())
+    both = sum(phone in known for phone in phones.tokens)
+    logger.info("begins from %s: %d of %d phones known there", run_dir, both, len(phones))
+
+
+def _copy_head(given, layer, known, wanted, first: int) -> None:
+    """The columns of the phones that both have, and of the blank before them."""
+    pairs = [(known.index(phone), place) for place, phone in enumerate(wanted) if phone in known]
+    source, target = np.array(
+        [(n, n) for n in range(first)] + [(a + first, b + first) for a, b in pairs]
+    ).T
+    weights = layer.get_weights()
+    for new, old in zip(weights, given.get_weights(), strict=True):
+        new[..., target] = old[..., source]
+    layer.set_weights(weights)
