@@ -40,7 +40,7 @@ def fit(
     middle = (WINDOW - 1) // 2
     one_frame.fit(inputs[:, middle], target)
     perceptron = MLPClassifier(
-        128, batch_size=256, max_iter=100, early_stopping=True, n_iter_no_change=3
+        128, batch_size=256, max_iter=15, early_stopping=True, n_iter_no_change=3
     )
     perceptron.set_params(random_state=1, validation_fraction=0.05)
     ten_frames = make_pipeline(StandardScaler(), perceptron)
