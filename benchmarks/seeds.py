@@ -56,14 +56,14 @@ def measure(options: Options, train_options: list[str]) -> None:
         "split": options.split,
         "num_examples": results[0]["num_examples"],
         "seeds": list(options.seeds),
-        "model": _summary([one["metrics"] for one in results]),
+        "model": summary([one["metrics"] for one in results]),
         "baselines": {
-            baseline: _summary([one["baselines"][baseline] for one in results])
+            baseline: summary([one["baselines"][baseline] for one in results])
             for baseline in results[0]["baselines"]
         },
         "details": [one["details"] for one in results],
-        "train_minutes": _spread(minutes),
-        "train_peak_gib": _spread(memory),
+        "train_minutes": spread(minutes),
+        "train_peak_gib": spread(memory),
     }
     files.write_json(commands.RESULTS / f"{name}.json", report)
     print(
@@ -74,11 +74,11 @@ def measure(options: Options, train_options: list[str]) -> None:
     )
 
 
-def _summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
-    return {name: _spread([one[name] for one in metrics]) for name in metrics[0]}
+def summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
+    return {name: spread([one[name] for one in metrics]) for name in metrics[0]}
 
 
-def _spread(values: list[float]) -> dict:
+def spread(values: list[float]) -> dict:
     """Mean and sample standard deviation, with the single values."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {
