@@ -173,6 +173,23 @@ def test_pair_features_are_those_counted_by_hand():
     np.testing.assert_allclose(found[-2:], np.log([4, 5]) / 4, atol=1e-4)
 
 
+@pytest.mark.parametrize("pairs", [1, 3, 4, 5])
+def test_pairs_do_not_change_each_other_whatever_their_number(pairs):
+    """Also as many as words or keys: Keras' `add` would take lengths for a bias of the words."""
+    texts = [
+        words_of(np.random.default_rng(seed).integers(1, 9, (pairs, 4)), np.full((pairs, 4), 0.5))
+        for seed in (0, 1)
+    ]
+    for candidate in texts:
+        candidate.mask[:, 1:] &= np.arange(3) < np.arange(pairs)[:, None]
+    overlap = matching.compare_words(*texts)
+    together = np.asarray(matching.pair_features(*texts, overlap))
+    for row in range(pairs):
+        one = [Words(*(part[row : row + 1] for part in text)) for text in texts]
+        alone = matching.pair_features(*one, matching.compare_words(*one))
+        np.testing.assert_allclose(together[row], np.asarray(alone)[0], rtol=1e-5, atol=1e-6)
+
+
 def test_flags_tell_each_word_whether_it_stands_in_the_other_text():
     question = words_of([[1, 2]], [[0.5, 0.2]])
     candidate = words_of([[2, 9, 0]], [[0.2, 0.9, 0.0]])
