@@ -156,7 +156,7 @@ def _scaled(questions):
 
 
 def _position_prior(records) -> np.ndarray | None:
-    """Logarithm of P(right | position) of the training sentences; None where no position is known."""
+    """Logarithm of P(right | position) of training sentences; None without positions."""
     from apps.answer_selection.records import position
 
     counts = np.ones((MAX_POSITION + 1, 2))  # as if a right and a wrong one had been seen at each
