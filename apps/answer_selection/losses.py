@@ -40,8 +40,7 @@ def pairwise(labels, scores, margin):
     """max(0, margin - right + wrong), averaged over all pairs of a right and a wrong candidate."""
     right = ops.expand_dims(ops.cast(labels > 0, scores.dtype), 2)
     wrong = ops.expand_dims(ops.cast(ops.equal(labels, 0), scores.dtype), 1)
-    # Subtracted, not added: Keras 3.15 would take scores (1, 1, n) for the bias of axis 1.
-    each = ops.relu(margin - (ops.expand_dims(scores, 2) - ops.expand_dims(scores, 1)))
+    each = ops.relu(margin - ops.expand_dims(scores, 2) + ops.expand_dims(scores, 1))
     pairs = right * wrong  # (batch, candidates, candidates)
     return ops.sum(each * pairs, axis=(1, 2)) / ops.maximum(ops.sum(pairs, axis=(1, 2)), 1)
 
