@@ -18,7 +18,7 @@ class ModelConfig:
     word_vectors_file: Path | None = None
     """Text file with a word and its numbers a line (GloVe, word2vec); word_dim of them."""
     more_words: int = 100_000
-    """So many of the vectors' first words are known, too, where they are in no training text."""
+    """Vectors that are not trained: so many first words of their file are known from it alone."""
     train_word_vectors: bool = True
     """False keeps the word vectors as they come."""
     units: int = 64

@@ -13,8 +13,11 @@ logger = logging.getLogger("cellstate")
 
 
 def more_words(options: ModelConfig) -> list[str]:
-    """Words that have a vector, if perhaps no training text has them; none for random vectors."""
-    if options.word_vectors == "random":
+    """Words that have a vector, though perhaps no training text has them.
+
+    None where vectors are trained: those that no training text moves would stay behind.
+    """
+    if options.word_vectors == "random" or options.train_word_vectors:
         return []
     return embeddings.frequent_words(path=options.word_vectors_file, most=options.more_words)
 
