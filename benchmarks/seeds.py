@@ -56,9 +56,9 @@ def measure(options: Options, train_options: list[str]) -> None:
         "split": options.split,
         "num_examples": results[0]["num_examples"],
         "seeds": list(options.seeds),
-        "model": _summary([one["metrics"] for one in results]),
+        "model": summary([one["metrics"] for one in results]),
         "baselines": {
-            baseline: _summary([one["baselines"][baseline] for one in results])
+            baseline: summary([one["baselines"][baseline] for one in results])
             for baseline in results[0]["baselines"]
         },
         "details": [one["details"] for one in results],
@@ -74,7 +74,7 @@ def measure(options: Options, train_options: list[str]) -> None:
     )
 
 
-def _summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
+def summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
     return {name: spread([one[name] for one in metrics]) for name in metrics[0]}
 
 

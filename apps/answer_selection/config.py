@@ -17,6 +17,8 @@ class ModelConfig:
     """glove needs word_dim 50 (the vectors of the pip package), or a file of your own."""
     word_vectors_file: Path | None = None
     """Text file with a word and its numbers a line (GloVe, word2vec); word_dim of them."""
+    more_words: int = 100_000
+    """Vectors that are not trained: so many first words of their file are known from it alone."""
     train_word_vectors: bool = True
     """False keeps the word vectors as they come."""
     units: int = 64

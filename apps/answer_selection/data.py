@@ -11,7 +11,6 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     question_id     string (batch,);  candidate_id  string (batch, candidates)
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -21,21 +20,12 @@ import tensorflow as tf
 from apps.answer_selection import datasets, features
 from apps.answer_selection.config import DataConfig
 from apps.answer_selection.draws import draw, fold_of
+from apps.answer_selection.survey import Survey, survey
 from common import pipeline
 from common.errors import UserError
 from common.text import Vocabulary
 
 MAX_CANDIDATES = 64  # of a question in one row of an evaluation batch; more make a second row
-
-
-class Survey(NamedTuple):
-    """What one pass over the training split tells."""
-
-    words: Vocabulary
-    idf: np.ndarray  # float32 (vocab + buckets,): 0 for a word of every candidate, 1 for a new one
-    lengths: list[int]  # words of the longest candidate, by question that teaches an order
-    num_questions: int
-    num_candidates: int
 
 
 class TrainingData(NamedTuple):
@@ -123,49 +113,6 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     return records.take(config.max_questions if split == "train" else config.max_questions // 8)
 
 
-def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
-    """Reads the training records once: vocabulary, word frequencies, lengths.
-
-    Raises:
-        UserError: there is no record, or none with both a right and a wrong candidate.
-    """
-    num_questions = num_candidates = 0
-    counts: Counter[str] = Counter()
-    num_with: Counter[str] = Counter()  # candidates that have the word
-    longest: list[int] = []
-    texts = records.map(lambda record: (record["question"], record["candidates"], record["labels"]))
-    for questions, candidates, labels in texts.ragged_batch(256):
-        num_questions += int(candidates.nrows())
-        num_candidates += len(candidates.flat_values)
-        for row in features.words(questions).to_list():
-            counts.update(row)
-        split = features.words(candidates.flat_values)
-        for row in split.to_list():
-            counts.update(row)
-            num_with.update(set(row))
-        lengths = np.clip(split.row_lengths().numpy(), 1, config.max_candidate_words)
-        places = candidates.row_splits.numpy()[1:-1]
-        for of_one, label in zip(np.split(lengths, places), labels.to_list(), strict=True):
-            if len(set(label)) == 2:
-                longest.append(int(of_one.max()))
-    if not num_questions:
-        raise UserError(
-            f"expected training questions in {config.name}, found none: look at --data.root"
-        )
-    if not longest:
-        raise UserError(
-            f"expected training questions in {config.name} with a right and a wrong candidate, "
-            f"all labels of each of the {num_questions} questions are equal: nothing to learn"
-        )
-    counts = Counter({word.decode(): count for word, count in counts.items()})
-    words = Vocabulary.of_words(counts, min_count=config.min_word_count)
-    rarest = np.log((num_candidates + 1) / 0.5)
-    idf = np.ones(len(words) + config.hash_buckets, "float32")
-    for place, word in enumerate(words.tokens):
-        idf[place] = np.log((num_candidates + 1) / (num_with[word.encode()] + 0.5)) / rarest
-    return Survey(words, np.maximum(idf, 0), longest, num_questions, num_candidates)
-
-
 def make_examples(
     records: tf.data.Dataset, words: Vocabulary, config: DataConfig
 ) -> tf.data.Dataset:
@@ -208,7 +155,11 @@ def evaluation_batches(examples: tf.data.Dataset, *, batch_size: int) -> tf.data
 
 
 def make_training_data(
-    config: DataConfig, *, batch_size: int, candidates_per_question: int
+    config: DataConfig,
+    *,
+    batch_size: int,
+    candidates_per_question: int,
+    more_words: Iterable[str] = (),
 ) -> TrainingData:
     """Reads the training and validation splits and makes all that `fit` needs of them.
 
@@ -216,7 +167,7 @@ def make_training_data(
     are read and encoded again each epoch, so that memory does not grow with the data set.
     """
     records, held_back = load_split(config, "train"), load_split(config, "validation")
-    found = survey(records, config)
+    found = survey(records, config, more_words=more_words)
     both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
     examples = make_examples(both_kinds, found.words, config)
     bytes_per_word = 4 * (1 + features.NUM_KEYS) + 1

@@ -74,8 +74,8 @@ class WikiQa(QuestionsWithCandidates):
 class Qnli(QuestionsWithCandidates):
     """QNLI of GLUE: SQuAD questions, each with few sentences, as the catalogue downloads them.
 
-    `test` is the official validation part: the official test labels are not public. The grouping is
-    tested on made-up pairs; the download itself has not been tried.
+    `test` is the official validation part: the official test labels are not public. Reading is
+    tested on made-up pairs prepared as the catalogue does; the download has not been tried.
     """
 
     def _split_generators(self, dl_manager):

@@ -70,7 +70,7 @@ def evaluate(
     differences = {
         name: ranking.bootstrap_difference(results["model"], results[name], counts)
         for name in summaries
-        if name in (best, "network")
+        if name in (best, "bm25", "network")
     }
     found = Evaluation(
         app=APP,

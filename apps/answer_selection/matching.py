@@ -85,7 +85,9 @@ def pair_features(question: Words, candidate: Words, overlap: Overlap):
     found = ops.max(overlap.equal, axis=2)  # (pairs, question_time, keys)
     times = ops.sum(overlap.equal, axis=2)
     length_norm = 1 - _BM25_B + _BM25_B * num_given / _BM25_LENGTH  # (pairs, 1)
-    saturated = times / (times + _BM25_K1 * ops.expand_dims(length_norm, 1))
+    # The small one first: where axis 1 has n entries, Keras 3.15 takes a second operand (n, 1, 1)
+    # for its bias.
+    saturated = times / (_BM25_K1 * ops.expand_dims(length_norm, 1) + times)
     nearest = _nearest(overlap)
     return ops.concatenate(
         [

@@ -8,14 +8,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.answer_selection.config import APP, PRESETS, Config, ModelConfig
+from apps.answer_selection.config import APP, PRESETS, Config
 from common import cli, files
-from common.errors import UserError
 from common.runs import RunDirectory
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from apps.answer_selection import data
     from apps.answer_selection.model import WordTables
@@ -38,7 +36,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     import keras
 
-    from apps.answer_selection import combination, data
+    from apps.answer_selection import combination, data, word_vectors
     from apps.answer_selection.model import WordTables, build_model
     from common import recurrent, training
 
@@ -60,10 +58,11 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         config.data,
         batch_size=options.batch_size,
         candidates_per_question=options.candidates_per_question,
+        more_words=word_vectors.more_words(config.model),
     )
     words = shown.found.words
     names = [*words.tokens, *(f"<bucket_{place}>" for place in range(config.data.hash_buckets))]
-    tables = WordTables(shown.found.idf, _word_vectors(names, config.model))
+    tables = WordTables(shown.found.idf, word_vectors.load(names, config.model))
     logger.info("%s: %s", config.data.name, shown.summary())
     keras.utils.set_random_seed(options.seed)
     model = build_model(config.model, tables)
@@ -84,22 +83,6 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
             unseen |= _score_fold(fold, tables, shown, run, config)
         run.write_json(combination.NAME, _combine(unseen, shown, run, config))
     return run
-
-
-def _word_vectors(names: list[str], options: ModelConfig) -> "np.ndarray | None":
-    """One vector a row of the vocabulary and its buckets; None for random ones."""
-    from common import embeddings
-
-    if options.word_vectors == "random":
-        return None
-    vectors, coverage, _ = embeddings.load_word_vectors(names, path=options.word_vectors_file)
-    logger.info("word vectors: for %.1f%% of the words", 100 * coverage)
-    if vectors.shape[1] != options.word_dim:
-        raise UserError(
-            f"expected word vectors of {options.word_dim} numbers, as model.word_dim says, "
-            f"{options.word_vectors_file} has {vectors.shape[1]}: set --model.word-dim"
-        )
-    return vectors
 
 
 def _fit(

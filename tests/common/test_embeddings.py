@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from common.embeddings import load_word_vectors, make_embedding
+from common.embeddings import frequent_words, load_word_vectors, make_embedding
 from common.errors import UserError
 
 GLOVE = "the 0.5 -0.25 1\ncat 1 2 3\nof -1 0 0.5\n"
@@ -43,6 +43,18 @@ def test_a_cat_is_nearer_to_a_dog_than_to_a_theorem():
     _, cat, dog, theorem = load_word_vectors(["<pad>", "cat", "dog", "theorem"]).matrix
     cosine = [cat @ other / np.linalg.norm(cat) / np.linalg.norm(other) for other in (dog, theorem)]
     assert cosine[0] > 0.9 > 0.3 > cosine[1]
+
+
+@needs_package
+def test_the_first_words_of_the_package_are_the_frequent_ones():
+    words = frequent_words(most=1000)
+    assert len(words) == len(set(words)) == 1000
+    assert words[0] == "the" and "city" in words
+
+
+@pytest.mark.parametrize("first", ["", "3 3\n"])
+def test_the_first_words_of_a_file_are_read_past_the_first_line_of_word2vec(vector_file, first):
+    assert frequent_words(path=vector_file(first + GLOVE), most=2) == ["the", "cat"]
 
 
 @needs_package

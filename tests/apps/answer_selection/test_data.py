@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.answer_selection import config, data, features
+from apps.answer_selection import config, data, features, survey
 from common.errors import UserError
 from common.text import Vocabulary
 
@@ -143,7 +143,7 @@ def test_labels_of_padding_are_minus_one():
 
 
 def test_rare_words_weigh_more_than_common_ones():
-    found = data.survey(make_records(20), OPTIONS)
+    found = survey.survey(make_records(20), OPTIONS)
     idf = dict(zip(found.words.tokens, found.idf, strict=False))
     assert idf["text"] == idf["of"] < 0.2  # in every candidate
     assert found.idf[-1] == 1.0  # a word that no training candidate has
@@ -161,7 +161,16 @@ def test_candidates_are_cut_at_the_limit():
 def test_questions_whose_labels_are_all_equal_teach_nothing():
     records = make_records(3, right=0)
     with pytest.raises(UserError, match="all labels of each of the 3 questions are equal"):
-        data.survey(records, OPTIONS)
+        survey.survey(records, OPTIONS)
+
+
+def test_words_of_no_training_text_join_the_vocabulary_as_rare_ones():
+    more = ["tolerance", "text", "<unk>", "n/a", "1990", "isn't", "tolerance"]
+    plain = survey.survey(make_records(20), OPTIONS)
+    found = survey.survey(make_records(20), OPTIONS, more_words=more)
+    assert found.words.tokens == (*plain.words.tokens, "tolerance", "isn't")
+    np.testing.assert_array_equal(found.idf[: len(plain.words)], plain.idf[: len(plain.words)])
+    assert (found.idf[len(plain.words) :] == 1).all()
 
 
 def test_two_epochs_have_the_same_questions_in_another_order(cache_dir):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from apps.answer_selection import datasets, records
 from common.errors import UserError
@@ -230,13 +231,35 @@ def test_changed_files_are_prepared_anew(folder, tmp_path):
     assert len(read("folder", folder, tmp_path, "test")) == 1
 
 
-def test_qnli_pairs_are_grouped_by_question_and_entailment_is_right():
-    pairs = {"question": ["a?", "b?", "a?"], "sentence": ["s", "t", "u"], "label": [0, 1, 1]}
-    found = datasets._qnli_questions(tf.data.Dataset.from_tensor_slices(pairs), "train")
-    assert [one[1:] for one in found] == [
-        ("a?", [("s", 1, None), ("u", 0, None)]),
-        ("b?", [("t", 0, None)]),
-    ]
+def test_qnli_is_read_from_a_prepared_folder_of_the_catalogue(tmp_path):
+    catalogued = tfds.builder("glue/qnli", data_dir=tmp_path)
+    tfds.disable_progress_bar()
+
+    def pairs(count):
+        return tf.data.Dataset.from_tensor_slices(
+            {
+                "question": [f"who is {number // 3}?" for number in range(count)],
+                "sentence": [f"sentence {number}" for number in range(count)],
+                "label": np.arange(count) % 3,  # 0 is "entailment"
+                "idx": np.arange(count, dtype="int32"),
+            }
+        ).map(lambda pair: {**pair, "label": tf.cast(pair["label"] > 0, tf.int64)})
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "glue",
+        catalogued.version,
+        data_dir=tmp_path,
+        config="qnli",
+        split_datasets={"train": pairs(150), "validation": pairs(3), "test": pairs(3)},
+        features=catalogued.info.features,
+        disable_shuffling=True,
+    )
+    [one] = read("qnli", None, tmp_path, "test").values()
+    assert one["question"] == b"who is 0?"
+    answers = {text: label for text, label in zip(candidates(one), one["labels"], strict=True)}
+    assert answers == {"sentence 0": 1, "sentence 1": 0, "sentence 2": 0}
+    parts = [read("qnli", None, tmp_path, part) for part in ("train", "validation")]
+    assert sum(map(len, parts)) == 50 and all(parts)
 
 
 def test_the_example_is_a_text_of_the_default_packages():

@@ -3,10 +3,13 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from apps.answer_selection import config, train
 from common.errors import UserError
+from common.runs import RunDirectory
+from common.text import Vocabulary
 
 
 def test_a_tiny_training_beats_random_and_says_so_in_its_history(tiny_run, run_command, capsys):
@@ -24,7 +27,8 @@ def test_a_tiny_training_beats_random_and_says_so_in_its_history(tiny_run, run_c
 
 
 def glove_file(path, *, dim):
-    path.write_text("".join(f"{word} {' '.join(['0.5'] * dim)}\n" for word in ("tol", "name")))
+    words = ("tol", "name", "zebra")
+    path.write_text("".join(f"{word} {' '.join(['0.5'] * dim)}\n" for word in words))
     return path
 
 
@@ -48,15 +52,19 @@ def test_word_vectors_of_another_width_are_refused_before_anything_is_written(ca
 def test_a_broken_line_of_word_vectors_is_named(cache_dir, tmp_path):
     path = glove_file(tmp_path / "vectors.txt", dim=8)
     path.write_text(path.read_text() + "broken 1 2 3\n")
-    with pytest.raises(UserError, match=r"vectors\.txt:3: expected a word and 8 finite numbers"):
+    with pytest.raises(UserError, match=r"vectors\.txt:4: expected a word and 8 finite numbers"):
         train_with(cache_dir, tmp_path, word_vectors_file=path)
 
 
 def test_another_loss_and_network_train_from_a_file_of_word_vectors(cache_dir, tmp_path):
     path = glove_file(tmp_path / "vectors.txt", dim=8)
-    model = {"matching": "attentive_pooling", "word_vectors_file": path}
-    train_with(cache_dir, tmp_path, loss="pairwise", **model)
-    assert (tmp_path / "run" / "model.keras").exists()
+    options = {"matching": "attentive_pooling", "train_word_vectors": False}
+    train_with(cache_dir, tmp_path, loss="pairwise", word_vectors_file=path, **options)
+    run = RunDirectory(tmp_path / "run")
+    rows = run.load_model().get_layer("embedding").get_weights()[0]
+    words = Vocabulary.load(run.path / "vocab_words.txt").tokens
+    np.testing.assert_array_equal(rows[words.index("zebra")], 0.5)  # of no training text
+    assert len(rows) == len(words) + config.TINY.data.hash_buckets
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+"""The table of answer selection: networks and losses over several seeds, beside overlap and BM25.
+
+    python -m benchmarks.answer_table --data trecqa --root DIR [--rows blstm_3 ...] [--seeds 1 2 3]
+
+All figures are of validation. Rows come to those of an earlier call in results/answer_<data>.json;
+each keeps its options, commit and date. `ensemble` is the mean of the seeds' scores, each in
+deviations from its mean; with `--data wikiqa` each row also tells what the position of a sentence
+in its text adds.
+"""
+
+import datetime
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from benchmarks import commands
+from benchmarks.seeds import spread, summary
+from common import cli, files
+
+STACKED = ("--model.matching", "stacked", "--model.no-match-features")
+ROWS = {
+    "compare_aggregate": (),
+    "compare_aggregate_pairwise": ("--train.loss", "pairwise"),
+    "compare_aggregate_pointwise": ("--train.loss", "pointwise"),
+    "compare_aggregate_combination": ("--train.combine-folds", "3"),
+    "attentive_pooling": ("--model.matching", "attentive_pooling"),
+    "lstm_1": (*STACKED, "--model.direction", "forward"),
+    "blstm_1": STACKED,
+    "blstm_3": (*STACKED, "--model.layers", "3"),
+    "blstm_3_combination": (*STACKED, "--model.layers", "3", "--train.combine-folds", "3"),
+}
+NATURAL = (
+    *("--model.no-train-word-vectors", "--model.dropout", "0.3"),
+    *("--train.candidates-per-question", "16", "--train.epochs", "6", "--train.patience", "6"),
+)
+MAX_POSITION = 20  # later sentences count as this one
+OPTIONS = {
+    "docstrings": (),
+    "trecqa": ("--data.protocol", "raw", *NATURAL),
+    "wikiqa": ("--data.protocol", "clean", *NATURAL),
+}
+
+
+def main(
+    *,
+    data: Literal["docstrings", "trecqa", "wikiqa"] = "docstrings",
+    root: Path | None = None,
+    rows: tuple[str, ...] = tuple(ROWS),
+    seeds: tuple[int, ...] = (1, 2, 3),
+    runs_dir: Path = commands.ROOT / "runs" / "answer_table",
+) -> None:
+    """Trains each row with each seed; prints the table and writes results/answer_<data>.json.
+
+    Args:
+        data: Which data set.
+        root: Folder with its official files.
+        rows: Which networks, of those in ROWS.
+        seeds: One run each.
+        runs_dir: Folder for the runs; older ones of the same rows are replaced.
+    """
+    cli.start_tensorflow_quietly()
+    path = commands.RESULTS / f"answer_{data}.json"
+    report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
+    options = ["--data.name", data, *OPTIONS[data]]
+    if root is not None:
+        options += ["--data.root", str(root)]
+    for row in rows:
+        folder = runs_dir / data / row
+        report["rows"][row] = measure(folder, [*options, *ROWS[row]], seeds)
+        report["rows"][row]["options"] = [*OPTIONS[data], *ROWS[row]]
+        report["baselines"] = report["rows"][row].pop("baselines")
+        files.write_json(path, report)
+        print(_table({row: report["rows"][row]}))
+    print(_table(report["rows"]))
+
+
+def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
+    """One row: mean and spread over the seeds, the ensemble, and each seed's lead over BM25."""
+    shutil.rmtree(folder, ignore_errors=True)
+    runs, found, done = [folder / str(seed) for seed in seeds], [], []
+    for seed, run in zip(seeds, runs, strict=True):
+        arguments = ("--run-dir", run, "--train.seed", seed, *options)
+        done.append(commands.run("answer_selection", "train", *arguments))
+        found.append(commands.evaluate("answer_selection", run, "validation"))
+    environment = files.read_json(runs[0] / "environment.json")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "git_commit": environment["git_commit"],
+        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
+        "num_questions": found[0]["num_examples"],
+        "seeds": list(seeds),
+        "model": summary([one["metrics"] for one in found]),
+        "map_above_bm25": [one["details"]["MAP above bm25"] for one in found],
+        "train_minutes": spread([one.seconds / 60 for one in done]),
+        "train_peak_gib": spread([one.peak_gib for one in done]),
+        "baselines": {name: summary([one["baselines"][name] for one in found])
+                      for name in found[0]["baselines"] if name != "network"},
+        **joint_figures(runs),
+    }  # fmt: skip
+
+
+def joint_figures(runs: Sequence[Path]) -> dict:
+    """The ensemble of the runs, and what sentence positions add where they are known."""
+    from apps.answer_selection import data, ranking
+    from apps.answer_selection.config import Config
+    from common.runs import RunDirectory
+
+    opened = [RunDirectory.open(run, app="answer_selection") for run in runs]
+    config = opened[0].read_config(Config)
+    by_run = [list(_scored(run, data.load_split(config.data, "validation"))) for run in opened]
+
+    def metrics(questions: Iterable[ranking.Ranked]) -> dict[str, float]:
+        results = ranking.score_questions(questions)
+        return ranking.summarize(results, config.data.protocol).metrics
+
+    found: dict = {}
+    if len(runs) > 1:
+        means = (
+            one[0]._replace(scores=np.mean([same.scores for same in one], axis=0).tolist())
+            for one in zip(*map(_scaled, by_run), strict=True)
+        )
+        found["ensemble"] = metrics(means)
+    prior = _position_prior(data.load_split(config.data, "train"))
+    if prior is not None:
+        found["with_position"] = summary(
+            [metrics(_moved(one, prior) for one in questions) for questions in by_run]
+        )
+    return found
+
+
+def _scored(run, records):
+    """Questions with the scores of a run's best model."""
+    from apps.answer_selection import combination, data, model, scoring  # noqa: F401
+    from apps.answer_selection.config import Config
+    from common.text import Vocabulary
+
+    config, words = run.read_config(Config), Vocabulary.load(run.path / "vocab_words.txt")
+    batches = data.evaluation_batches(
+        data.make_examples(records, words, config.data), batch_size=config.train.batch_size
+    )
+    combined = combination.load(run.path)
+    name = "score" if combined is None else "combined"
+    for one in scoring.read(run.load_model(), batches, combined=combined):
+        yield one.ranked(name)
+
+
+def _scaled(questions):
+    """The same with scores in deviations from their mean: those of two networks are added."""
+    scores = np.concatenate([one.scores for one in questions])
+    for one in questions:
+        yield one._replace(scores=((np.array(one.scores) - scores.mean()) / scores.std()).tolist())
+
+
+def _position_prior(records) -> np.ndarray | None:
+    """Logarithm of P(right | position) of training sentences; None without positions."""
+    from apps.answer_selection.records import position
+
+    counts = np.ones((MAX_POSITION + 1, 2))  # as if a right and a wrong one had been seen at each
+    for record in records.as_numpy_iterator():
+        for name, label in zip(record["candidate_ids"], record["labels"], strict=True):
+            place = position(name.decode())
+            if place is None:
+                return None
+            counts[min(place, MAX_POSITION), label] += 1
+    return np.log(counts[:, 1] / counts.sum(axis=1))
+
+
+def _moved(one, prior: np.ndarray):
+    """The scores, logarithms of shares by the listwise loss, with those of the positions added."""
+    from apps.answer_selection.records import position
+
+    places = [min(position(name) or 0, MAX_POSITION) for name in one.candidate_ids]
+    return one._replace(scores=(np.array(one.scores) + prior[places]).tolist())
+
+
+def _table(rows: dict[str, dict]) -> str:
+    """The rows for a README."""
+    lines = ["| | MAP | MRR | ensemble | MAP above BM25 | minutes |", "|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        both = (row["model"]["map"], row["model"]["mrr"])
+        cells = [f"{one['mean']:.3f} ± {one['sd']:.3f}" for one in both]
+        joint = row.get("ensemble")
+        cells.append(f"{joint['map']:.3f} / {joint['mrr']:.3f}" if joint else "")
+        above = row["map_above_bm25"]
+        low, high = min(one["95 % from"] for one in above), max(one["to"] for one in above)
+        cells.append(f"{np.mean([one['difference'] for one in above]):.3f} [{low:.3f}, {high:.3f}]")
+        cells.append(f"{row['train_minutes']['mean']:.1f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
