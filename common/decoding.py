@@ -1,0 +1,260 @@
+"""Words out of a step function: greedy decoding and sampling (beams: `common.beam_search`).
+
+A step function says what may follow each hypothesis, a row of tensors:
+
+    step(token_ids (rows,) int32, state) -> log_probs (rows, vocab) float32, state, attention
+
+`state` is a nest of tensors whose first axis is rows; attention is float32 (rows, ...) or None. A
+decoder is given the state of one row per example and makes `count` rows of each (1 for greedy
+decoding), those of example b at b * count ... (b + 1) * count - 1. What is the same for all of
+them, such as the memory that is attended to, stays out of the state: the step function closes over
+it and sees its rows as (batch, count).
+
+All of it is one `tf.while_loop`: it runs in Python, inside a `tf.function` and in a SavedModel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import tensorflow as tf
+
+Step = Callable[..., tuple]
+IMPOSSIBLE = float("-inf")
+
+
+class Decoded(NamedTuple):
+    """What a decoder gives; `time` is the longest length.
+
+    Attributes:
+        token_ids: int32 (batch, n, time), the best of the n first; the end token stands at the end
+            of each, padding after it.
+        lengths: int32 (batch, n), with the end token; 0 where the rules leave no hypothesis.
+        scores: float32 (batch, n); minus infinity where there is no hypothesis.
+        attention: float32 (batch, n, time, ...), what the step gave when it wrote the token, zeros
+            after the end; None when the step gives none.
+    """
+
+    token_ids: tf.Tensor
+    lengths: tf.Tensor
+    scores: tf.Tensor
+    attention: tf.Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a hypothesis may look like; every decoder takes these by keyword.
+
+    Attributes:
+        start_id: what the first step is given; it is no part of a hypothesis.
+        end_id: ends a hypothesis.
+        max_steps: the greatest length, with the end token, which is forced there.
+        min_steps: tokens before the end token, at least.
+        no_repeat_ngram: no run of so many tokens occurs twice; 0 allows all.
+        forbidden_ids: never written, such as padding, the start and the unknown word.
+        pad_id: fills `token_ids` after the end.
+    """
+
+    start_id: int
+    end_id: int
+    max_steps: int
+    min_steps: int = 0
+    no_repeat_ngram: int = 0
+    forbidden_ids: Sequence[int] = ()
+    pad_id: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.min_steps < self.max_steps:
+            raise ValueError(
+                f"expected 0 <= min_steps < max_steps, got {self.min_steps} and {self.max_steps}"
+            )
+        if self.no_repeat_ngram < 0:
+            raise ValueError(f"no_repeat_ngram must be at least 0, got {self.no_repeat_ngram}")
+        if self.end_id in self.forbidden_ids:
+            raise ValueError(f"forbidden_ids must not hold the end token {self.end_id}")
+
+    def apply(self, log_probs: tf.Tensor, token_ids: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Minus infinity where the rules forbid a token: (rows, vocab) to (rows, vocab).
+
+        Args:
+            log_probs: float32 (rows, vocab).
+            token_ids: int32 (rows, max_steps), what has been written.
+            length: how many of these there are, the same in all rows.
+        """
+        ids = tf.range(tf.shape(log_probs)[1])
+        is_end = ids == self.end_id
+        forced = length == self.max_steps - 1
+        allowed = tf.where(is_end, length >= self.min_steps, tf.logical_not(forced))
+        if self.forbidden_ids:
+            allowed &= tf.reduce_all(ids[:, None] != tf.constant(self.forbidden_ids), axis=1)
+        log_probs = tf.where(allowed, log_probs, IMPOSSIBLE)
+        if 0 < self.no_repeat_ngram <= self.max_steps:
+            repeats = self._repeats(token_ids, length)
+            never = tf.fill(tf.shape(repeats)[:1], IMPOSSIBLE)
+            log_probs = tf.tensor_scatter_nd_update(log_probs, repeats, never)
+        return log_probs
+
+    def _repeats(self, token_ids, length):
+        """Pairs of row and token that would complete a run for the second time."""
+        size = self.no_repeat_ngram
+        starts = tf.range(self.max_steps - size + 1)
+        runs = tf.gather(token_ids, starts[:, None] + tf.range(size), axis=1)
+        last = tf.gather(token_ids, tf.maximum(length - size + 1, 0) + tf.range(size - 1), axis=1)
+        same = tf.reduce_all(runs[:, :, :-1] == last[:, None], axis=2) & (starts + size <= length)
+        return tf.stack([tf.cast(tf.where(same)[:, 0], tf.int32), runs[:, :, -1][same]], axis=1)
+
+
+def greedy(step: Step, state, **rules) -> Decoded:
+    """Writes the most probable token at each step; of equal ones, the one with the lower id.
+
+    Args:
+        step, state: see the module; the state has one row per example.
+        rules: see `Rules`.
+
+    Returns:
+        n is 1; scores are log-probabilities.
+    """
+    return _write(step, state, Rules(**rules), 1, lambda log_probs, _: _argmax(log_probs))
+
+
+def sample(
+    step: Step,
+    state,
+    *,
+    seed,
+    num_results: int = 1,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    **rules,
+) -> Decoded:
+    """Draws each token from the model's distribution, or from its most probable part.
+
+    The order is: divide by the temperature; keep `top_k` tokens (Fan et al. 2018,
+    https://arxiv.org/abs/1805.04833); of these, keep the fewest whose probability reaches `top_p`
+    (the nucleus: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); draw.
+
+    Args:
+        step, state: see the module; the state has one row per example.
+        seed: int (2,); the same seed draws the same from the same batch.
+        num_results: hypotheses for each example, drawn independently.
+        temperature: above 0; lower ones favour what is probable.
+        top_k: 0 keeps all.
+        top_p: in (0, 1]; 1 keeps all.
+        rules: see `Rules`.
+
+    Returns:
+        n is `num_results`, in the order of drawing; scores are the model's log-probabilities,
+        without regard to temperature, top_k and top_p.
+    """
+    if temperature <= 0 or not 0 < top_p <= 1 or top_k < 0:
+        raise ValueError(
+            "expected temperature > 0, top_k >= 0 and 0 < top_p <= 1, "
+            f"got {temperature}, {top_k} and {top_p}"
+        )
+
+    def draw(log_probs, length):
+        logits, vocab = log_probs / temperature, tf.shape(log_probs)[1]
+        now = tf.random.experimental.stateless_fold_in(seed, length)
+        kept, ids = tf.math.top_k(logits, tf.minimum(top_k, vocab) if top_k else vocab)
+        probs = tf.nn.softmax(kept)
+        kept = tf.where(tf.cumsum(probs, axis=1, exclusive=True) < top_p, kept, IMPOSSIBLE)
+        place = tf.random.stateless_categorical(kept, 1, now, dtype=tf.int32)
+        # Where no token is allowed, the draw has no meaning and may be out of range.
+        place = tf.minimum(place, tf.shape(kept)[1] - 1)
+        return tf.gather(ids, place, batch_dims=1)[:, 0]
+
+    return _write(step, state, Rules(**rules), num_results, draw)
+
+
+def _argmax(log_probs):
+    return tf.argmax(log_probs, axis=1, output_type=tf.int32)
+
+
+def _write(step: Step, state, rules: Rules, count: int, choose) -> Decoded:
+    """Goes on with `choose(log_probs, length)`, int32 (rows,), until every row has ended."""
+    state, rows = tile(state, count)
+    attention, recording = tf.TensorArray(tf.float32, 0, dynamic_size=True), []
+
+    def going(length, ended, *_):
+        return (length < rules.max_steps) & tf.logical_not(tf.reduce_all(ended))
+
+    def body(length, ended, last, scores, token_ids, state, attention):
+        log_probs, state, weights = step(last, state)
+        if weights is not None:
+            recording.append(True)
+            attention = attention.write(length, weights)
+        log_probs = rules.apply(log_probs, token_ids, length)
+        last = choose(log_probs, length)
+        scores += tf.where(ended, 0.0, tf.gather(log_probs, last, batch_dims=1))
+        token_ids = put(token_ids, length, tf.where(ended, rules.pad_id, last))
+        return length + 1, ended | (last == rules.end_id), last, scores, token_ids, state, attention
+
+    _, _, _, scores, token_ids, _, attention = loop(
+        going,
+        body,
+        0,
+        tf.zeros([rows], tf.bool),
+        tf.fill([rows], rules.start_id),
+        tf.zeros([rows]),
+        tf.fill([rows, rules.max_steps], rules.pad_id),
+        state,
+        attention,
+    )
+    shape = [rows // count, count, rules.max_steps]
+    slots = tf.broadcast_to(tf.range(count)[:, None], shape)
+    scores, token_ids = tf.reshape(scores, shape[:2]), tf.reshape(token_ids, shape)
+    return finish(token_ids, scores, slots, attention.stack() if recording else None, rules)
+
+
+def tile(state, count: int) -> tuple:
+    """Each row `count` times, one after the other; and how many rows that makes."""
+    rows = tf.shape(tf.nest.flatten(state)[0])[0] * count
+    return tf.nest.map_structure(lambda part: tf.repeat(part, count, axis=0), state), rows
+
+
+def loop(going, body, *variables) -> tuple:
+    """`tf.while_loop` over tensors of which any size of the first axis may change."""
+
+    def free(part):
+        free_rows = isinstance(part, tf.Tensor) and part.shape.rank
+        return tf.TensorShape([None, *part.shape[1:]]) if free_rows else None
+
+    variables = tf.nest.map_structure(
+        lambda part: part if isinstance(part, tf.TensorArray) else tf.convert_to_tensor(part),
+        variables,
+    )
+    shapes = tf.nest.map_structure(free, variables)
+    return tf.while_loop(going, body, variables, shape_invariants=shapes)
+
+
+def put(values: tf.Tensor, place: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """`values` (..., steps) with `new` (...) at step `place`."""
+    return tf.where(tf.range(values.shape[-1]) == place, new[..., None], values)
+
+
+def finish(token_ids, scores, slots, attention, rules: Rules) -> Decoded:
+    """Cuts to the longest hypothesis, and finds the attention of each.
+
+    Args:
+        token_ids: int32 (batch, n, max_steps).
+        scores: float32 (batch, n).
+        slots: int32 (batch, n, max_steps): which row of its example wrote a token of a hypothesis.
+        attention: float32 (steps, rows, ...) or None.
+        rules: of the search.
+    """
+    ends = tf.argmax(token_ids == rules.end_id, axis=2, output_type=tf.int32) + 1
+    lengths = tf.where(scores > IMPOSSIBLE, ends, 0)
+    time = tf.maximum(tf.reduce_max(lengths), 0)  # the maximum of nothing is negative
+    real = tf.sequence_mask(lengths, time)
+    token_ids = tf.where(real, token_ids[:, :, :time], rules.pad_id)
+    if attention is None:
+        return Decoded(token_ids, lengths, scores, None)
+
+    batch, rows = tf.shape(token_ids)[0], tf.shape(attention)[1]
+    example = tf.range(batch)[:, None, None] * (rows // tf.maximum(batch, 1))
+    places = tf.range(time) * rows + example + slots[:, :, :time]
+    flat = tf.reshape(attention, tf.concat([[-1], tf.shape(attention)[2:]], axis=0))
+    along = tf.gather(flat, places)  # (batch, n, time, ...)
+    real = tf.reshape(real, tf.concat([tf.shape(real), tf.ones_like(tf.shape(along)[3:])], axis=0))
+    return Decoded(token_ids, lengths, scores, tf.where(real, along, 0.0))
