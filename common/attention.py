@@ -8,9 +8,10 @@ _MASKED = -1e9  # finite, so that a row without any real step gives zeros, not N
 class _Attention(keras.layers.Layer):
     """What additive and multiplicative attention share: the masked softmax and the weighted sum."""
 
-    def call(self, query, keys, mask=None):
+    def call(self, query, keys, mask=None, projected=None):
         """See the class."""
-        scores = keras.ops.cast(self.scores(query, keys), "float32")  # (batch, queries, time)
+        projected = self.project(keys) if projected is None else projected
+        scores = keras.ops.cast(self.scores(query, projected), "float32")  # (batch, queries, time)
         if mask is None:
             weights = keras.ops.softmax(scores, axis=-1)
         else:
@@ -20,7 +21,7 @@ class _Attention(keras.layers.Layer):
         context = keras.ops.matmul(keras.ops.cast(weights, keys.dtype), keys)
         return context, weights
 
-    def compute_output_spec(self, query, keys, mask=None):
+    def compute_output_spec(self, query, keys, mask=None, projected=None):
         """See the class; the weights are float32 under a mixed policy too."""
         context = keras.KerasTensor((*query.shape[:2], keys.shape[-1]), self.compute_dtype)
         return context, keras.KerasTensor((*query.shape[:2], keys.shape[1]), "float32")
@@ -42,6 +43,9 @@ class AdditiveAttention(_Attention):
     Returns: context `(batch, queries, key_dim)`, weights float32 `(batch, queries, time)`, each row
     summing to 1. A row without any real step gives zero weights and a zero context, never NaN.
 
+    A decoder that asks the same keys at each step projects them once: `projected` is what
+    `project(keys)` has given.
+
     Args:
         units: size of the hidden layer.
         dropout: share of the hidden layer dropped in training.
@@ -62,10 +66,14 @@ class AdditiveAttention(_Attention):
         self.key_projection.build(keys_shape)
         self.score.build((None, None, None, self.units))
 
-    def scores(self, query, keys):
+    def project(self, keys):
+        """W_k keys + bias: (batch, time, units)."""
+        return self.key_projection(keys)
+
+    def scores(self, query, projected):
         """Unnormalised scores (batch, queries, time)."""
         query = keras.ops.expand_dims(self.query_projection(query), axis=2)
-        keys = keras.ops.expand_dims(self.key_projection(keys), axis=1)
+        keys = keras.ops.expand_dims(projected, axis=1)
         hidden = self.dropout(keras.ops.tanh(query + keys))  # (batch, queries, time, units)
         return keras.ops.squeeze(self.score(hidden), axis=-1)
 
@@ -81,7 +89,7 @@ class MultiplicativeAttention(_Attention):
     score[b, q, t] = query[b, q] . W keys[b, t]
     Luong et al. 2015 ("general"), https://arxiv.org/abs/1508.04025
 
-    Shapes, mask and results as in `AdditiveAttention`.
+    Shapes, mask, results and `projected` as in `AdditiveAttention`.
     """
 
     def __init__(self, **kwargs):
@@ -92,6 +100,10 @@ class MultiplicativeAttention(_Attention):
         self.projection = keras.layers.Dense(query_shape[-1], use_bias=False, name="keys")
         self.projection.build(keys_shape)
 
-    def scores(self, query, keys):
+    def project(self, keys):
+        """W keys: (batch, time, query_dim)."""
+        return self.projection(keys)
+
+    def scores(self, query, projected):
         """Unnormalised scores (batch, queries, time)."""
-        return keras.ops.matmul(query, keras.ops.transpose(self.projection(keys), (0, 2, 1)))
+        return keras.ops.matmul(query, keras.ops.transpose(projected, (0, 2, 1)))

@@ -65,6 +65,18 @@ def test_without_a_mask_every_step_is_real(layer):
     np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_keys_that_were_projected_before_are_not_projected_again(layer):
+    mask = tf.constant(MASK)
+    projected = layer.project(KEYS)
+    kernel = next(weight for weight in layer.weights if weight.path.endswith("keys/kernel"))
+    expected = layer(QUERY, KEYS, mask=mask)
+    kernel.assign(tf.zeros_like(kernel))
+    for got, wanted in zip(
+        layer(QUERY, KEYS, mask=mask, projected=projected), expected, strict=True
+    ):
+        np.testing.assert_array_equal(got, wanted)
+
+
 def test_the_weights_of_a_query_sum_to_one(layer):
     _, weights = layer(QUERY, KEYS, mask=tf.constant(MASK))
     np.testing.assert_allclose(np.sum(weights, axis=-1), np.ones((BATCH, QUERIES)), rtol=1e-6)
