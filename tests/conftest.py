@@ -1,5 +1,6 @@
 """Fixtures that all tests share; prepared data and tiny runs also between parallel workers."""
 
+import dataclasses
 import fcntl
 import importlib
 import os
@@ -31,7 +32,7 @@ def cache_dir(shared_dir):
         for app in sorted(folder.parent.name for folder in ROOT.glob("apps/*/config.py")):
             data = importlib.import_module(f"apps.{app}.data")
             config = importlib.import_module(f"apps.{app}.config")
-            data.load_split(config.DataConfig(cache_dir=path), "train")
+            data.load_split(dataclasses.replace(config.TINY.data, cache_dir=path), "train")
 
     return _made_once(shared_dir / "tfds", prepare)
 

@@ -128,7 +128,7 @@ class Flickr8k(_CaptionedImages):
         return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
 
-class Folder(_CaptionedImages):
+class CaptionFolder(_CaptionedImages):
     """A folder of images with captions.csv."""
 
     def _split_generators(self, dl_manager):
@@ -139,7 +139,7 @@ class Folder(_CaptionedImages):
 _OFFICIAL = {  # builder, the file that tells its state, where it comes from
     "karpathy": (Karpathy, "dataset.json", formats.KARPATHY_SITE),
     "flickr8k": (Flickr8k, "Flickr8k_text/Flickr8k.token.txt", formats.FLICKR8K_SITE),
-    "folder": (Folder, "captions.csv", formats.FOLDER_HINT),
+    "folder": (CaptionFolder, "captions.csv", formats.FOLDER_HINT),
 }
 
 

@@ -1,0 +1,357 @@
+"""LSTMs that write captions about a grid, in training a whole sentence, in decoding a word at a time.
+
+grid (batch, rows, columns, channels), token_ids (batch, captions, time)
+    -> logits (steps, vocab) of the real steps alone, row by row
+
+Rows are (batch, captions) in training and (batch, hypotheses) in decoding: what belongs to an image
+is kept once for all of its rows.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from common import decoding
+from common.attention import AdditiveAttention
+from common.fast_lstm import LSTM
+from common.lstm_cell import LSTMCell
+
+
+class Memory(NamedTuple):
+    """What the decoder knows of each image, the same at all steps.
+
+    Attributes:
+        regions: (batch, regions, region_dim).
+        keys: (batch, regions, attention_units), the regions as attention sees them, or None.
+        mean: (batch, region_dim).
+    """
+
+    regions: tf.Tensor
+    keys: tf.Tensor | None
+    mean: tf.Tensor
+
+
+class Decoder(keras.layers.Layer):
+    """What the three decoders share: regions, words, the scan over a sentence, the output.
+
+    Output layer ("deep output", Pascanu et al. 2014, https://arxiv.org/abs/1312.6026):
+    p(word) = softmax(L_o tanh(E word_before + L [what the LSTM gives])), as in Xu et al. 2015.
+
+    Args:
+        num_words: size of the vocabulary.
+        region_dim: to which the channels of the grid are projected.
+        word_dim, units, attention_units: sizes.
+        tie_embeddings: L_o is the transposed matrix of the word vectors.
+        dropout: share of regions, word vectors and output features dropped in training.
+        coverage: weight of sum over regions of (1 - sum over steps of attention)^2, the mean over
+            captions of which is added to the loss (Xu et al. 2015, equation 14).
+    """
+
+    def __init__(
+        self,
+        num_words: int,
+        *,
+        region_dim: int,
+        word_dim: int,
+        units: int,
+        attention_units: int,
+        tie_embeddings: bool = False,
+        dropout: float = 0.0,
+        coverage: float = 0.0,
+        **options,
+    ):
+        super().__init__(**options)
+        self.arguments = {
+            "num_words": num_words,
+            "region_dim": region_dim,
+            "word_dim": word_dim,
+            "units": units,
+            "attention_units": attention_units,
+            "tie_embeddings": tie_embeddings,
+            "dropout": dropout,
+            "coverage": coverage,
+        }
+        self.region_dim, self.word_dim, self.units = region_dim, word_dim, units
+        self.coverage = coverage
+        self.project = keras.layers.Dense(region_dim, activation="relu", name="project")
+        self.embed = keras.layers.ReversibleEmbedding(
+            num_words, word_dim, tie_weights=tie_embeddings, name="embed"
+        )
+        self.deep = keras.layers.Dense(word_dim, name="deep")
+        self.drop = {
+            name: keras.layers.Dropout(dropout, name=f"drop_{name}")
+            for name in ("regions", "words", "output")
+        }
+
+    def build(self, grid_shape, token_ids_shape=None, token_mask_shape=None):
+        """Makes the weights."""
+        self.project.build((None, None, grid_shape[-1]))
+        self.embed.build((None,))
+        self.deep.build((None, self.output_dim))
+        self.build_cells()
+
+    def start(self, grid, training=False) -> tuple[Memory, list]:
+        """Grid (batch, rows, columns, channels) -> memory, states (batch, units) before a word."""
+        batch, rows, columns, channels = keras.ops.shape(grid)
+        flat = tf.reshape(tf.cast(grid, self.compute_dtype), [batch, rows * columns, channels])
+        regions = self.project(self.drop["regions"](flat, training=training))
+        memory = Memory(regions, self.keys(regions), tf.reduce_mean(regions, axis=1))
+        return memory, self.first_states(memory)
+
+    def step(self, token_ids, states: list, memory: Memory) -> tuple:
+        """One word: ids (rows,), states (rows, units) -> log_probs (rows, vocab), states, attention.
+
+        Attention is float32 (rows, regions), each row summing to 1.
+        """
+        embedded = self.embed(token_ids)
+        states, seen, attention = self.advance(self.enter(embedded), states, memory)
+        logits = self.tell(embedded, seen)
+        return tf.nn.log_softmax(tf.cast(logits, tf.float32)), states, attention
+
+    def call(self, grid, token_ids, token_mask, training=False):
+        """See the module; `token_mask` (batch, captions, time) is True where a word follows."""
+        memory, states = self.start(grid, training=training)
+        captions, time = tf.shape(token_ids)[1], tf.shape(token_ids)[2]
+        token_ids, real = tf.reshape(token_ids, [-1, time]), tf.reshape(token_mask, [-1, time])
+        states, _ = decoding.tile(states, captions)
+        embedded = self.drop["words"](self.embed(token_ids), training=training)
+        seen, attention = self.scan(embedded, states, memory)
+        if training and self.coverage:
+            self.add_loss(self.coverage * _uncovered(attention, real))
+        embedded, seen = tf.boolean_mask(embedded, real), tf.boolean_mask(seen, real)
+        return tf.cast(self.tell(embedded, seen, training=training), tf.float32)
+
+    def compute_output_spec(self, grid, token_ids, token_mask, training=False):
+        """See the module."""
+        return keras.KerasTensor((None, self.arguments["num_words"]), "float32")
+
+    def scan(self, embedded, states: list, memory: Memory) -> tuple:
+        """All steps: (rows, time, word_dim) -> what the LSTM gives (rows, time, ..), attention."""
+        entering = tf.transpose(self.enter(embedded), [1, 0, 2])
+        time = tf.shape(entering)[0]
+        seen = tf.TensorArray(self.compute_dtype, time)
+        looked = tf.TensorArray(tf.float32, time)
+
+        def body(t, states, seen, looked):
+            states, now, attention = self.advance(entering[t], states, memory)
+            return t + 1, states, seen.write(t, now), looked.write(t, attention)
+
+        _, _, seen, looked = tf.while_loop(
+            lambda t, *_: t < time, body, (0, states, seen, looked), maximum_iterations=time
+        )
+        return tf.transpose(seen.stack(), [1, 0, 2]), tf.transpose(looked.stack(), [1, 0, 2])
+
+    def tell(self, embedded, seen, training=False):
+        """Word vectors before (..., word_dim), what the LSTM gives (..., ..) -> logits."""
+        features = tf.tanh(self.deep(seen) + embedded)
+        return self.embed(self.drop["output"](features, training=training), reverse=True)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), **self.arguments}
+
+    @property
+    def output_dim(self) -> int:
+        """Size of what the LSTM gives to the output layer."""
+        raise NotImplementedError
+
+    def build_cells(self) -> None:
+        """Makes the weights of the LSTMs and of attention."""
+        raise NotImplementedError
+
+    def keys(self, regions):
+        """The regions as attention sees them."""
+        raise NotImplementedError
+
+    def first_states(self, memory: Memory) -> list:
+        """States (batch, units) before the first word."""
+        raise NotImplementedError
+
+    def enter(self, embedded):
+        """The share of the words in the sums of the first LSTM, for all steps at once."""
+        raise NotImplementedError
+
+    def advance(self, entering, states: list, memory: Memory) -> tuple:
+        """One step of the LSTMs -> states, what they give (rows, ..), attention (rows, regions)."""
+        raise NotImplementedError
+
+
+def _uncovered(attention, real):
+    """Mean over captions of the squared shares by which regions were looked at too little."""
+    looked = tf.reduce_sum(attention * tf.cast(real, tf.float32)[..., None], axis=1)
+    by_caption = tf.reduce_sum(tf.square(1.0 - looked), axis=1)
+    return tf.reduce_mean(tf.boolean_mask(by_caption, real[:, 0]))
+
+
+def _look(attention: AdditiveAttention, hidden, memory: Memory) -> tuple:
+    """Rows of several to an image ask its regions: context (rows, dim), weights (rows, regions)."""
+    batch, rows = tf.shape(memory.regions)[0], tf.shape(hidden)[0]
+    query = tf.reshape(hidden, [batch, rows // tf.maximum(batch, 1), hidden.shape[-1]])
+    context, weights = attention(query, memory.regions, projected=memory.keys)
+    return tf.reshape(context, [rows, context.shape[-1]]), tf.reshape(weights, [rows, -1])
+
+
+def _by_row(values, rows):
+    """(batch, dim) -> (rows, dim), each as often as its image has rows."""
+    return tf.repeat(values, tf.shape(rows)[0] // tf.maximum(tf.shape(values)[0], 1), axis=0)
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class SoftAttention(Decoder):
+    """Xu et al. 2015, https://arxiv.org/abs/1502.03044: the LSTM looks before each word.
+
+    context = sigm(f(h)) * sum over regions of attention(h) * region;  h, c = LSTM([word, context])
+    """
+
+    def __init__(self, num_words: int, **options):
+        super().__init__(num_words, **options)
+        sizes = self.arguments
+        self.attention = AdditiveAttention(sizes["attention_units"], name="attention")
+        self.gate = keras.layers.Dense(1, activation="sigmoid", name="gate")
+        self.see = keras.layers.Dense(4 * self.units, use_bias=False, name="see")
+        self.first = keras.layers.Dense(2 * self.units, activation="tanh", name="first")
+        self.cell = LSTMCell(self.units, name="lstm")
+
+    @property
+    def output_dim(self) -> int:
+        """See the base class."""
+        return self.units + self.region_dim
+
+    def build_cells(self) -> None:
+        """See the base class."""
+        regions = (None, None, self.region_dim)
+        self.attention.build((None, None, self.units), regions)
+        self.gate.build((None, self.units))
+        self.see.build((None, self.region_dim))
+        self.first.build((None, self.region_dim))
+        self.cell.build((None, self.word_dim))
+
+    def keys(self, regions):
+        """See the base class."""
+        return self.attention.project(regions)
+
+    def first_states(self, memory: Memory) -> list:
+        """See the base class."""
+        return tf.split(self.first(memory.mean), 2, axis=-1)
+
+    def enter(self, embedded):
+        """See the base class."""
+        return self.cell.project(embedded)
+
+    def advance(self, entering, states: list, memory: Memory) -> tuple:
+        """See the base class."""
+        context, weights = _look(self.attention, states[0], memory)
+        context = self.gate(states[0]) * context
+        states = self.cell.step(entering + self.see(context), states).states
+        return list(states), tf.concat([states[0], context], axis=-1), weights
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class TopDown(Decoder):
+    """Anderson et al. 2018, https://arxiv.org/abs/1707.07998: one LSTM looks, another one tells.
+
+    h1 = LSTM1([h2, mean of the regions, word]);  h2 = LSTM2([attention(h1), h1])
+    """
+
+    def __init__(self, num_words: int, **options):
+        super().__init__(num_words, **options)
+        self.attention = AdditiveAttention(self.arguments["attention_units"], name="attention")
+        self.glance = keras.layers.Dense(4 * self.units, use_bias=False, name="glance")
+        self.recall = keras.layers.Dense(4 * self.units, use_bias=False, name="recall")
+        self.see = keras.layers.Dense(4 * self.units, use_bias=False, name="see")
+        self.looking = LSTMCell(self.units, name="looking_lstm")
+        self.telling = LSTMCell(self.units, name="telling_lstm")
+
+    @property
+    def output_dim(self) -> int:
+        """See the base class."""
+        return self.units
+
+    def build_cells(self) -> None:
+        """See the base class."""
+        self.attention.build((None, None, self.units), (None, None, self.region_dim))
+        self.glance.build((None, self.region_dim))
+        self.recall.build((None, self.units))
+        self.see.build((None, self.region_dim))
+        self.looking.build((None, self.word_dim))
+        self.telling.build((None, self.units))
+
+    def keys(self, regions):
+        """See the base class."""
+        return self.attention.project(regions)
+
+    def first_states(self, memory: Memory) -> list:
+        """See the base class."""
+        return 4 * [tf.zeros([tf.shape(memory.mean)[0], self.units], self.compute_dtype)]
+
+    def enter(self, embedded):
+        """See the base class."""
+        return self.looking.project(embedded)
+
+    def advance(self, entering, states: list, memory: Memory) -> tuple:
+        """See the base class."""
+        looking, telling = states[:2], states[2:]
+        glance = _by_row(self.glance(memory.mean), entering)
+        entering = entering + glance + self.recall(telling[0])
+        looking = self.looking.step(entering, looking).states
+        context, weights = _look(self.attention, looking[0], memory)
+        entering = self.telling.project(looking[0]) + self.see(context)
+        telling = self.telling.step(entering, telling).states
+        return [*looking, *telling], telling[0], weights
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class ShowAndTell(Decoder):
+    """Vinyals et al. 2015, https://arxiv.org/abs/1411.4555: the image is the LSTM's first input.
+
+    It looks once, at the mean of the regions: its attention is the same everywhere.
+    """
+
+    def __init__(self, num_words: int, **options):
+        super().__init__(num_words, **options)
+        self.show = keras.layers.Dense(self.word_dim, name="show")
+        self.lstm = LSTM(self.units, return_sequences=True, name="lstm")
+
+    @property
+    def output_dim(self) -> int:
+        """See the base class."""
+        return self.units
+
+    def build_cells(self) -> None:
+        """See the base class."""
+        self.show.build((None, self.region_dim))
+        self.lstm.build((None, None, self.word_dim))
+
+    def keys(self, regions):
+        """None: nothing is asked for."""
+        return None
+
+    def first_states(self, memory: Memory) -> list:
+        """See the base class."""
+        zeros = tf.zeros([tf.shape(memory.mean)[0], self.units], self.compute_dtype)
+        _, states = self.lstm.cell(self.show(memory.mean), [zeros, zeros])
+        return list(states)
+
+    def enter(self, embedded):
+        """The words as they are: the LSTM's cell takes them so."""
+        return embedded
+
+    def advance(self, entering, states: list, memory: Memory) -> tuple:
+        """See the base class."""
+        hidden, states = self.lstm.cell(entering, states)
+        return list(states), hidden, _everywhere(memory, [tf.shape(entering)[0]])
+
+    def scan(self, embedded, states: list, memory: Memory) -> tuple:
+        """See the base class: without attention the whole sentence goes through the fast LSTM."""
+        hidden = self.lstm(embedded, initial_state=states)
+        return hidden, _everywhere(memory, tf.unstack(tf.shape(embedded)[:2]))
+
+
+def _everywhere(memory: Memory, outer: list):
+    """The same weight for all regions, (*outer, regions)."""
+    regions = tf.shape(memory.regions)[1]
+    return tf.fill([*outer, regions], 1.0 / tf.cast(regions, tf.float32))
+
+
+DECODERS = {"soft_attention": SoftAttention, "top_down": TopDown, "show_and_tell": ShowAndTell}
