@@ -19,6 +19,8 @@ class ModelConfig:
     """Images are scaled to this many pixels in height and width."""
     cnn_channels: tuple[int, ...] = (16, 32, 64)
     """Stages of small_cnn; each halves rows and columns."""
+    colour_bins: int | None = 5
+    """A histogram of so many bins of red, green and blue stands beside each region's features."""
     decoder: Literal["soft_attention", "top_down", "show_and_tell"] = "soft_attention"
     """Xu et al. 2015, Anderson et al. 2018, or without attention Vinyals et al. 2015."""
     region_dim: int = 256
@@ -39,6 +41,8 @@ class ModelConfig:
         sizes = (self.image_size, self.region_dim, self.word_dim, self.units, self.attention_units)
         if min(sizes) < 1:
             raise ValueError("model sizes must be at least 1 (model.*)")
+        if self.colour_bins is not None and self.colour_bins < 2:
+            raise ValueError(f"model.colour_bins must be at least 2, got {self.colour_bins}")
         if self.word_vectors == "glove" and self.word_dim != 50:
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"
@@ -124,6 +128,7 @@ TINY = Config(
         image_encoder="small_cnn",
         image_size=16,
         cnn_channels=(8, 16),
+        colour_bins=2,
         region_dim=16,
         word_dim=16,
         units=16,

@@ -35,7 +35,6 @@ class Survey(NamedTuple):
     num_captions: int
     num_cut: int  # captions longer than the limit
 
-
     @property
     def num_images(self) -> int:
         """Images with at least one caption."""
@@ -92,7 +91,10 @@ def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
         split = text.words(captions.flat_values)
         counts.update(word.decode() for word in split.flat_values.numpy())
         words = split.row_lengths().numpy()
-        num_captions, num_cut = num_captions + len(words), num_cut + int((words > config.max_caption_words).sum())
+        num_captions, num_cut = (
+            num_captions + len(words),
+            num_cut + int((words > config.max_caption_words).sum()),
+        )
         cut = np.clip(words, 1, config.max_caption_words)
         lengths += [int(part.max()) for part in np.split(cut, captions.row_splits.numpy()[1:-1])]
     if not counts:

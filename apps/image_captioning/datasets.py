@@ -52,7 +52,9 @@ class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _generate_examples(
-        self, listed: Iterable, read: Callable[[Captioned], bytes] = lambda one: one.path.read_bytes()
+        self,
+        listed: Iterable,
+        read: Callable[[Captioned], bytes] = lambda one: one.path.read_bytes(),
     ) -> Iterator:
         """Checks and yields (key, record); rows that cannot be used are counted and left out."""
         for one in listed:

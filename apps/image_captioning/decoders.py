@@ -89,13 +89,19 @@ class Decoder(keras.layers.Layer):
         self.project.build((None, None, grid_shape[-1]))
         self.embed.build((None,))
         self.deep.build((None, self.output_dim))
+        # Papers: none. Without it, attention cannot tell the left one of two persons.
+        self.places = self.add_weight(
+            shape=(grid_shape[1] * grid_shape[2], self.region_dim),
+            initializer="zeros",
+            name="places",
+        )
         self.build_cells()
 
     def start(self, grid, training=False) -> tuple[Memory, list]:
         """Grid (batch, rows, columns, channels) -> memory, states (batch, units) before a word."""
         batch, rows, columns, channels = keras.ops.shape(grid)
         flat = tf.reshape(tf.cast(grid, self.compute_dtype), [batch, rows * columns, channels])
-        regions = self.project(self.drop["regions"](flat, training=training))
+        regions = self.project(self.drop["regions"](flat, training=training)) + self.places
         memory = Memory(regions, self.keys(regions), tf.reduce_mean(regions, axis=1))
         return memory, self.first_states(memory)
 

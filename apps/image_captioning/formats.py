@@ -152,9 +152,7 @@ def _folder_part(row: dict, path: Path) -> str:
 
 
 def _count_unlisted(folder: Path, listed: set[str]) -> None:
-    kinds = Counter(
-        file.suffix.lower() for file in folder.iterdir() if file.name not in listed
-    )
+    kinds = Counter(file.suffix.lower() for file in folder.iterdir() if file.name not in listed)
     unlisted = sum(kinds[suffix] for suffix in (".jpg", ".jpeg", ".png", ".bmp"))
     if unlisted:
         logger.info("%s: %d images without a caption are left out", folder, unlisted)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from apps.image_captioning.colours import RegionColours
 from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.decoders import DECODERS, Decoder
 from common import decoding, images, text, vision
@@ -94,7 +95,14 @@ def make_image_encoder(config: ModelConfig) -> keras.Model:
     except ValueError as error:  # the size does not suit this encoder
         raise UserError(f"model.image_encoder {config.image_encoder}: {error}") from error
     encoder.trainable = config.train_image_encoder
-    return encoder
+    return encoder if config.colour_bins is None else _with_colours(encoder, config.colour_bins)
+
+
+def _with_colours(encoder: keras.Model, bins: int) -> keras.Model:
+    grid = encoder.output
+    colours = RegionColours(grid.shape[1], grid.shape[2], bins=bins, name="colours")(encoder.input)
+    both = keras.layers.Concatenate(name="features_and_colours")([grid, colours])
+    return keras.Model(encoder.input, both, name=f"{encoder.name}_colours_{bins}")
 
 
 class Writer:
@@ -107,7 +115,9 @@ class Writer:
         length_penalty: GNMT's exponent.
     """
 
-    def __init__(self, decoder: Decoder, words: Vocabulary, *, max_words: int, length_penalty: float):
+    def __init__(
+        self, decoder: Decoder, words: Vocabulary, *, max_words: int, length_penalty: float
+    ):
         self.decoder, self.length_penalty = decoder, length_penalty
         self.tokens = tf.constant(words.tokens)
         self.rules = {

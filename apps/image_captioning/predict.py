@@ -126,7 +126,11 @@ def images_of(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise UserError(f"expected an image file or a folder, found none at {path}")
-        inside = [one for one in sorted(path.iterdir()) if one.suffix.lower() in _KINDS] if path.is_dir() else [path]
+        inside = (
+            [one for one in sorted(path.iterdir()) if one.suffix.lower() in _KINDS]
+            if path.is_dir()
+            else [path]
+        )
         if not inside:
             raise UserError(f"expected JPEG, PNG or BMP images in the folder {path}, found none")
         found += inside
@@ -182,7 +186,9 @@ def main(
     if alternatives < 1 or (beam is not None and beam < 1):
         raise UserError(f"expected --beam and --alternatives >= 1, got {beam} and {alternatives}")
     paths = images_of([*photos, *image])
-    predictor = Predictor.load(run_dir, beam=max(alternatives, beam or 0) if beam or alternatives > 1 else None)
+    predictor = Predictor.load(
+        run_dir, beam=max(alternatives, beam or 0) if beam or alternatives > 1 else None
+    )
     found = list(_caption_all(predictor, paths))
     if csv is not None:
         _write_csv(found, csv)

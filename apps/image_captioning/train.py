@@ -54,9 +54,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
 
     frozen = run.path / "encoder.keras"
-    encoder = (
-        run.load_model(frozen.name) if frozen.exists() else make_image_encoder(config.model)
-    )
+    encoder = run.load_model(frozen.name) if frozen.exists() else make_image_encoder(config.model)
     keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
     network = build_network(
         config.model,
