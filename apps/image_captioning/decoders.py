@@ -12,8 +12,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from apps.image_captioning.scan import Product, product_with, scan
 from common import decoding
-from common.attention import AdditiveAttention
 from common.fast_lstm import LSTM
 from common.lstm_cell import LSTMCell
 
@@ -22,14 +22,12 @@ class Memory(NamedTuple):
     """What the decoder knows of each image, the same at all steps.
 
     Attributes:
-        regions: (batch, regions, region_dim).
-        keys: (batch, regions, attention_units), the regions as attention sees them, or None.
-        mean: (batch, region_dim).
+        constants: by name; "regions" (batch, regions, region_dim) and what the decoder adds.
+        kernels: the matrices (in, out) of a step, by name.
     """
 
-    regions: tf.Tensor
-    keys: tf.Tensor | None
-    mean: tf.Tensor
+    constants: dict[str, tf.Tensor]
+    kernels: dict[str, tf.Tensor]
 
 
 class Decoder(keras.layers.Layer):
@@ -102,8 +100,7 @@ class Decoder(keras.layers.Layer):
         batch, rows, columns, channels = keras.ops.shape(grid)
         flat = tf.reshape(tf.cast(grid, self.compute_dtype), [batch, rows * columns, channels])
         regions = self.project(self.drop["regions"](flat, training=training)) + self.places
-        memory = Memory(regions, self.keys(regions), tf.reduce_mean(regions, axis=1))
-        return memory, self.first_states(memory)
+        return self.remember(regions)
 
     def step(self, token_ids, states: list, memory: Memory) -> tuple:
         """One word: ids (rows,), states (rows, units) -> log_probs (rows, vocab), states, attention.
@@ -111,7 +108,9 @@ class Decoder(keras.layers.Layer):
         Attention is float32 (rows, regions), each row summing to 1.
         """
         embedded = self.embed(token_ids)
-        states, seen, attention = self.advance(self.enter(embedded), states, memory)
+        states, seen, attention = self.advance(
+            self.enter(embedded), states, memory.constants, product_with(memory.kernels)
+        )
         logits = self.tell(embedded, seen)
         return tf.nn.log_softmax(tf.cast(logits, tf.float32)), states, attention
 
@@ -135,18 +134,9 @@ class Decoder(keras.layers.Layer):
     def scan(self, embedded, states: list, memory: Memory) -> tuple:
         """All steps: (rows, time, word_dim) -> what the LSTM gives (rows, time, ..), attention."""
         entering = tf.transpose(self.enter(embedded), [1, 0, 2])
-        time = tf.shape(entering)[0]
-        seen = tf.TensorArray(self.compute_dtype, time)
-        looked = tf.TensorArray(tf.float32, time)
-
-        def body(t, states, seen, looked):
-            states, now, attention = self.advance(entering[t], states, memory)
-            return t + 1, states, seen.write(t, now), looked.write(t, attention)
-
-        _, _, seen, looked = tf.while_loop(
-            lambda t, *_: t < time, body, (0, states, seen, looked), maximum_iterations=time
-        )
-        return tf.transpose(seen.stack(), [1, 0, 2]), tf.transpose(looked.stack(), [1, 0, 2])
+        found = scan(self.advance, entering, states, memory.constants, memory.kernels)
+        seen, attention = (tf.transpose(one, [1, 0, 2]) for one in found)
+        return seen, attention
 
     def tell(self, embedded, seen, training=False):
         """Word vectors before (..., word_dim), what the LSTM gives (..., ..) -> logits."""
@@ -166,19 +156,15 @@ class Decoder(keras.layers.Layer):
         """Makes the weights of the LSTMs and of attention."""
         raise NotImplementedError
 
-    def keys(self, regions):
-        """The regions as attention sees them."""
-        raise NotImplementedError
-
-    def first_states(self, memory: Memory) -> list:
-        """States (batch, units) before the first word."""
+    def remember(self, regions) -> tuple[Memory, list]:
+        """(batch, regions, region_dim) -> memory, states (batch, units) before the first word."""
         raise NotImplementedError
 
     def enter(self, embedded):
         """The share of the words in the sums of the first LSTM, for all steps at once."""
         raise NotImplementedError
 
-    def advance(self, entering, states: list, memory: Memory) -> tuple:
+    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
         """One step of the LSTMs -> states, what they give (rows, ..), attention (rows, regions)."""
         raise NotImplementedError
 
@@ -190,17 +176,38 @@ def _uncovered(attention, real):
     return tf.reduce_mean(tf.boolean_mask(by_caption, real[:, 0]))
 
 
-def _look(attention: AdditiveAttention, hidden, memory: Memory) -> tuple:
-    """Rows of several to an image ask its regions: context (rows, dim), weights (rows, regions)."""
-    batch, rows = tf.shape(memory.regions)[0], tf.shape(hidden)[0]
-    query = tf.reshape(hidden, [batch, rows // tf.maximum(batch, 1), hidden.shape[-1]])
-    context, weights = attention(query, memory.regions, projected=memory.keys)
-    return tf.reshape(context, [rows, context.shape[-1]]), tf.reshape(weights, [rows, -1])
+def _look(query, constants: dict) -> tuple:
+    """Additive attention: rows of several to an image ask its regions.
+
+    score[row, region] = v . tanh(query[row] + key[region])    https://arxiv.org/abs/1409.0473
+
+    Query (rows, attention_units) -> context (rows, region_dim), weights (rows, regions).
+    """
+    regions, keys = constants["regions"], constants["keys"]
+    rows, batch = tf.shape(query)[0], tf.shape(regions)[0]
+    count = rows // tf.maximum(batch, 1)
+    query = tf.reshape(query, [batch, count, 1, query.shape[-1]])
+    energy = tf.tanh(keys[:, None] + query)  # (batch, rows of an image, regions, attention_units)
+    weights = tf.nn.softmax(tf.squeeze(tf.matmul(energy, constants["score"]), -1))
+    context = tf.matmul(weights, regions)
+    return tf.reshape(context, [rows, regions.shape[-1]]), tf.reshape(weights, [rows, -1])
 
 
-def _by_row(values, rows):
-    """(batch, dim) -> (rows, dim), each as often as its image has rows."""
-    return tf.repeat(values, tf.shape(rows)[0] // tf.maximum(tf.shape(values)[0], 1), axis=0)
+def _attention(units: int) -> tuple:
+    """The layers of additive attention: keys, queries, scores."""
+    dense = keras.layers.Dense
+    return (
+        dense(units, name="key"),
+        dense(units, use_bias=False, name="query"),
+        dense(1, use_bias=False, name="score"),
+    )
+
+
+def _lstm(sums, cell) -> list:
+    """Sums (rows, 4 units) of the gates i, f, g, o -> hidden and cell state (rows, units)."""
+    in_gate, forget, candidate, out_gate = tf.split(sums, 4, axis=-1)
+    cell = tf.sigmoid(forget) * cell + tf.sigmoid(in_gate) * tf.tanh(candidate)
+    return [tf.sigmoid(out_gate) * tf.tanh(cell), cell]
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -212,9 +219,8 @@ class SoftAttention(Decoder):
 
     def __init__(self, num_words: int, **options):
         super().__init__(num_words, **options)
-        sizes = self.arguments
-        self.attention = AdditiveAttention(sizes["attention_units"], name="attention")
-        self.gate = keras.layers.Dense(1, activation="sigmoid", name="gate")
+        self.key, self.query, self.score = _attention(self.arguments["attention_units"])
+        self.gate = keras.layers.Dense(1, name="gate")
         self.see = keras.layers.Dense(4 * self.units, use_bias=False, name="see")
         self.first = keras.layers.Dense(2 * self.units, activation="tanh", name="first")
         self.cell = LSTMCell(self.units, name="lstm")
@@ -226,31 +232,42 @@ class SoftAttention(Decoder):
 
     def build_cells(self) -> None:
         """See the base class."""
-        regions = (None, None, self.region_dim)
-        self.attention.build((None, None, self.units), regions)
-        self.gate.build((None, self.units))
-        self.see.build((None, self.region_dim))
-        self.first.build((None, self.region_dim))
+        for layer in (self.key, self.see, self.first):
+            layer.build((None, self.region_dim))
+        for layer in (self.query, self.gate):
+            layer.build((None, self.units))
+        self.score.build((None, self.query.units))
         self.cell.build((None, self.word_dim))
 
-    def keys(self, regions):
+    def remember(self, regions) -> tuple[Memory, list]:
         """See the base class."""
-        return self.attention.project(regions)
-
-    def first_states(self, memory: Memory) -> list:
-        """See the base class."""
-        return tf.split(self.first(memory.mean), 2, axis=-1)
+        constants = {
+            "regions": regions,
+            "keys": self.key(regions),
+            "score": tf.convert_to_tensor(self.score.kernel),
+            "gate": tf.convert_to_tensor(self.gate.bias),
+        }
+        asking = (self.query.kernel, self.gate.kernel, self.cell.recurrent_kernel)
+        kernels = {
+            "hidden": tf.concat([tf.convert_to_tensor(one) for one in asking], axis=1),
+            "context": tf.convert_to_tensor(self.see.kernel),
+        }
+        states = tf.split(self.first(tf.reduce_mean(regions, axis=1)), 2, axis=-1)
+        return Memory(constants, kernels), states
 
     def enter(self, embedded):
         """See the base class."""
         return self.cell.project(embedded)
 
-    def advance(self, entering, states: list, memory: Memory) -> tuple:
+    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
         """See the base class."""
-        context, weights = _look(self.attention, states[0], memory)
-        context = self.gate(states[0]) * context
-        states = self.cell.step(entering + self.see(context), states).states
-        return list(states), tf.concat([states[0], context], axis=-1), weights
+        sizes = [self.query.units, 1, 4 * self.units]
+        query, gate, recurrent = tf.split(product(states[0], "hidden"), sizes, axis=-1)
+        context, weights = _look(query, constants)
+        context = tf.sigmoid(gate + constants["gate"]) * context
+        sums = entering + recurrent + product(context, "context")
+        states = _lstm(sums, states[1])
+        return states, tf.concat([states[0], context], axis=-1), weights
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -262,7 +279,7 @@ class TopDown(Decoder):
 
     def __init__(self, num_words: int, **options):
         super().__init__(num_words, **options)
-        self.attention = AdditiveAttention(self.arguments["attention_units"], name="attention")
+        self.key, self.query, self.score = _attention(self.arguments["attention_units"])
         self.glance = keras.layers.Dense(4 * self.units, use_bias=False, name="glance")
         self.recall = keras.layers.Dense(4 * self.units, use_bias=False, name="recall")
         self.see = keras.layers.Dense(4 * self.units, use_bias=False, name="see")
@@ -276,34 +293,50 @@ class TopDown(Decoder):
 
     def build_cells(self) -> None:
         """See the base class."""
-        self.attention.build((None, None, self.units), (None, None, self.region_dim))
-        self.glance.build((None, self.region_dim))
-        self.recall.build((None, self.units))
-        self.see.build((None, self.region_dim))
+        for layer in (self.key, self.see, self.glance):
+            layer.build((None, self.region_dim))
+        for layer in (self.query, self.recall, self.telling):
+            layer.build((None, self.units))
+        self.score.build((None, self.query.units))
         self.looking.build((None, self.word_dim))
-        self.telling.build((None, self.units))
 
-    def keys(self, regions):
+    def remember(self, regions) -> tuple[Memory, list]:
         """See the base class."""
-        return self.attention.project(regions)
-
-    def first_states(self, memory: Memory) -> list:
-        """See the base class."""
-        return 4 * [tf.zeros([tf.shape(memory.mean)[0], self.units], self.compute_dtype)]
+        mean = tf.reduce_mean(regions, axis=1)
+        constants = {
+            "regions": regions,
+            "keys": self.key(regions),
+            "score": tf.convert_to_tensor(self.score.kernel),
+            "glance": self.glance(mean),
+            "bias": tf.convert_to_tensor(self.telling.bias),
+        }
+        by_cell = {
+            "looking": (self.looking.recurrent_kernel, self.recall.kernel),
+            "query": (self.query.kernel,),
+            "telling": (self.telling.kernel, self.see.kernel, self.telling.recurrent_kernel),
+        }
+        kernels = {
+            name: tf.concat([tf.convert_to_tensor(one) for one in parts], axis=0)
+            for name, parts in by_cell.items()
+        }
+        states = 4 * [tf.zeros([tf.shape(mean)[0], self.units], mean.dtype)]
+        return Memory(constants, kernels), states
 
     def enter(self, embedded):
         """See the base class."""
         return self.looking.project(embedded)
 
-    def advance(self, entering, states: list, memory: Memory) -> tuple:
+    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
         """See the base class."""
         looking, telling = states[:2], states[2:]
-        glance = _by_row(self.glance(memory.mean), entering)
-        entering = entering + glance + self.recall(telling[0])
-        looking = self.looking.step(entering, looking).states
-        context, weights = _look(self.attention, looking[0], memory)
-        entering = self.telling.project(looking[0]) + self.see(context)
-        telling = self.telling.step(entering, telling).states
+        glance = constants["glance"]
+        count = tf.shape(entering)[0] // tf.maximum(tf.shape(glance)[0], 1)
+        sums = entering + tf.repeat(glance, count, axis=0)
+        sums += product(tf.concat([looking[0], telling[0]], axis=-1), "looking")
+        looking = _lstm(sums, looking[1])
+        context, weights = _look(product(looking[0], "query"), constants)
+        told = tf.concat([looking[0], context, telling[0]], axis=-1)
+        telling = _lstm(product(told, "telling") + constants["bias"], telling[1])
         return [*looking, *telling], telling[0], weights
 
 
@@ -329,34 +362,31 @@ class ShowAndTell(Decoder):
         self.show.build((None, self.region_dim))
         self.lstm.build((None, None, self.word_dim))
 
-    def keys(self, regions):
-        """None: nothing is asked for."""
-        return None
-
-    def first_states(self, memory: Memory) -> list:
+    def remember(self, regions) -> tuple[Memory, list]:
         """See the base class."""
-        zeros = tf.zeros([tf.shape(memory.mean)[0], self.units], self.compute_dtype)
-        _, states = self.lstm.cell(self.show(memory.mean), [zeros, zeros])
-        return list(states)
+        shown = self.show(tf.reduce_mean(regions, axis=1))
+        zeros = tf.zeros([tf.shape(shown)[0], self.units], shown.dtype)
+        _, states = self.lstm.cell(shown, [zeros, zeros])
+        return Memory({"regions": regions}, {}), list(states)
 
     def enter(self, embedded):
         """The words as they are: the LSTM's cell takes them so."""
         return embedded
 
-    def advance(self, entering, states: list, memory: Memory) -> tuple:
+    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
         """See the base class."""
         hidden, states = self.lstm.cell(entering, states)
-        return list(states), hidden, _everywhere(memory, [tf.shape(entering)[0]])
+        return list(states), hidden, _everywhere(constants, [tf.shape(entering)[0]])
 
     def scan(self, embedded, states: list, memory: Memory) -> tuple:
         """See the base class: without attention the whole sentence goes through the fast LSTM."""
         hidden = self.lstm(embedded, initial_state=states)
-        return hidden, _everywhere(memory, tf.unstack(tf.shape(embedded)[:2]))
+        return hidden, _everywhere(memory.constants, tf.unstack(tf.shape(embedded)[:2]))
 
 
-def _everywhere(memory: Memory, outer: list):
+def _everywhere(constants: dict, outer: list):
     """The same weight for all regions, (*outer, regions)."""
-    regions = tf.shape(memory.regions)[1]
+    regions = tf.shape(constants["regions"])[1]
     return tf.fill([*outer, regions], 1.0 / tf.cast(regions, tf.float32))
 
 
