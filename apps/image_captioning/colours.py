@@ -28,14 +28,12 @@ class RegionColours(keras.layers.Layer):
         size = (self.rows * _SIDE, self.columns * _SIDE)
         seen = ops.image.resize(ops.cast(pixels, "float32"), size, interpolation="nearest")
         seen = ops.reshape(seen, (-1, self.rows, _SIDE, self.columns, _SIDE, 3))
-        seen = ops.reshape(
-            ops.transpose(seen, (0, 1, 3, 2, 4, 5)), (-1, self.rows, self.columns, _SIDE**2, 3)
-        )
+        seen = ops.reshape(ops.transpose(seen, (0, 1, 3, 2, 4, 5)), (-1, _SIDE**2, 3))
         places = ops.arange(self.bins, dtype="float32")
         near = ops.relu(1.0 - ops.abs(seen[..., None] * ((self.bins - 1) / 255) - places))
-        red_green = near[..., 0, :, None] * near[..., 1, None, :]
-        red_green = ops.reshape(red_green, (*red_green.shape[:-2], self.bins**2))
-        counts = ops.einsum("...pi,...pj->...ij", red_green, near[..., 2, :])
+        red_green = near[:, :, 0, :, None] * near[:, :, 1, None, :]
+        red_green = ops.reshape(red_green, (-1, _SIDE**2, self.bins**2))
+        counts = ops.einsum("rpi,rpj->rij", red_green, near[:, :, 2])  # r: regions of the batch
         return ops.reshape(counts, (-1, self.rows, self.columns, self.bins**3)) / _SIDE**2
 
     def compute_output_shape(self, pixels_shape):
