@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.image_captioning import datasets, features
+from apps.image_captioning import datasets, features, ptb
 from apps.image_captioning.config import Config, DataConfig
 from common import images, pipeline, text
 from common.errors import UserError
@@ -86,17 +86,13 @@ def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
     """
     counts: Counter[str] = Counter()
     lengths, num_captions, num_cut = [], 0, 0
-    for captions in records.map(lambda record: record["captions"]).ragged_batch(256):
-        captions = captions[:, : config.captions_per_image]
-        split = text.words(captions.flat_values)
-        counts.update(word.decode() for word in split.flat_values.numpy())
-        words = split.row_lengths().numpy()
-        num_captions, num_cut = (
-            num_captions + len(words),
-            num_cut + int((words > config.max_caption_words).sum()),
-        )
-        cut = np.clip(words, 1, config.max_caption_words)
-        lengths += [int(part.max()) for part in np.split(cut, captions.row_splits.numpy()[1:-1])]
+    for captions in records.map(lambda record: record["captions"]).as_numpy_iterator():
+        split = [ptb.tokenize(one.decode()) for one in captions[: config.captions_per_image]]
+        words = [len(one) for one in split]
+        counts.update(word for one in split for word in one)
+        num_captions += len(words)
+        num_cut += sum(one > config.max_caption_words for one in words)
+        lengths.append(min(max(words), config.max_caption_words))
     if not counts:
         raise UserError(
             f"expected training images with captions in {config.name}, found none: "
@@ -112,20 +108,19 @@ def make_examples(
     """Encodes records; with an `image_size` the decoded images are part of the examples."""
     table = words.make_table(unknown=text.UNK)
 
+    def tokenize(captions: np.ndarray) -> np.ndarray:
+        return np.array([" ".join(ptb.tokenize(one.decode())).encode() for one in captions], object)
+
     def encode(place: tf.Tensor, record: dict) -> dict[str, tf.Tensor]:
-        captions = record["captions"]
-        written, _ = text.encode(
-            captions[: config.captions_per_image], table, max_words=config.max_caption_words
-        )
-        lengths = tf.reduce_sum(tf.cast(written != text.PAD, tf.int32), axis=1)
-        start = tf.fill([tf.shape(written)[0], 1], text.START)
-        token_ids = tf.concat([start, written, tf.zeros_like(start)], axis=1)
-        token_mask = tf.sequence_mask(lengths + 2, tf.shape(token_ids)[1])
-        ends = tf.one_hot(lengths + 1, tf.shape(token_ids)[1], dtype=tf.int32)
+        captions = record["captions"][: config.captions_per_image]
+        tokens = tf.numpy_function(tokenize, [captions], tf.string)  # never in the SavedModel
+        split = tf.strings.split(tf.ensure_shape(tokens, [None]))[:, : config.max_caption_words]
+        outer = tf.fill([split.nrows(), 1], text.START)
+        ids = tf.concat([outer, table.lookup(split), tf.fill([split.nrows(), 1], text.END)], axis=1)
         example = {
-            "token_ids": token_ids + text.END * ends,
-            "token_mask": token_mask,
-            "captions": captions,
+            "token_ids": ids.to_tensor(text.PAD),
+            "token_mask": tf.sequence_mask(ids.row_lengths()),
+            "captions": record["captions"],
             "place": place,
         }
         if image_size is not None:
@@ -136,71 +131,59 @@ def make_examples(
 
 
 class TrainingData:
-    """Batches for `fit`, of the training and of the validation split.
+    """Batches for `fit`.
 
     Args:
         config: all options.
         found: what `survey` found in the training split.
-        shown, held_back: the two splits.
+        split: the training split.
         encoder: of the network; where it is frozen, its features are computed first.
     """
 
-    def __init__(
-        self, config: Config, found: Survey, shown: Split, held_back: Split, encoder: keras.Model
-    ):
+    def __init__(self, config: Config, found: Survey, split: Split, encoder: keras.Model):
         self.config, self.found = config, found
         self.buckets = make_buckets(found.lengths, batch_size=config.train.batch_size)
-        self.splits = {"train": shown, "validation": held_back}
-        self.image_size, self.seen = config.model.image_size, {}
-        if not config.model.train_image_encoder:
-            self.image_size = None
-            self.seen = {
-                name: see(split, config.data, encoder) for name, split in self.splits.items()
-            }
+        trained = config.model.train_image_encoder
+        examples = make_examples(
+            split.records,
+            found.words,
+            config.data,
+            image_size=config.model.image_size if trained else None,
+        )
+        # Captions alone fit into memory.
+        self.examples = examples if trained else examples.cache()
+        self.features = None if trained else see(split, config.data, encoder)
 
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
         return pipeline.num_batches(self.found.lengths, self.buckets)
 
-    def training(self, *, first_epoch: int = 0) -> tf.data.Dataset:
+    def batches(self, *, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
         batches = pipeline.training_batches(
-            self._examples("train"),
+            self.examples,
             buckets=self.buckets,
             length=lambda example: tf.shape(example["token_ids"])[1] - 2,
             seed=self.config.train.seed,
             first_epoch=first_epoch,
         )
-        return self.seen["train"].add_to(batches) if self.seen else batches
-
-    def validation(self) -> tf.data.Dataset:
-        """One pass over the validation split, in a fixed order."""
-        batches = pipeline.evaluation_batches(
-            self._examples("validation"), batch_size=self.config.train.batch_size
-        )
-        return self.seen["validation"].add_to(batches) if self.seen else batches
-
-    def _examples(self, name: str) -> tf.data.Dataset:
-        examples = make_examples(
-            self.splits[name].records,
-            self.found.words,
-            self.config.data,
-            image_size=self.image_size,
-        )
-        return examples if self.image_size else examples.cache()
+        return batches if self.features is None else self.features.add_to(batches)
 
 
 def make_batches(
-    split: Split, words: Vocabulary, config: DataConfig, encoder: keras.Model, *, batch_size: int
+    split: Split, words: Vocabulary, config: Config, encoder: keras.Model
 ) -> tf.data.Dataset:
-    """One pass over a split with its grids (see the module), in a fixed order, to evaluate."""
-    seen = see(split, config, encoder)
-    examples = make_examples(split.records, words, config, image_size=None)
-    batches = pipeline.evaluation_batches(
-        examples, batch_size=batch_size, num_examples=seen.num_images
+    """One pass over a split (see the module) in a fixed order; kept features where it is frozen."""
+    trained = config.model.train_image_encoder
+    examples = make_examples(
+        split.records,
+        words,
+        config.data,
+        image_size=config.model.image_size if trained else None,
     )
-    return seen.add_to(batches)
+    batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)
+    return batches if trained else see(split, config.data, encoder).add_to(batches)
 
 
 def see(split: Split, config: DataConfig, encoder: keras.Model) -> features.Features:

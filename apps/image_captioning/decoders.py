@@ -188,7 +188,9 @@ def _look(query, constants: dict) -> tuple:
     count = rows // tf.maximum(batch, 1)
     query = tf.reshape(query, [batch, count, 1, query.shape[-1]])
     energy = tf.tanh(keys[:, None] + query)  # (batch, rows of an image, regions, attention_units)
-    weights = tf.nn.softmax(tf.squeeze(tf.matmul(energy, constants["score"]), -1))
+    # A product of two matrices: of four axes with two, TensorFlow 2.21 corrupts memory here.
+    scores = tf.matmul(tf.reshape(energy, [-1, energy.shape[-1]]), constants["score"])
+    weights = tf.nn.softmax(tf.reshape(scores, [batch, count, -1]))
     context = tf.matmul(weights, regions)
     return tf.reshape(context, [rows, regions.shape[-1]]), tf.reshape(weights, [rows, -1])
 

@@ -13,10 +13,9 @@ import tensorflow as tf
 from apps.image_captioning.colours import RegionColours
 from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.decoders import DECODERS, Decoder
-from common import decoding, images, text, vision
-from common.beam_search import beam_search
+from apps.image_captioning.writer import Writer
+from common import images, vision
 from common.errors import UserError
-from common.text import Vocabulary
 
 
 class Network(NamedTuple):
@@ -32,6 +31,10 @@ class Network(NamedTuple):
     encoder: keras.Model
     decoder: Decoder
     model: keras.Model
+
+    def grid_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The grids of a batch: from disk, or what the encoder sees in its images."""
+        return batch["grid"] if "grid" in batch else self.encoder(batch["image"], training=False)
 
 
 def build_network(
@@ -105,47 +108,6 @@ def _with_colours(encoder: keras.Model, bins: int) -> keras.Model:
     return keras.Model(encoder.input, both, name=f"{encoder.name}_colours_{bins}")
 
 
-class Writer:
-    """Captions from grids by beam search; what `evaluate`, `predict` and the SavedModel share.
-
-    Args:
-        decoder: of the network.
-        words: its vocabulary.
-        max_words: no caption is longer.
-        length_penalty: GNMT's exponent.
-    """
-
-    def __init__(
-        self, decoder: Decoder, words: Vocabulary, *, max_words: int, length_penalty: float
-    ):
-        self.decoder, self.length_penalty = decoder, length_penalty
-        self.tokens = tf.constant(words.tokens)
-        self.rules = {
-            "start_id": text.START,
-            "end_id": text.END,
-            "pad_id": text.PAD,
-            "forbidden_ids": (text.PAD, text.UNK, text.START),
-            "min_steps": 1,
-            "max_steps": max_words + 1,
-        }
-
-    def write(self, grid: tf.Tensor, *, beam: int) -> decoding.Decoded:
-        """Grid (batch, rows, columns, channels) -> `beam` captions an image, best first."""
-        memory, states = self.decoder.start(grid)
-
-        def step(token_ids, states):
-            return self.decoder.step(token_ids, states, memory)
-
-        return beam_search(
-            step, states, width=beam, length_penalty=self.length_penalty, **self.rules
-        )
-
-    def as_text(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """Ids (..., time) -> strings (...), without the end."""
-        found = tf.where(token_ids > text.END, tf.gather(self.tokens, token_ids), "")
-        return tf.strings.strip(tf.strings.reduce_join(found, axis=-1, separator=" "))
-
-
 class Captioner(tf.Module):
     """Image bytes to captions: what `predict` calls and `export` writes, so both give the same.
 
@@ -174,10 +136,9 @@ class Captioner(tf.Module):
         _, rows, columns, _ = grid.shape
         best = found.token_ids[:, 0]
         attention = tf.reshape(found.attention[:, 0], [tf.shape(best)[0], -1, rows, columns])
-        tokens = tf.where(best > text.END, tf.gather(self.writer.tokens, best), "")
         return {
             "caption": self.writer.as_text(found.token_ids),
             "score": found.scores,
-            "tokens": tokens,
+            "tokens": self.writer.as_words(best),
             "attention": attention,
         }

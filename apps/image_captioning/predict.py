@@ -95,8 +95,9 @@ def load_captioner(run_dir: Path, *, beam: int | None = None):
 
 
 def load_network(run_dir: Path):
-    """The network of a run, with its best weights, and what writes its captions (model.Writer)."""
-    from apps.image_captioning.model import Writer, build_network, make_image_encoder
+    """The network of a run, with its best weights, and what writes its captions (writer.Writer)."""
+    from apps.image_captioning.model import build_network, make_image_encoder
+    from apps.image_captioning.writer import Writer
     from common.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)

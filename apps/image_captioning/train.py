@@ -13,8 +13,11 @@ from common import cli
 from common.runs import RunDirectory
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from apps.image_captioning import data
     from apps.image_captioning.model import Network
+    from apps.image_captioning.validation import ValidationScores
 
 logger = logging.getLogger("cellstate")
 
@@ -35,6 +38,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
     from apps.image_captioning import data
     from apps.image_captioning.model import build_network, make_image_encoder
+    from apps.image_captioning.neighbours import Neighbours
+    from apps.image_captioning.validation import ValidationScores
+    from apps.image_captioning.writer import Writer
     from common import embeddings, recurrent, training
 
     run = (
@@ -63,16 +69,27 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         coverage=options.coverage,
         word_vectors=vectors,
     )
-    batches = data.TrainingData(config, found, shown, held_back, network.encoder)
+    shown_batches = data.TrainingData(config, found, shown, encoder)
+    held_back_batches = data.make_batches(held_back, found.words, config, encoder)
 
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     found.words.save(run.path / "vocab_words.txt")
     if not config.model.train_image_encoder:
         run.save_model(encoder, frozen.name)
-    history = _fit(network, batches, run, config)
+    writer = Writer(
+        network.decoder,
+        found.words,
+        max_words=config.data.max_caption_words,
+        length_penalty=config.decoding.length_penalty,
+    )
+    scores = ValidationScores(writer, network.grid_of, held_back_batches)
+    history = _fit(network, shown_batches, held_back_batches, scores, run, config)
+    network.model.set_weights(run.load_model().get_weights())
+    every_image = data.make_batches(shown, found.words, config, network.encoder)
+    Neighbours.save(run.path, every_image, network.grid_of)
     training.report_rates(
-        batches.training(),
-        batches.num_batches,
+        shown_batches.batches(),
+        shown_batches.num_batches,
         history=history,
         num_examples=found.num_images,
         unit="images",
@@ -81,7 +98,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
 
 def _fit(
-    network: "Network", batches: "data.TrainingData", run: RunDirectory, config: Config
+    network: "Network",
+    shown: "data.TrainingData",
+    held_back: "tf.data.Dataset",
+    scores: "ValidationScores",
+    run: RunDirectory,
+    config: Config,
 ) -> list[dict[str, float]]:
     """Fits the network, from its last whole epoch on; the best goes to model.keras."""
     import keras
@@ -92,7 +114,7 @@ def _fit(
 
     options = config.train
     learning_rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, decay_steps=batches.num_batches * options.epochs
+        options.learning_rate, decay_steps=shown.num_batches * options.epochs
     )
     network.model.compile(
         optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
@@ -103,7 +125,7 @@ def _fit(
         run,
         network.model,
         name="model",
-        monitor="val_accuracy",
+        monitor="val_cider",
         patience=options.patience,
         seed=options.seed,
     )
@@ -111,13 +133,13 @@ def _fit(
     as_training = functools.partial(data.as_training, inputs=network.model.input)
     if not keep.finished:
         network.model.fit(
-            batches.training(first_epoch=keep.first_epoch).map(as_training),
-            validation_data=batches.validation().map(as_training),
-            steps_per_epoch=batches.num_batches,
+            shown.batches(first_epoch=keep.first_epoch).map(as_training),
+            validation_data=held_back.map(as_training),
+            steps_per_epoch=shown.num_batches,
             initial_epoch=keep.first_epoch,
             epochs=options.epochs,
             shuffle=False,  # the data set is in a random order already
-            callbacks=[keep],
+            callbacks=[scores, keep],
             verbose=cli.bars(),
         )
     return keep.history
