@@ -151,17 +151,18 @@ def test_every_attention_belongs_to_the_hypothesis_it_stands_beside(seed):
 
 
 FIRST = VOCAB  # starts a chain, and is never written
+LOOKS = np.eye(FIRST + 1, dtype="float32")
 
 
-def chain(follows: dict, **options):
-    """Searches where what follows depends on the last token alone; it attends to that token."""
+def chain(follows: dict, looks=LOOKS, **options):
+    """Searches where what follows depends on the last token alone; so does attention."""
     table = np.full((FIRST + 1, VOCAB), 1e-6, "float32")
     for last, probabilities in follows.items():
         for token, probability in probabilities.items():
             table[last, token] = probability
 
     def markov(last, state):
-        return tf.math.log(tf.gather(table, last)), state, tf.one_hot(last, FIRST + 1)
+        return tf.math.log(tf.gather(table, last)), state, tf.gather(looks, last)
 
     given = {**RULES, "start_id": FIRST, **options}
     return beam_search(markov, [tf.zeros([1, 1])], **given)
@@ -195,6 +196,21 @@ def test_a_longer_hypothesis_wins_only_by_the_length_penalty():
     short, long = (chain(follows, width=2, length_penalty=alpha) for alpha in (0.0, 1.0))
     assert short.token_ids[0, 0].numpy().tolist()[:2] == [END, PAD]
     assert long.token_ids[0, 0].numpy().tolist() == [2, 0, 1, END]
+
+
+CERTAIN = {FIRST: {END: 0.4, 2: 0.3, 0: 0.15}, 2: {0: 0.999}, 0: {1: 0.999}, 1: {END: 0.999}}
+
+
+def test_it_goes_on_while_a_longer_hypothesis_can_still_win_by_its_length():
+    decoded = chain(CERTAIN, width=2, num_results=1, length_penalty=1.0)
+    assert decoded.token_ids[0, 0].numpy().tolist() == [2, 0, 1, END]
+
+
+def test_it_goes_on_while_a_longer_hypothesis_can_still_win_by_what_it_covers():
+    halves = np.full((FIRST + 1, 2), 0.5, "float32")  # two steps cover both positions
+    options = {"width": 2, "num_results": 1, "length_penalty": 0.0, "coverage_penalty": 0.5}
+    decoded = chain(CERTAIN, halves, attention_mask=tf.ones([1, 2], tf.bool), **options)
+    assert decoded.token_ids[0, 0].numpy().tolist() == [2, 0, 1, END]
 
 
 def test_at_the_greatest_length_the_end_token_is_forced():
@@ -244,14 +260,16 @@ def test_a_batch_of_eight_is_eight_single_runs():
 
 
 def test_the_early_stop_changes_no_result(monkeypatch):
-    model = random_model(6, batch=500)
+    # One by one, as in a batch nothing stops before the slowest.
     options = {"width": 3, "num_results": 2, "length_penalty": 1.0, "coverage_penalty": 0.3}
-    early = compiled(**options)(model)
+    model = {name: tf.constant(part) for name, part in random_model(6, batch=50).items()}
+    search = compiled(**options)
+    early = [search({name: part[b : b + 1] for name, part in model.items()}) for b in range(50)]
     monkeypatch.setattr(
         module._Scoring, "reachable", lambda self, log_probs, *_: tf.zeros_like(log_probs)
     )
-    for got, expected in zip(early, compiled(**options)(model), strict=True):
-        np.testing.assert_array_equal(got, expected)
+    late = compiled(**options)(model)
+    np.testing.assert_allclose([one.scores[0] for one in early], late.scores, rtol=1e-5)
 
 
 def test_padding_that_could_be_attended_to_changes_no_score():
