@@ -62,7 +62,12 @@ def meteor(generated: Sequence[str], references: Sequence[Sequence[str]]) -> flo
     from pycocoevalcap.meteor.meteor import Meteor
 
     given, wanted = _tokenized(generated, references)
-    return float(Meteor().compute_score(wanted, given)[0])
+    scorer = Meteor()
+    try:
+        return float(scorer.compute_score(wanted, given)[0])
+    finally:  # it ends its process, and leaves these open
+        scorer.meteor_p.stdout.close()
+        scorer.meteor_p.stderr.close()
 
 
 def copied_share(generated: Sequence[str], training: Collection[str]) -> float:

@@ -85,11 +85,10 @@ def test_captions_without_their_references_are_refused(generated, references):
     "CELLSTATE_DATA" not in os.environ or shutil.which("java") is None,
     reason="CELLSTATE_DATA is not set (Java takes long to read METEOR's tables), or no java",
 )
-def test_meteor_counts_stems_and_order():
-    same = scoring.meteor(["a dog runs on the grass"], [["a dog runs on the grass"]])
-    stem = scoring.meteor(["a dog running on the grass"], [["a dog runs on the grass"]])
-    other = scoring.meteor(["grass the on runs dog a"], [["a dog runs on the grass"]])
-    assert same == 1.0 > stem > other > 0.0
+def test_meteor_knows_the_stems_of_words():
+    references = [["a dog runs on the grass"]]
+    assert scoring.meteor(["a dog runs on the grass"], references) == 1.0
+    assert 0.8 < scoring.meteor(["a dog running on the grass"], references) < 1.0
 
 
 def test_without_java_there_is_no_meteor(monkeypatch):
