@@ -206,10 +206,10 @@ def print_means(results: list[dict]) -> None:
 class TorchWorker:
     """The other process."""
 
-    def __init__(self, python: Path):
-        script = Path(__file__).with_name("torch_lstm.py")
+    def __init__(self, python: Path, script: str = "torch_lstm.py"):
+        path = Path(__file__).with_name(script)
         self.process = subprocess.Popen(
-            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def ask(self, question: dict) -> str:

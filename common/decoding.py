@@ -245,14 +245,14 @@ def finish(token_ids, scores, slots, attention, rules: Rules) -> Decoded:
     """
     ends = tf.argmax(token_ids == rules.end_id, axis=2, output_type=tf.int32) + 1
     lengths = tf.where(scores > IMPOSSIBLE, ends, 0)
-    time = tf.maximum(tf.reduce_max(lengths), 0)  # the maximum of nothing is negative
+    time = tf.reduce_max(lengths)
     real = tf.sequence_mask(lengths, time)
     token_ids = tf.where(real, token_ids[:, :, :time], rules.pad_id)
     if attention is None:
         return Decoded(token_ids, lengths, scores, None)
 
     batch, rows = tf.shape(token_ids)[0], tf.shape(attention)[1]
-    example = tf.range(batch)[:, None, None] * (rows // tf.maximum(batch, 1))
+    example = tf.range(batch)[:, None, None] * (rows // batch)
     places = tf.range(time) * rows + example + slots[:, :, :time]
     flat = tf.reshape(attention, tf.concat([[-1], tf.shape(attention)[2:]], axis=0))
     along = tf.gather(flat, places)  # (batch, n, time, ...)

@@ -6,7 +6,7 @@ import json
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One evaluation of one split. Metrics are fractions, not per cent.
+    """One evaluation of one split. Metrics are fractions, not per cent; `cider` is 0 to 10.
 
     Attributes:
         app: folder under apps/.
