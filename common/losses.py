@@ -19,7 +19,7 @@ def weighted_cross_entropy() -> keras.losses.Loss:
 
 
 def smoothed_cross_entropy(smoothing: float) -> Callable:
-    """For `compile`: cross-entropy against targets of which a share is spread evenly over all classes.
+    """For `compile`: cross-entropy against targets of which a share is spread over all classes.
 
     loss = mean of -(1 - smoothing) log p(target) - smoothing * mean over classes of log p
 

@@ -5,9 +5,9 @@ Every record is one image with all its captions:
     image       encoded bytes        captions   string (captions,)
     image_id    string
 
-`emoji` holds out combinations of a subject with a skin tone: those of validation and of test differ,
-and no vendor's drawing of them is in training. `emoji_vendor` trains on Twemoji alone and holds out
-OpenMoji.
+`emoji` holds out combinations of a subject with a skin tone: those of validation and of test
+differ, and no vendor's drawing of them is in training. `emoji_vendor` trains on Twemoji alone and
+holds out OpenMoji.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Emoji as captioned images: the drawings of two vendors with their Unicode names, all from pip.
 
-Drawings: Twemoji (CC BY 4.0) and OpenMoji (CC BY-SA 4.0); names: the package emoji. Flags and keycaps
-are left out: their names are those of countries and keys.
+Drawings: Twemoji (CC BY 4.0) and OpenMoji (CC BY-SA 4.0); names: the package emoji. Flags and
+keycaps are left out: their names are those of countries and keys.
 """
 
 import hashlib

@@ -77,21 +77,21 @@ def compute(
     num_images = files.read_json(manifest)["num_images"] if manifest.exists() else None
     if num_images is not None and done == -(-num_images // SHARD):
         return Features(folder, shape=shape, num_images=num_images)
-    begun, made = time.monotonic(), 0
     done -= done > 0 and len(np.load(_path(folder, done - 1), mmap_mode="r")) < SHARD
-    pixels = encoded.skip(done * SHARD).map(
+    begun, kept = time.monotonic(), done * SHARD
+    pixels = encoded.skip(kept).map(
         lambda image: images.decode_and_resize(image, image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
+    num_images = kept
     for grids in cli.progress(_shards(pixels, encoder), "shards of features"):
         with files.replacing(_path(folder, done)) as temporary, temporary.open("wb") as file:
             np.save(file, grids)
-        done, made = done + 1, made + len(grids)
-    num_images = 0 if not done else (done - 1) * SHARD + len(grids)
+        done, num_images = done + 1, num_images + len(grids)
     files.write_json(manifest, {**key, "num_images": num_images})
     logger.info(
         "features of %s: %d of %d images in %.0f s, kept in %s",
-        *(data, made, num_images, time.monotonic() - begun, folder),
+        *(data, num_images - kept, num_images, time.monotonic() - begun, folder),
     )
     return Features(folder, shape=shape, num_images=num_images)
 

@@ -1,7 +1,8 @@
 """Image captioning: the training graph, and the part that takes image bytes and gives captions.
 
-image uint8 (batch, size, size, 3), or grid float16 (batch, rows, columns, channels) of a frozen CNN,
-token_ids int32 and token_mask bool (batch, captions, time) -> logits (steps, vocab) of real steps
+image uint8 (batch, size, size, 3), or grid float16 (batch, rows, columns, channels) of a frozen
+CNN, token_ids int32 and token_mask bool (batch, captions, time)
+    -> logits (steps, vocab) of real steps
 """
 
 from typing import NamedTuple
@@ -12,7 +13,8 @@ import tensorflow as tf
 
 from apps.image_captioning.colours import RegionColours
 from apps.image_captioning.config import ModelConfig
-from apps.image_captioning.decoders import DECODERS, Decoder
+from apps.image_captioning.decoder import Decoder
+from apps.image_captioning.decoders import DECODERS
 from apps.image_captioning.writer import Writer
 from common import images, vision
 from common.errors import UserError

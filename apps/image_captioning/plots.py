@@ -1,4 +1,4 @@
-"""Pictures of where a captioner looked: the image with its caption, and a heat map for each word."""
+"""Pictures of where a captioner looked: the image, its caption, a heat map for each word."""
 
 import textwrap
 from collections.abc import Sequence

@@ -54,7 +54,8 @@ def scan(
 
         return (seen, looked), gradient
 
-    return run(entering, *states, *constants.values(), *kernels.values())
+    seen, looked = run(entering, *states, *constants.values(), *kernels.values())
+    return seen, looked
 
 
 def _forward(advance, entering, states, constants, product):

@@ -1,6 +1,6 @@
 """Trains image captioning: data set -> run directory.
 
-python -m apps.image_captioning.train --run-dir runs/captions [--preset tiny|small|paper] [--data.name ...]
+python -m apps.image_captioning.train --run-dir runs/captions [--preset tiny|small|paper]
 """
 
 import functools

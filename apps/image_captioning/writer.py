@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from apps.image_captioning.decoders import Decoder
+from apps.image_captioning.decoder import Decoder
 from common import decoding, text
 from common.beam_search import beam_search
 from common.text import Vocabulary
