@@ -141,7 +141,7 @@ def test_a_folder_of_ones_own_is_divided_by_image(captions_folder, cache_dir, ca
 def test_a_folder_with_captions_and_no_image_is_an_error(captions_folder, cache_dir):
     for image in captions_folder.glob("*.png"):
         image.unlink()
-    with pytest.raises(UserError, match="expected images beside .*found none"):
+    with pytest.raises(UserError, match=r"expected images beside .*found none"):
         records("folder", captions_folder, cache_dir)
 
 
