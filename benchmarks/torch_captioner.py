@@ -25,8 +25,18 @@ def main() -> None:
 
 
 def make_steps(
-    *, images: int, captions: int, time: int, regions: int, channels: int, vocab: int, dim: int,
-    words: int, units: int, asked: int, beam: int
+    *,
+    images: int,
+    captions: int,
+    time: int,
+    regions: int,
+    channels: int,
+    vocab: int,
+    dim: int,
+    words: int,
+    units: int,
+    asked: int,
+    beam: int,
 ) -> dict:
     """A training step and a beam search."""
     import torch  # pyright: ignore[reportMissingImports]
