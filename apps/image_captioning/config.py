@@ -1,0 +1,158 @@
+"""Options of the image captioning template. `replace(SMALL, ...)` in a notebook."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+APP = "image_captioning"  # the folder; run directories name it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    image_encoder: str = "efficientnet_lite0"
+    """small_cnn, efficientnet_lite0, or a class of keras.applications such as ResNet50."""
+    image_weights: Path | None = None
+    """Local .weights.h5 file for a keras.applications encoder; without it, random weights."""
+    train_image_encoder: bool = False
+    """False keeps the CNN frozen and computes its features once; True trains it along."""
+    image_size: int = 128
+    """Images are scaled to this many pixels in height and width."""
+    cnn_channels: tuple[int, ...] = (16, 32, 64)
+    """Stages of small_cnn; each halves rows and columns."""
+    colour_bins: int | None = 5
+    """A histogram of so many bins of red, green and blue stands beside each region's features."""
+    decoder: Literal["soft_attention", "top_down", "show_and_tell"] = "soft_attention"
+    """Xu et al. 2015, Anderson et al. 2018, or without attention Vinyals et al. 2015."""
+    region_dim: int = 256
+    """The grid's channels are projected to this size before the decoder reads them."""
+    word_dim: int = 128
+    word_vectors: Literal["random", "glove"] = "random"
+    """glove needs word_dim 50 (the vectors of the pip package)."""
+    tie_embeddings: bool = False
+    """The matrix of word vectors is that of the softmax too (Press & Wolf 2017)."""
+    units: int = 256
+    attention_units: int = 128
+    dropout: float = 0.3
+    """Share of regions' features, word vectors and decoder outputs dropped in training."""
+
+    def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
+        sizes = (self.image_size, self.region_dim, self.word_dim, self.units, self.attention_units)
+        if min(sizes) < 1:
+            raise ValueError("model sizes must be at least 1 (model.*)")
+        if self.colour_bins is not None and self.colour_bins < 2:
+            raise ValueError(f"model.colour_bins must be at least 2, got {self.colour_bins}")
+        if self.word_vectors == "glove" and self.word_dim != 50:
+            raise ValueError(
+                f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    name: Literal["emoji", "emoji_vendor", "karpathy", "flickr8k", "coco_captions", "folder"] = (
+        "emoji"
+    )
+    """emoji and emoji_vendor come by pip; coco_captions is downloaded; others need --data.root."""
+    root: Path | None = None
+    """Folder with the official files as published."""
+    cache_dir: Path | None = None
+    """Where prepared data and features are kept; the folder of tensorflow-datasets by default."""
+    max_images: int | None = None
+    """Take only the first so many training images; an eighth as many for validation."""
+    max_caption_words: int = 30
+    """Longer captions are cut in training, and none longer is written."""
+    captions_per_image: int = 5
+    """At most so many captions of an image are trained on."""
+    min_word_count: int = 1
+    """Rarer words of the training captions count as unknown."""
+
+    def __post_init__(self):
+        if min(self.max_caption_words, self.captions_per_image, self.min_word_count) < 1:
+            raise ValueError(
+                "data.max_caption_words, captions_per_image and min_word_count must be >= 1"
+            )
+        if self.max_images is not None and self.max_images < 8:
+            raise ValueError(f"data.max_images must be at least 8, got {self.max_images}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    epochs: int = 20
+    patience: int = 5
+    """Stop after so many epochs without a better CIDEr on validation."""
+    batch_size: int = 32
+    """Images a batch, each with its captions."""
+    learning_rate: float = 2e-3
+    """At the start; falls along a cosine to zero at the last epoch."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this global norm."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
+    label_smoothing: float = 0.0
+    """Share of the target's probability spread over all words (Szegedy et al. 2016)."""
+    coverage: float = 0.01
+    """Weight of Xu et al.'s doubly stochastic term: every region is looked at once in total."""
+    seed: int = 1
+    deterministic: bool = False
+    """The same seed gives the same weights, bit for bit."""
+
+    def __post_init__(self):
+        if min(self.epochs, self.patience, self.batch_size) < 1:
+            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"train.label_smoothing must be in [0, 1), got {self.label_smoothing}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    beam: int = 5
+    """Captions kept at each step; as many are returned."""
+    length_penalty: float = 0.0
+    """Exponent of GNMT's length penalty: above 0, longer captions lose less."""
+
+    def __post_init__(self):
+        if self.beam < 1:
+            raise ValueError(f"decoding.beam must be at least 1, got {self.beam}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+
+TINY = Config(
+    model=ModelConfig(
+        image_encoder="small_cnn",
+        image_size=16,
+        cnn_channels=(8, 16),
+        colour_bins=2,
+        region_dim=16,
+        word_dim=16,
+        units=16,
+        attention_units=16,
+        dropout=0.0,
+    ),
+    data=DataConfig(max_images=256),
+    train=TrainConfig(epochs=2, batch_size=16),
+    decoding=DecodingConfig(beam=2),
+)
+SMALL = Config()
+PAPER = Config(  # sizes of Xu et al. 2015 for Flickr and COCO: 14 x 14 regions, 1000 units
+    model=ModelConfig(
+        image_size=448,
+        region_dim=512,
+        word_dim=512,
+        units=1000,
+        attention_units=512,
+        dropout=0.5,
+    ),
+    data=DataConfig(min_word_count=5),
+    train=TrainConfig(epochs=50, batch_size=64, learning_rate=4e-4, coverage=1.0),
+)
+DEMO_FLOORS = {"exact_match": 0.3}
+PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

@@ -1,0 +1,201 @@
+"""The data sets of image captioning, as tensorflow-datasets builders.
+
+Every record is one image with all its captions:
+
+    image       encoded bytes        captions   string (captions,)
+    image_id    string
+
+`emoji` holds out combinations of a subject with a skin tone: those of validation and of test
+differ, and no vendor's drawing of them is in training. `emoji_vendor` trains on Twemoji alone and
+holds out OpenMoji.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from apps.image_captioning import emoji, formats
+from apps.image_captioning.formats import Captioned
+from common import datasets, files, images
+
+_TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
+_VENDOR_VALIDATION = 0.2  # share of the held-out vendor's emoji
+
+
+@dataclasses.dataclass(eq=False)
+class Source(tfds.core.BuilderConfig):
+    """Where the official files are; its name changes when they do, so stale data is never used."""
+
+    root: Path | None = None
+    max_images: int | None = None
+
+
+class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
+    """What the builders share: the record and the check of its image and captions."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, **kwargs):
+        self.broken = datasets.BrokenRows(type(self).__name__)
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "image_id": tfds.features.Text(),
+            "captions": tfds.features.Sequence(tfds.features.Text()),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _generate_examples(
+        self,
+        listed: Iterable,
+        read: Callable[[Captioned], bytes] = lambda one: one.path.read_bytes(),
+    ) -> Iterator:
+        """Checks and yields (key, record); rows that cannot be used are counted and left out."""
+        for one in listed:
+            encoded = read(one) if one.path.exists() else b""
+            unreadable = images.problem(encoded) if one.path.exists() else "no such file"
+            kept = [
+                caption.strip()
+                for caption in one.captions
+                if self.broken.use(
+                    f"{one.path}, {caption[:60]!r}",
+                    unreadable or (None if re.search(r"\w", caption) else "empty caption"),
+                )
+            ]
+            if not one.captions:
+                self.broken.use(str(one.path), "no caption")
+            if kept:
+                record = {"image": encoded, "image_id": one.image_id, "captions": kept}
+                yield one.image_id, record
+        self.broken.check()
+
+
+class Emoji(_CaptionedImages):
+    """Drawings of Twemoji and OpenMoji; unseen combinations of subject and skin tone held out."""
+
+    def _split_generators(self, dl_manager):
+        drawings = emoji.read()[: self.builder_config.max_images]
+        parts = {"train": [], "validation": [], "test": []}
+        for drawing in drawings:
+            parts[self.part(drawing)].append(drawing)
+        return {
+            part: self._generate_examples(
+                [Captioned(f"{one.vendor}-{one.code}", one.path, (one.caption,)) for one in chosen],
+                lambda one: emoji.rasterise(one.path),
+            )
+            for part, chosen in parts.items()
+        }
+
+    @staticmethod
+    def part(drawing: emoji.Drawing) -> str:
+        """The split of a drawing: both vendors' drawings of an emoji are in the same one."""
+        if drawing.has_skin_tone and datasets.is_held_back(drawing.code, share=_TONES_HELD_OUT):
+            return "validation"
+        if drawing.has_skin_tone and datasets.is_held_back(drawing.code, share=2 * _TONES_HELD_OUT):
+            return "test"
+        return "train"
+
+
+class EmojiVendor(Emoji):
+    """Trains on the drawings of Twemoji; those of OpenMoji are held out."""
+
+    @staticmethod
+    def part(drawing: emoji.Drawing) -> str:
+        """The split of a drawing: OpenMoji's are divided by emoji."""
+        if drawing.vendor == "twemoji":
+            return "train"
+        held_back = datasets.is_held_back(drawing.code, share=_VENDOR_VALIDATION)
+        return "validation" if held_back else "test"
+
+
+class Karpathy(_CaptionedImages):
+    """Any data set with a `dataset.json` of Karpathy & Fei-Fei 2015: COCO, Flickr30k, UCM, ..."""
+
+    def _split_generators(self, dl_manager):
+        parts = formats.read_karpathy(self.builder_config.root / "dataset.json")
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
+
+
+class Flickr8k(_CaptionedImages):
+    """Flickr8k with its official parts (Hodosh et al. 2013)."""
+
+    def _split_generators(self, dl_manager):
+        parts = formats.read_flickr8k(self.builder_config.root)
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
+
+
+class CaptionFolder(_CaptionedImages):
+    """A folder of images with captions.csv."""
+
+    def _split_generators(self, dl_manager):
+        parts = formats.read_folder(self.builder_config.root / "captions.csv")
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
+
+
+_OFFICIAL = {  # builder, the file that tells its state, where it comes from
+    "karpathy": (Karpathy, "dataset.json", formats.KARPATHY_SITE),
+    "flickr8k": (Flickr8k, "Flickr8k_text/Flickr8k.token.txt", formats.FLICKR8K_SITE),
+    "folder": (CaptionFolder, "captions.csv", formats.FOLDER_HINT),
+}
+
+
+def make_builder(
+    name: str, *, root: Path | None, cache_dir: Path | None, max_images: int | None = None
+) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
+    """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
+
+    `max_images` counts here for the emoji only, which take time to draw.
+
+    Raises:
+        UserError: files are missing or damaged, a package is missing, too many rows are broken.
+    """
+    data_dir = None if cache_dir is None else str(cache_dir)
+    if name == "coco_captions":  # Karpathy's parts of COCO 2014
+        builder = tfds.builder("coco_captions", data_dir=data_dir)
+        datasets.prepare(builder)
+        return builder, {"train": "train+restval", "validation": "val", "test": "test"}
+    if name in ("emoji", "emoji_vendor"):
+        builder_type = Emoji if name == "emoji" else EmojiVendor
+        folders = [drawing.path for drawing in emoji.read()[:max_images]]
+        source = Source(name=datasets.fingerprint(folders), max_images=max_images)
+    else:
+        builder_type, file, site = _OFFICIAL[name]
+        path = datasets.official_file(root, file, get_it_from=site)
+        source = Source(name=datasets.fingerprint([path, path.parent]), root=root)
+    builder = builder_type(data_dir=data_dir, config=source)
+    datasets.prepare(builder, builder.broken)
+    return builder, {split: split for split in builder.info.splits}
+
+
+def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
+    """Streams the records of a split (see the module) from disk, in a fixed order."""
+    records = builder.as_dataset(
+        split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
+    )
+    return records.map(_flat_record, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def example_arguments() -> list[str]:
+    """Arguments for `predict` with a drawing of the default data that is not in training."""
+    path = Path(tfds.core.constants.DATA_DIR).expanduser() / "emoji_example.png"
+    if not path.exists():
+        drawing = next(one for one in emoji.read() if Emoji.part(one) == "test")
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(emoji.rasterise(drawing.path))
+    return ["--image", str(path)]
+
+
+def _flat_record(record: dict) -> dict[str, tf.Tensor]:
+    if "image/filename" in record:  # the catalogue's COCO
+        return {
+            "image": record["image"],
+            "image_id": record["image/filename"],
+            "captions": record["captions"]["text"],
+        }
+    return record

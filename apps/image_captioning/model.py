@@ -1,0 +1,146 @@
+"""Image captioning: the training graph, and the part that takes image bytes and gives captions.
+
+image uint8 (batch, size, size, 3), or grid float16 (batch, rows, columns, channels) of a frozen
+CNN, token_ids int32 and token_mask bool (batch, captions, time)
+    -> logits (steps, vocab) of real steps
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from apps.image_captioning.colours import RegionColours
+from apps.image_captioning.config import ModelConfig
+from apps.image_captioning.decoder import Decoder
+from apps.image_captioning.decoders import DECODERS
+from apps.image_captioning.writer import Writer
+from common import images, vision
+from common.errors import UserError
+
+
+class Network(NamedTuple):
+    """The parts of one network; they share their weights.
+
+    Attributes:
+        encoder: pixels (batch, size, size, 3) -> grid (batch, rows, columns, channels).
+        decoder: see decoders.py.
+        model: what `fit` trains; takes "image" and contains the encoder where that is trained,
+            takes "grid" where it is frozen.
+    """
+
+    encoder: keras.Model
+    decoder: Decoder
+    model: keras.Model
+
+    def grid_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The grids of a batch: from disk, or what the encoder sees in its images."""
+        return batch["grid"] if "grid" in batch else self.encoder(batch["image"], training=False)
+
+
+def build_network(
+    config: ModelConfig,
+    num_words: int,
+    encoder: keras.Model,
+    *,
+    coverage: float = 0.0,
+    word_vectors: np.ndarray | None = None,
+) -> Network:
+    """Connects an encoder (`make_image_encoder`, or one of a run) with a new decoder.
+
+    Args:
+        config: options.
+        num_words: size of the vocabulary.
+        encoder: see Network; trained along if `config` says so.
+        coverage: weight of the doubly stochastic term.
+        word_vectors: float (num_words, word_dim), the initial ones.
+    """
+    if config.train_image_encoder:
+        shown = keras.Input(encoder.input.shape[1:], dtype="uint8", name="image")
+        grid = encoder(shown)
+    else:
+        grid = shown = keras.Input(encoder.output.shape[1:], dtype="float16", name="grid")
+    token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
+    token_mask = keras.Input((None, None), dtype="bool", name="token_mask")
+    decoder = DECODERS[config.decoder](
+        num_words,
+        region_dim=config.region_dim,
+        word_dim=config.word_dim,
+        units=config.units,
+        attention_units=config.attention_units,
+        tie_embeddings=config.tie_embeddings,
+        dropout=config.dropout,
+        coverage=coverage,
+        name="decoder",
+    )
+    logits = decoder(grid, token_ids, token_mask)
+    if word_vectors is not None:
+        decoder.embed.embeddings.assign(word_vectors)
+    inputs = {shown.name: shown, "token_ids": token_ids, "token_mask": token_mask}
+    return Network(encoder, decoder, keras.Model(inputs, logits))
+
+
+def make_image_encoder(config: ModelConfig) -> keras.Model:
+    """A new CNN: pixels (batch, size, size, 3) -> grid (batch, rows, columns, channels).
+
+    Raises:
+        UserError: its weights are missing or those of another network, or the size does not suit.
+    """
+    size = config.image_size
+    try:
+        if config.image_encoder == "small_cnn":
+            encoder = vision.build_small_cnn(image_size=size, channels=config.cnn_channels)
+        elif config.image_encoder == "efficientnet_lite0":
+            encoder = vision.build_efficientnet_lite0(image_size=size)
+        else:
+            encoder = vision.build_application(
+                config.image_encoder, image_size=size, weights=config.image_weights
+            )
+    except ValueError as error:  # the size does not suit this encoder
+        raise UserError(f"model.image_encoder {config.image_encoder}: {error}") from error
+    encoder.trainable = config.train_image_encoder
+    return encoder if config.colour_bins is None else _with_colours(encoder, config.colour_bins)
+
+
+def _with_colours(encoder: keras.Model, bins: int) -> keras.Model:
+    grid = encoder.output
+    colours = RegionColours(grid.shape[1], grid.shape[2], bins=bins, name="colours")(encoder.input)
+    both = keras.layers.Concatenate(name="features_and_colours")([grid, colours])
+    return keras.Model(encoder.input, both, name=f"{encoder.name}_colours_{bins}")
+
+
+class Captioner(tf.Module):
+    """Image bytes to captions: what `predict` calls and `export` writes, so both give the same.
+
+    image string (batch,) encoded images of any sizes -> caption string (batch, beam), best first,
+        score float32 (batch, beam), their log-probabilities after the length penalty, and of the
+        best one tokens string (batch, time), "" after its end, and attention float32
+        (batch, time, rows, columns), each step summing to 1 up to the end.
+
+    Raises:
+        tf.errors.InvalidArgumentError: names the rows with unreadable images.
+    """
+
+    def __init__(self, network: Network, writer: Writer, *, beam: int):
+        super().__init__()
+        self.encoder, self.decoder = network.encoder, network.decoder  # tracked, for the export
+        self.writer, self.beam = writer, beam
+        self.image_size = network.encoder.input.shape[1]
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+    def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See the class."""
+        pixels = images.decode_batch(image, self.image_size)
+        # Rounded as the features were that the decoder was trained on.
+        grid = tf.cast(self.encoder(pixels, training=False), tf.float16)
+        found = self.writer.write(grid, beam=self.beam)
+        _, rows, columns, _ = grid.shape
+        best = found.token_ids[:, 0]
+        attention = tf.reshape(found.attention[:, 0], [tf.shape(best)[0], -1, rows, columns])
+        return {
+            "caption": self.writer.as_text(found.token_ids),
+            "score": found.scores,
+            "tokens": self.writer.as_words(best),
+            "attention": attention,
+        }

