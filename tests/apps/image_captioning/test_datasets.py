@@ -1,6 +1,7 @@
 """The emoji, and the official layouts, read from small folders that the tests write."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -172,4 +173,4 @@ def test_no_root_is_an_error_that_names_the_option(cache_dir):
 def test_the_example_is_a_drawing_that_is_not_in_training():
     option, path = datasets.example_arguments()
     assert option == "--image"
-    assert open(path, "rb").read().startswith(b"\x89PNG")
+    assert Path(path).read_bytes().startswith(b"\x89PNG")
