@@ -4,9 +4,11 @@ Each is a function from the features of an utterance, (frames, dim), to logits (
 which are decoded as the network's are.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -44,7 +46,9 @@ def fit(
     )
     perceptron.set_params(random_state=1, validation_fraction=0.05)
     ten_frames = make_pipeline(StandardScaler(), perceptron)
-    ten_frames.fit(inputs.reshape(len(inputs), -1), target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # no more epochs are wanted
+        ten_frames.fit(inputs.reshape(len(inputs), -1), target)
 
     def logits(model, inputs: np.ndarray) -> np.ndarray:
         # A phone that the sampled frames lack gets next to none.

@@ -1,5 +1,6 @@
 """Facts about prepared data sets, found files and the account of broken rows."""
 
+import json
 import logging
 import math
 import os
@@ -219,7 +220,9 @@ def test_of_many_skipped_rows_the_first_five_are_named(rows, caplog):
     prepare(rows(num_good=700, num_broken=7))
     message = next(m for m in caplog.messages if "broken" in m)
     assert message.startswith("rows: 7 broken rows skipped: rows.txt:1: no words;")
-    assert message.endswith("rows.txt:5: no words; ...")
+    named, account = message.split("; more in ")
+    assert named.endswith("rows.txt:5: no words")
+    assert len(json.loads(Path(account).read_text())["skipped"]) == 7
 
 
 def test_nothing_is_told_when_nothing_was_skipped(rows, caplog):
