@@ -27,7 +27,7 @@ def words_over_images(
     """
     shown = shown[:_ROWS]
     columns = 1 + max(len(words) for _, words, _, _ in shown)
-    figure = plots.start(path, size=(1.7 * columns, 2.3 * len(shown)))
+    figure = plots.start(path, size=(1.7 * columns, 0.5 + 2.2 * len(shown)))
     axes = figure.subplots(len(shown), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -35,16 +35,7 @@ def words_over_images(
         height, width = image.shape[:2]
         frame = (-0.5, width - 0.5, height - 0.5, -0.5)  # regions cover the pixels they came from
         row[0].imshow(image)
-        row[0].text(
-            0.5,
-            -0.05,
-            textwrap.fill(caption, 24),
-            transform=row[0].transAxes,
-            ha="center",
-            va="top",
-            fontsize=7,
-            parse_math=False,
-        )
+        row[0].set_title(textwrap.fill(caption, 24), fontsize=8, parse_math=False)
         for axis, word, looked in zip(row[1:], words, attention, strict=False):
             axis.imshow(image, alpha=0.35, extent=frame)
             axis.imshow(
