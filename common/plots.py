@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -32,6 +33,22 @@ def finish(figure: Figure, *, title: str, path: Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
+def heat_map(axis: Axes, image: np.ndarray, attention: np.ndarray) -> None:
+    """Draws attention (rows, columns), scaled to its maximum, over an image (height, width, 3)."""
+    height, width = image.shape[:2]
+    frame = (-0.5, width - 0.5, height - 0.5, -0.5)  # regions cover the pixels they came from
+    axis.imshow(image, alpha=0.35, extent=frame)
+    axis.imshow(
+        attention / attention.max(),
+        cmap="inferno",
+        alpha=0.65,
+        vmin=0,
+        vmax=1,
+        extent=frame,
+        interpolation="bilinear",
+    )
+
+
 def attention_over_image(
     image: np.ndarray,
     attention: np.ndarray,
@@ -56,21 +73,10 @@ def attention_over_image(
     hops = len(attention)
     figure = start(path, size=(3.2 * (hops + 2), 3.6))
     axes = figure.subplots(1, hops + 2)
-    height, width = image.shape[:2]
-    frame = (-0.5, width - 0.5, height - 0.5, -0.5)  # regions cover the pixels they came from
     axes[0].imshow(image)
     axes[0].set_title("image")
     for hop, (axis, seen) in enumerate(zip(axes[1:-1], attention, strict=True), start=1):
-        axis.imshow(image, alpha=0.35, extent=frame)
-        axis.imshow(
-            seen / seen.max(),
-            cmap="inferno",
-            alpha=0.65,
-            vmin=0,
-            vmax=1,
-            extent=frame,
-            interpolation="bilinear",
-        )
+        heat_map(axis, image, seen)
         axis.set_title(f"hop {hop} (largest share {seen.max():.0%})")
     for axis in axes[:-1]:
         axis.set_axis_off()

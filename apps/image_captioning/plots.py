@@ -32,21 +32,10 @@ def words_over_images(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, (image, words, attention, caption) in zip(axes, shown, strict=True):
-        height, width = image.shape[:2]
-        frame = (-0.5, width - 0.5, height - 0.5, -0.5)  # regions cover the pixels they came from
         row[0].imshow(image)
         row[0].set_title(textwrap.fill(caption, 24), fontsize=8, parse_math=False)
         for axis, word, looked in zip(row[1:], words, attention, strict=False):
-            axis.imshow(image, alpha=0.35, extent=frame)
-            axis.imshow(
-                looked / looked.max(),
-                cmap="inferno",
-                alpha=0.65,
-                vmin=0,
-                vmax=1,
-                extent=frame,
-                interpolation="bilinear",
-            )
+            plots.heat_map(axis, image, looked)
             axis.set_title(f"{word or '(end)'}\n{looked.max():.0%}", fontsize=8, parse_math=False)
     title = "Where it looked at each word, and the largest share of a region"
     plots.finish(figure, title=title, path=path)
