@@ -129,7 +129,7 @@ def make_model(layer, *, clip: bool):
     """One recurrent layer, its last output to one number."""
     import keras
 
-    from common.clipping import ClippedAdam
+    from common.optimizers import ClippedAdam
 
     inputs = keras.Input((None, 2))
     model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))

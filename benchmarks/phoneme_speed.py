@@ -73,13 +73,13 @@ def training(run_dir: Path, rounds: int) -> float:
     from apps.phoneme_tagging.config import Config
     from common import losses
     from common.audio import FRAME_S
-    from common.clipping import ClippedAdam
+    from common.optimizers import ClippedAdam
     from common.runs import RunDirectory
 
     run = RunDirectory.open(run_dir, app=APP)
     network, batch, frames = run.load_model(), run.read_config(Config).train.batch_size, 300
     fitted = keras.Model(network.input, network.output["logits"])
-    fitted.compile(ClippedAdam(1e-3, global_clipnorm=5.0), losses.weighted_cross_entropy())
+    fitted.compile(ClippedAdam(1e-3, global_clipnorm=5.0), losses.WeightedCrossEntropy())
     inputs = {
         "features": tf.random.normal([batch, frames, network.input["features"].shape[-1]]),
         "frame_mask": tf.ones([batch, frames], tf.bool),

@@ -24,24 +24,28 @@ class Checkpoints:
     Args:
         folder: holds the checkpoints; made when needed.
         model: built and compiled.
+        writes: whether this process writes them, or another one that trains the same model.
     """
 
     KEPT = 2
 
-    def __init__(self, folder: Path, model: keras.Model):
-        model.optimizer.build(model.trainable_variables)
+    def __init__(self, folder: Path, model: keras.Model, *, writes: bool = True):
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         weights = {id(weight) for weight in model.weights}
         seeds = [
             variable.value
             for variable in model.variables
             if id(variable) not in weights and "seed_generator" in variable.path
         ]
-        self.folder, self._optimizer = folder, model.optimizer
+        self.folder, self.writes, self._optimizer = folder, writes, model.optimizer
         self._values = tf.train.Checkpoint(model=model, optimizer=model.optimizer, seeds=seeds)
 
     def save(self, state: dict) -> None:
         """Writes a checkpoint of the step that is done, and removes all but the last two."""
-        with files.replacing(self.folder / str(int(self._optimizer.iterations))) as temporary:
+        if not self.writes:
+            return
+        with files.replacing(self.folder / str(self._step())) as temporary:
             temporary.mkdir()
             self._values.write(str(temporary / "weights"))
             files.write_json(temporary / "state.json", state)
@@ -54,7 +58,8 @@ class Checkpoints:
         Raises:
             UserError: there are checkpoints, but none of them can be read.
         """
-        for unfinished in self.folder.glob(".writing-*"):
+        unfinished_ones = self.folder.glob(".writing-*") if self.writes else ()
+        for unfinished in unfinished_ones:
             shutil.rmtree(unfinished)
         steps = self._steps()
         for step in steps:
@@ -67,13 +72,17 @@ class Checkpoints:
             except (UserError, tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
                 reason = str(error).strip().splitlines()[0]
                 logger.warning("%s is damaged (%s): trying the one before it", path, reason)
-                shutil.rmtree(path)  # else its step would seem done
+                if self.writes:
+                    shutil.rmtree(path)  # else its step would seem done
         if steps:
             raise UserError(
                 f"expected a checkpoint that can be read in {self.folder}, found only damaged "
                 "ones: start another run"
             )
         return None
+
+    def _step(self) -> int:
+        return int(tf.convert_to_tensor(self._optimizer.iterations))  # it may have several replicas
 
     def _steps(self) -> list[int]:
         """Steps of the checkpoints, the newest first."""

@@ -3,9 +3,31 @@
 from collections.abc import Callable
 
 import keras
+from keras import ops
+
+from common import strategies
 
 
-def weighted_cross_entropy() -> keras.losses.Loss:
+class WeightedMean(keras.losses.Loss):
+    """Averages what `call` gives over the targets of weight above zero.
+
+    loss = sum(weight * value) / sum(weight), over the batch of all replicas: where one of them has
+    more real targets than another, the gradient is still that of one process with the whole batch.
+    Without weights all are 1; where all are 0, so is the loss.
+    """
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss, a number."""
+        values = self.call(ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred))
+        if sample_weight is None:
+            sample_weight = ops.ones_like(values)
+        weight = ops.cast(sample_weight, values.dtype)
+        total = strategies.sum_over_replicas(ops.sum(weight))
+        return ops.divide_no_nan(ops.sum(weight * values), total)
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class WeightedCrossEntropy(WeightedMean):
     """Cross-entropy of class ids, averaged over the targets of weight above zero.
 
     loss = sum(weight * -log softmax(logits)[target]) / sum(weight)
@@ -13,9 +35,10 @@ def weighted_cross_entropy() -> keras.losses.Loss:
     Shapes: target int32 (batch, ...), logits float (batch, ..., classes), sample_weight float32
     (batch, ...). With Keras' default reduction the padded targets would count in the denominator.
     """
-    return keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True, reduction="mean_with_sample_weight"
-    )
+
+    def call(self, y_true, y_pred):
+        """-log softmax(logits)[target], of the shape of the targets."""
+        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
 
 
 def smoothed_cross_entropy(smoothing: float) -> Callable:

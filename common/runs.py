@@ -31,11 +31,30 @@ Config = TypeVar("Config")
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
 
 
-class RunDirectory:
-    """One training run on disk, opened by `create`, `resume` or `open`."""
+MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy")  # when resumed
 
-    def __init__(self, path: Path):
-        self.path = path
+
+class RunDirectory:
+    """One training run on disk, opened by `begin` for training and by `open` after it.
+
+    Where several workers train, all read the run and one writes it: `writes`.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True):
+        self.path, self.writes = path, writes
+
+    @classmethod
+    def begin(
+        cls, path: Path, *, app: str, config: object, resume: bool, writes: bool = True
+    ) -> "RunDirectory":
+        """A new run, or with `resume` the one in `path`.
+
+        Raises:
+            UserError: see `create` and `resume`.
+        """
+        if not writes:
+            return cls(path, writes=False)
+        return cls.resume(path, app=app, config=config) if resume else cls.create(path)
 
     @classmethod
     def create(cls, path: Path) -> "RunDirectory":
@@ -61,7 +80,7 @@ class RunDirectory:
 
     @classmethod
     def resume(
-        cls, path: Path, *, app: str, config: object, may_change: tuple[str, ...]
+        cls, path: Path, *, app: str, config: object, may_change: tuple[str, ...] = MAY_CHANGE
     ) -> "RunDirectory":
         """Continues the run in `path`; only the options in `may_change` may differ from its config.
 
@@ -116,16 +135,19 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes `name` in the run directory, whole or not at all."""
-        files.write_text(self.path / name, text)
+        if self.writes:
+            files.write_text(self.path / name, text)
 
     def write_json(self, name: str, value: object) -> None:
         """Writes `name` in the run directory as JSON, whole or not at all."""
-        files.write_json(self.path / name, value)
+        if self.writes:
+            files.write_json(self.path / name, value)
 
     def save_model(self, model: "keras.Model", name: str = "model.keras") -> None:
         """Saves a Keras model, whole or not at all."""
-        with files.replacing(self.path / name) as temporary:
-            model.save(temporary)
+        if self.writes:
+            with files.replacing(self.path / name) as temporary:
+                model.save(temporary)
 
     def load_model(self, name: str = "model.keras") -> "keras.Model":
         """Loads a saved model without its optimizer, refusing anything that would run code.

@@ -1,28 +1,53 @@
 """What every training does: seed, fit, history, best model, early stop, exact resume."""
 
+import contextlib
 import csv
 import io
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from common import cli, runs
+from common import cli, optimizers, runs, strategies
 from common.checkpoints import Checkpoints
 from common.errors import UserError
 
 logger = logging.getLogger("cellstate")
 
 
-def start(*, seed: int, deterministic: bool) -> None:
-    """Seeds Python, NumPy and TensorFlow; by option makes every operation reproducible."""
+def start(
+    *, seed: int, deterministic: bool, strategy: strategies.Name = "none"
+) -> tf.distribute.Strategy:
+    """Seeds Python, NumPy and TensorFlow; by option makes every operation reproducible.
+
+    Returns what `strategies.make_strategy` makes of `strategy`, whose scope the model needs.
+    """
+    found = strategies.make_strategy(strategy)
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+    return found
+
+
+@contextlib.contextmanager
+def scope(
+    strategy: tf.distribute.Strategy, precision: optimizers.Precision = "float32"
+) -> Iterator[None]:
+    """Where a model is built and compiled: for `strategy`, its products in `precision`.
+
+    Weights stay float32, and so does every layer that says so, as those of logits do.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        with strategy.scope():
+            yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class KeepRun(keras.callbacks.Callback):
@@ -31,9 +56,11 @@ class KeepRun(keras.callbacks.Callback):
     Give it to `fit` below. A checkpoint is written after every epoch, and within an epoch whenever
     `minutes` have passed since the last one. A training that is killed at any moment goes on from
     there: the same batches, dropout, clipping counts and metrics as if nothing had happened. A loss
-    that is not finite ends the training before it can reach a checkpoint.
+    that is not finite ends the training before it can reach a checkpoint. Several workers have
+    checkpoints after each epoch alone; the first of them writes them, and all read them.
 
-    The history also says which share of the steps a `ClippedAdam` clipped.
+    The history also says which share of the steps a `ClippedAdam` clipped. Where it averages the
+    weights, validation, the callbacks before this one and the best model see the averages.
 
     Args:
         run: the run directory.
@@ -82,8 +109,17 @@ class KeepRun(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> None:
         """Prepares `model`, built and compiled, for checkpoints; continues an interrupted run."""
-        self.checkpoints = Checkpoints(self.run.path / "checkpoints" / self.name, model)
-        if state := self.checkpoints.restore():
+        self.checkpoints = Checkpoints(
+            self.run.path / "checkpoints" / self.name, model, writes=self.run.writes
+        )
+        strategy = model.distribute_strategy
+        self._alone = not strategies.is_multi_worker(strategy)
+        if not self.run.writes:
+            strategies.wait_for_all(strategy)
+        state = self.checkpoints.restore()
+        if self.run.writes:  # it has removed what is damaged, before another would choose it
+            strategies.wait_for_all(strategy)
+        if state:
             self.history, self._part = state["history"], state["part"]
             logger.info(
                 "%s: continues after epoch %d, batch %d",
@@ -96,7 +132,7 @@ class KeepRun(keras.callbacks.Callback):
         """Puts back what a broken epoch had counted; all else is as the last epoch left it."""
         part, self._part = self._part, None
         self._batches, self._seconds = (part["batches"], part["seconds"]) if part else (0, 0.0)
-        self._before = np.array(part["counts"]) if part else _clipped_and_all(self.model.optimizer)
+        self._before = np.array(part["counts"]) if part else _clipped_and_all(self._adam)
         self._metrics = part["metrics"] if part else []
         self._begun = self._written = time.monotonic()
 
@@ -112,11 +148,15 @@ class KeepRun(keras.callbacks.Callback):
             )
         # Keras makes the metrics in the first step; they are sums, and these begin them.
         for metric, value in zip(self.model.metrics_variables, self._metrics, strict=False):
-            metric.assign_add(value)
+            metric.assign(metric + np.array(value, metric.dtype))
         self._metrics = []
         self._trained = time.monotonic()  # validation follows the last batch
         is_last = batch + 1 == self.params["steps"]  # on_epoch_end writes the next checkpoint
-        if self._trained - self._written >= 60 * self.minutes and not is_last:
+        if is_last and self._adam.use_ema:
+            self._adam.swap_averages()
+        is_time = self._trained - self._written >= 60 * self.minutes
+        # Several workers would have to agree that it is time, at every batch.
+        if is_time and self._alone and not is_last:
             self._save(
                 {
                     "batches": self._batches,
@@ -129,14 +169,16 @@ class KeepRun(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes history, best model and checkpoint."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        clipped, steps = _clipped_and_all(self.model.optimizer) - self._before
-        if hasattr(self.model.optimizer, "num_clipped"):
+        clipped, steps = _clipped_and_all(self._adam) - self._before
+        if hasattr(self._adam, "num_clipped"):
             row["clipped_share"] = float(clipped / steps)
         row["train_seconds"] = round(self._seconds + self._trained - self._begun, 3)
         better = row[self.monitor] > self.best_value
         self.history.append(row)
         if better:
             self.run.save_model(self.best, f"{self.name}.keras")
+        if self._adam.use_ema:
+            self._adam.swap_averages()
         if self.name == "model":
             self.run.write_text("history.csv", _as_csv(self.history))
         self._save(None)
@@ -149,6 +191,11 @@ class KeepRun(keras.callbacks.Callback):
         if self.finished:
             logger.info("%s: no better %s for %d epochs", self.name, self.monitor, self.patience)
             self.model.stop_training = True
+
+    @property
+    def _adam(self) -> keras.optimizers.Optimizer:
+        """The optimizer itself, where it is inside one that scales the loss."""
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
 
     def _save(self, part: dict | None) -> None:
         self.checkpoints.save({"history": self.history, "part": part})
@@ -181,11 +228,14 @@ def fit(
         validation_data: finite batches.
         callbacks: called before `keep`, for which they may add metrics to the epoch's logs.
     """
+    strategy = model.distribute_strategy
     keep.restore(model)
+    if validation_data is not None:
+        validation_data = strategies.read_by_all(validation_data)
     while keep.first_epoch < epochs and not keep.finished:
         # The rest of a broken epoch is an epoch of its own to Keras, for it has fewer batches.
         model.fit(
-            batches(keep.first_epoch).skip(keep.first_batch),
+            strategies.read_by_all(batches(keep.first_epoch).skip(keep.first_batch)),
             validation_data=validation_data,
             steps_per_epoch=steps_per_epoch - keep.first_batch,
             initial_epoch=keep.first_epoch,
@@ -194,6 +244,7 @@ def fit(
             callbacks=[*callbacks, keep],
             verbose=cli.bars(),
         )
+    strategies.wait_for_all(strategy)  # for the files of the best model
     return keep.history
 
 
@@ -225,7 +276,8 @@ def report_rates(
 
 def _clipped_and_all(optimizer) -> np.ndarray:
     """Steps whose gradients were clipped, and all steps, since the start."""
-    return np.array([int(getattr(optimizer, "num_clipped", 0)), int(optimizer.iterations)])
+    counts = getattr(optimizer, "num_clipped", 0), optimizer.iterations
+    return np.array([int(tf.convert_to_tensor(count)) for count in counts])
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:

@@ -4,13 +4,14 @@ A label is 1 for a right candidate, 0 for a wrong one, -1 for padding. Each loss
 question, whose mean over the batch is what is minimised.
 """
 
-import keras
 from keras import ops
+
+from common.losses import WeightedMean
 
 _LOW = -1e9
 
 
-class RankingLoss(keras.losses.Loss):
+class RankingLoss(WeightedMean):
     """Averages a function of (labels, scores) -> (batch,) over the questions of weight above zero.
 
     Args:
@@ -19,7 +20,7 @@ class RankingLoss(keras.losses.Loss):
     """
 
     def __init__(self, name: str, **options):
-        super().__init__(name=name, reduction="mean_with_sample_weight")
+        super().__init__(name=name)
         self.options = options
 
     def call(self, y_true, y_pred):

@@ -14,6 +14,7 @@ from common.runs import RunDirectory
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from apps.answer_selection import data
     from apps.answer_selection.model import WordTables
@@ -27,8 +28,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs` and
-            `train.checkpoint_minutes` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs`,
+            `train.checkpoint_minutes` and `train.strategy` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -38,20 +39,15 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
     from apps.answer_selection import combination, data, word_vectors
     from apps.answer_selection.model import WordTables, build_model
-    from common import recurrent, training
+    from common import recurrent, strategies, training
 
-    run = (
-        RunDirectory.resume(
-            run_dir,
-            app=APP,
-            config=config,
-            may_change=("train.epochs", "train.checkpoint_minutes"),
-        )
-        if resume
-        else RunDirectory.create(run_dir)
-    )
     options = config.train
-    training.start(seed=options.seed, deterministic=options.deterministic)
+    strategy = training.start(
+        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
+    )
+    run = RunDirectory.begin(
+        run_dir, app=APP, config=config, resume=resume, writes=strategies.is_chief(strategy)
+    )
     (run.path / combination.NAME).unlink(missing_ok=True)  # fits the network of before
 
     shown = data.make_training_data(
@@ -65,7 +61,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     tables = WordTables(shown.found.idf, word_vectors.load(names, config.model))
     logger.info("%s: %s", config.data.name, shown.summary())
     keras.utils.set_random_seed(options.seed)
-    model = build_model(config.model, tables)
+    with training.scope(strategy, options.precision):
+        model = build_model(config.model, tables)
 
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     words.save(run.path / "vocab_words.txt")
@@ -80,7 +77,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     if options.combine_folds:
         unseen = {}
         for fold in range(options.combine_folds):
-            unseen |= _score_fold(fold, tables, shown, run, config)
+            unseen |= _score_fold(fold, tables, shown, run, config, strategy)
         run.write_json(combination.NAME, _combine(unseen, shown, run, config))
     return run
 
@@ -97,20 +94,25 @@ def _fit(
     import keras
 
     from apps.answer_selection import data, losses
-    from common import training
-    from common.clipping import ClippedAdam
+    from common import optimizers, strategies, training
 
     options = config.train
     keras.utils.set_random_seed(seed)
-    fitted = keras.Model(model.input, model.output["score"])  # attention has no target
-    learning_rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, decay_steps=shown.num_batches * options.epochs
-    )
     margin = {"margin": options.margin} if options.loss == "pairwise" else {}
-    fitted.compile(
-        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
-        loss=losses.RankingLoss(options.loss, **margin),
-    )
+    with training.scope(model.distribute_strategy):
+        fitted = strategies.Model(model.input, model.output["score"])  # attention has no target
+        fitted.compile(
+            optimizer=optimizers.make_optimizer(
+                options.learning_rate,
+                schedule=options.schedule,
+                warmup_steps=options.warmup_steps,
+                total_steps=shown.num_batches * options.epochs,
+                clip_norm=options.clip_norm,
+                average=options.average,
+                precision=options.precision,
+            ),
+            loss=losses.RankingLoss(options.loss, **margin),
+        )
     keep = training.KeepRun(
         run,
         model,
@@ -152,6 +154,7 @@ def _score_fold(
     shown: "data.TrainingData",
     run: RunDirectory,
     config: Config,
+    strategy: "tf.distribute.Strategy",
 ) -> dict[str, list[float]]:
     """Scores of the questions of a fold, by a network that was trained on those of the others.
 
@@ -163,16 +166,18 @@ def _score_fold(
 
     from apps.answer_selection import combination, data, scoring
     from apps.answer_selection.model import build_model
+    from common import training
 
     options = config.train
-    part = RunDirectory(run.path / "folds" / str(fold))
+    part = RunDirectory(run.path / "folds" / str(fold), writes=run.writes)
     done = part.path / "scores.json"
     if done.exists() and (kept := files.read_json(done))["epochs"] == options.epochs:
         return kept["scores"]
     logger.info("fold %d of %d: a network without its questions", fold + 1, options.combine_folds)
     seed = int(np.random.default_rng([options.seed, fold]).integers(2**31))
     keras.utils.set_random_seed(seed)
-    network = build_model(config.model, tables)
+    with training.scope(strategy, options.precision):
+        network = build_model(config.model, tables)
     _fit(network, shown.without_fold(fold, options.combine_folds), part, config, seed=seed)
 
     batches = data.evaluation_batches(shown.examples, batch_size=options.batch_size)

@@ -85,9 +85,19 @@ class TrainConfig:
     batch_size: int = 32
     """Images a batch, each with its captions."""
     learning_rate: float = 2e-3
-    """At the start; falls along a cosine to zero at the last epoch."""
+    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
+    schedule: Literal["cosine", "inverse_root"] = "cosine"
+    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    average: float = 0.0
+    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of products and activations; weights, logits and loss are float32."""
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
+    """One device, all GPUs of a machine, or the machines of TF_CONFIG (docs/scaling.md)."""
     checkpoint_minutes: float = 10.0
     """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     label_smoothing: float = 0.0
@@ -103,6 +113,8 @@ class TrainConfig:
             raise ValueError("train.epochs, patience and batch_size must be >= 1")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"train.label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if not 0 <= self.average < 1 or self.warmup_steps < 0:
+            raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)

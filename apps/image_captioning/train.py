@@ -28,8 +28,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs` and
-            `train.checkpoint_minutes` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs`,
+            `train.checkpoint_minutes` and `train.strategy` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -42,20 +42,15 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     from apps.image_captioning.neighbours import Neighbours
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import embeddings, recurrent, training
+    from common import embeddings, recurrent, strategies, training
 
-    run = (
-        RunDirectory.resume(
-            run_dir,
-            app=APP,
-            config=config,
-            may_change=("train.epochs", "train.checkpoint_minutes"),
-        )
-        if resume
-        else RunDirectory.create(run_dir)
-    )
     options = config.train
-    training.start(seed=options.seed, deterministic=options.deterministic)
+    strategy = training.start(
+        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
+    )
+    run = RunDirectory.begin(
+        run_dir, app=APP, config=config, resume=resume, writes=strategies.is_chief(strategy)
+    )
 
     shown, held_back = (data.load_split(config.data, name) for name in ("train", "validation"))
     found = data.survey(shown.records, config.data)
@@ -68,13 +63,14 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     frozen = run.path / "encoder.keras"
     encoder = run.load_model(frozen.name) if frozen.exists() else make_image_encoder(config.model)
     keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
-    network = build_network(
-        config.model,
-        len(found.words),
-        encoder,
-        coverage=options.coverage,
-        word_vectors=vectors,
-    )
+    with training.scope(strategy, options.precision):
+        network = build_network(
+            config.model,
+            len(found.words),
+            encoder,
+            coverage=options.coverage,
+            word_vectors=vectors,
+        )
     shown_batches = data.TrainingData(config, found, shown, encoder)
     held_back_batches = data.make_batches(held_back, found.words, config, encoder)
 
@@ -112,21 +108,25 @@ def _fit(
     config: Config,
 ) -> list[dict[str, float]]:
     """Fits the network, from its last checkpoint on; the best goes to model.keras."""
-    import keras
-
     from apps.image_captioning import data
-    from common import losses, training
-    from common.clipping import ClippedAdam
+    from common import losses, optimizers, strategies, training
 
     options = config.train
-    learning_rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, decay_steps=shown.num_batches * options.epochs
-    )
-    network.model.compile(
-        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
-        loss=losses.smoothed_cross_entropy(options.label_smoothing),
-        metrics=["accuracy"],
-    )
+    with training.scope(network.model.distribute_strategy):
+        fitted = strategies.Model(network.model.input, network.model.output)
+        fitted.compile(
+            optimizer=optimizers.make_optimizer(
+                options.learning_rate,
+                schedule=options.schedule,
+                warmup_steps=options.warmup_steps,
+                total_steps=shown.num_batches * options.epochs,
+                clip_norm=options.clip_norm,
+                average=options.average,
+                precision=options.precision,
+            ),
+            loss=losses.smoothed_cross_entropy(options.label_smoothing),
+            metrics=["accuracy"],
+        )
     keep = training.KeepRun(
         run,
         network.model,
@@ -137,7 +137,7 @@ def _fit(
     )
     as_training = functools.partial(data.as_training, inputs=network.model.input)
     return training.fit(
-        network.model,
+        fitted,
         lambda epoch: shown.batches(first_epoch=epoch).map(as_training),
         keep,
         steps_per_epoch=shown.num_batches,

@@ -26,8 +26,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs` and
-            `train.checkpoint_minutes` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs`,
+            `train.checkpoint_minutes` and `train.strategy` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -38,20 +38,15 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     from apps.phoneme_tagging import data, initial
     from apps.phoneme_tagging.layers import Normalization
     from apps.phoneme_tagging.model import build_model
-    from common import recurrent, training
+    from common import recurrent, strategies, training
 
-    run = (
-        RunDirectory.resume(
-            run_dir,
-            app=APP,
-            config=config,
-            may_change=("train.epochs", "train.checkpoint_minutes"),
-        )
-        if resume
-        else RunDirectory.create(run_dir)
-    )
     options = config.train
-    training.start(seed=options.seed, deterministic=options.deterministic)
+    strategy = training.start(
+        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
+    )
+    run = RunDirectory.begin(
+        run_dir, app=APP, config=config, resume=resume, writes=strategies.is_chief(strategy)
+    )
 
     shown = data.make_training_data(
         config.data, config.model, config.augment, batch_size=options.batch_size
@@ -60,11 +55,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     logger.info("%s: %s", config.data.name, shown.summary())
 
     keras.utils.set_random_seed(options.seed)
-    model = build_model(
-        config.model,
-        num_phones=len(found.phones),
-        normalization=Normalization(found.mean, found.variance),
-    )
+    with training.scope(strategy, options.precision):
+        model = build_model(
+            config.model,
+            num_phones=len(found.phones),
+            normalization=Normalization(found.mean, found.variance),
+        )
     if options.init_from is not None:
         initial.copy_weights(options.init_from, model, found.phones)
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
@@ -96,20 +92,25 @@ def _fit(
     import keras
 
     from apps.phoneme_tagging import data
-    from common import losses, training
-    from common.clipping import ClippedAdam
+    from common import losses, optimizers, strategies, training
 
-    learning_rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, decay_steps=shown.num_batches * options.epochs
-    )
-    fitted = keras.Model(model.input, model.output)
-    every = {"logits": losses.weighted_cross_entropy(), "ctc": keras.losses.CTC()}
-    fitted.compile(
-        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
-        loss={name: every[name] for name in model.output},
-        loss_weights={"logits": 1.0, "ctc": ctc_weight} if ctc_weight else None,
-        weighted_metrics={"logits": ["accuracy"]},
-    )
+    every = {"logits": losses.WeightedCrossEntropy(), "ctc": keras.losses.CTC()}
+    with training.scope(model.distribute_strategy):
+        fitted = strategies.Model(model.input, model.output)
+        fitted.compile(
+            optimizer=optimizers.make_optimizer(
+                options.learning_rate,
+                schedule=options.schedule,
+                warmup_steps=options.warmup_steps,
+                total_steps=shown.num_batches * options.epochs,
+                clip_norm=options.clip_norm,
+                average=options.average,
+                precision=options.precision,
+            ),
+            loss={name: every[name] for name in model.output},
+            loss_weights={"logits": 1.0, "ctc": ctc_weight} if ctc_weight else None,
+            weighted_metrics={"logits": ["accuracy"]},
+        )
     keep = training.KeepRun(
         run,
         model,

@@ -26,8 +26,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs` and
-            `train.checkpoint_minutes` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs`,
+            `train.checkpoint_minutes` and `train.strategy` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -37,20 +37,15 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
     from apps.visual_qa import data
     from apps.visual_qa.model import Sizes, build_model, build_question_only
-    from common import embeddings, recurrent, training
+    from common import embeddings, recurrent, strategies, training
 
-    run = (
-        RunDirectory.resume(
-            run_dir,
-            app=APP,
-            config=config,
-            may_change=("train.epochs", "train.checkpoint_minutes"),
-        )
-        if resume
-        else RunDirectory.create(run_dir)
-    )
     options = config.train
-    training.start(seed=options.seed, deterministic=options.deterministic)
+    strategy = training.start(
+        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
+    )
+    run = RunDirectory.begin(
+        run_dir, app=APP, config=config, resume=resume, writes=strategies.is_chief(strategy)
+    )
 
     shown = data.make_training_data(
         config.data,
@@ -70,7 +65,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     # The blind rival is trained the same way, for `evaluate` to set beside the model.
     for name, build in (("question_only", build_question_only), ("model", build_model)):
         keras.utils.set_random_seed(options.seed)
-        networks[name] = build(config.model, sizes, word_vectors=vectors)
+        with training.scope(strategy, options.precision):
+            networks[name] = build(config.model, sizes, word_vectors=vectors)
 
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     words.save(run.path / "vocab_words.txt")
@@ -98,21 +94,24 @@ def _fit(
     name: str,
 ) -> list[dict[str, float]]:
     """Fits one network, from its last checkpoint on; the best goes to `<name>.keras`."""
-    import keras
-
     from apps.visual_qa import data
-    from common import losses, training
-    from common.clipping import ClippedAdam
+    from common import losses, optimizers, strategies, training
 
-    fitted = keras.Model(model.input, model.output["logits"])  # attention has no target
-    learning_rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, decay_steps=shown.num_batches * options.epochs
-    )
-    fitted.compile(
-        optimizer=ClippedAdam(learning_rate, global_clipnorm=options.clip_norm),
-        loss=losses.weighted_cross_entropy(),
-        weighted_metrics=["accuracy"],
-    )
+    with training.scope(model.distribute_strategy):
+        fitted = strategies.Model(model.input, model.output["logits"])  # attention has no target
+        fitted.compile(
+            optimizer=optimizers.make_optimizer(
+                options.learning_rate,
+                schedule=options.schedule,
+                warmup_steps=options.warmup_steps,
+                total_steps=shown.num_batches * options.epochs,
+                clip_norm=options.clip_norm,
+                average=options.average,
+                precision=options.precision,
+            ),
+            loss=losses.WeightedCrossEntropy(),
+            weighted_metrics=["accuracy"],
+        )
     keep = training.KeepRun(
         run,
         model,

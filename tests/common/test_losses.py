@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.losses import weighted_cross_entropy
+from common.losses import WeightedCrossEntropy
 
 TARGETS = np.array([[2, 0, 0], [1, 1, 0]], "int32")
 WEIGHTS = np.array([[1, 0.5, 0], [2, 0, 0]], "float32")
@@ -23,12 +23,12 @@ def by_hand(targets, logits, weights) -> float:
 
 
 def test_the_loss_is_the_weighted_mean_over_real_targets():
-    loss = weighted_cross_entropy()(TARGETS, LOGITS, sample_weight=WEIGHTS)
+    loss = WeightedCrossEntropy()(TARGETS, LOGITS, sample_weight=WEIGHTS)
     assert float(loss) == pytest.approx(by_hand(TARGETS, LOGITS, WEIGHTS), rel=1e-6)
 
 
 def test_without_weights_every_target_counts_alike():
-    loss = weighted_cross_entropy()(TARGETS, LOGITS)
+    loss = WeightedCrossEntropy()(TARGETS, LOGITS)
     assert float(loss) == pytest.approx(by_hand(TARGETS, LOGITS, np.ones((2, 3))), rel=1e-6)
 
 
@@ -37,14 +37,14 @@ def test_more_padding_changes_nothing():
         np.pad(value, [(0, 0), (0, 4), (0, 0)][: value.ndim])
         for value in (TARGETS, LOGITS, WEIGHTS)
     ]
-    loss = weighted_cross_entropy()(longer[0], longer[1], sample_weight=longer[2])
+    loss = WeightedCrossEntropy()(longer[0], longer[1], sample_weight=longer[2])
     assert float(loss) == pytest.approx(by_hand(TARGETS, LOGITS, WEIGHTS), rel=1e-6)
 
 
 def test_targets_of_weight_zero_have_no_gradient():
     logits = tf.Variable(LOGITS)
     with tf.GradientTape() as tape:
-        loss = weighted_cross_entropy()(TARGETS, logits, sample_weight=WEIGHTS)
+        loss = WeightedCrossEntropy()(TARGETS, logits, sample_weight=WEIGHTS)
     moved = np.any(tape.gradient(loss, logits).numpy() != 0, axis=-1)
     np.testing.assert_array_equal(moved, WEIGHTS > 0)
 
@@ -52,7 +52,7 @@ def test_targets_of_weight_zero_have_no_gradient():
 def test_a_batch_of_padding_alone_has_loss_zero_and_no_gradient():
     logits = tf.Variable(LOGITS)
     with tf.GradientTape() as tape:
-        loss = weighted_cross_entropy()(TARGETS, logits, sample_weight=np.zeros((2, 3), "float32"))
+        loss = WeightedCrossEntropy()(TARGETS, logits, sample_weight=np.zeros((2, 3), "float32"))
     assert float(loss) == 0.0
     np.testing.assert_array_equal(tape.gradient(loss, logits), np.zeros_like(LOGITS))
 
@@ -68,6 +68,6 @@ def test_keras_default_reduction_would_count_padding():
 def test_fit_reports_the_hand_mean_for_padded_targets():
     inputs = keras.Input((None, 4))
     model = keras.Model(inputs, keras.layers.Identity()(inputs))
-    model.compile(loss=weighted_cross_entropy())
+    model.compile(loss=WeightedCrossEntropy())
     loss = model.evaluate(LOGITS, TARGETS, sample_weight=WEIGHTS, batch_size=2, verbose=0)
     assert loss == pytest.approx(by_hand(TARGETS, LOGITS, WEIGHTS), rel=1e-6)

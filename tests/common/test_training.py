@@ -17,6 +17,7 @@ from tensorflow.python.framework.config import (
 
 from common import pipeline, training
 from common.errors import UserError
+from common.optimizers import make_optimizer
 from common.runs import RunDirectory
 from common.training import KeepRun
 
@@ -26,14 +27,16 @@ INPUTS = RANDOM.normal(size=(NUM_EXAMPLES, DIM)).astype("float32")
 TARGETS = (INPUTS.sum(axis=1) > 0).astype("int32")
 
 
-def build_model(seed: int) -> keras.Model:
+def build_model(seed: int, *, average: float = 0.0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((DIM,))
     hidden = keras.layers.Dropout(0.4)(keras.layers.Dense(8, activation="tanh")(inputs))
     hidden = keras.layers.Dropout(0.2)(hidden)
     model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
     model.compile(
-        optimizer=keras.optimizers.Adam(0.01),
+        optimizer=make_optimizer(
+            0.01, schedule="cosine", warmup_steps=2, total_steps=12, clip_norm=0.1, average=average
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -174,7 +177,7 @@ class Kill(keras.callbacks.Callback):
 
 
 def fit(path, *, weights_seed: int = 1, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0):
-    model = build_model(weights_seed)
+    model = build_model(weights_seed, average=0.9)
     training.start(seed=3, deterministic=True)
     keep = KeepRun(
         RunDirectory(path),
@@ -239,6 +242,20 @@ def test_a_training_killed_at_any_steps_equals_the_uninterrupted_one_bit_for_bit
     assert without_seconds(keep) == without_seconds(straight[1])
 
 
+def test_what_is_validated_and_kept_is_the_average_of_the_weights(straight):
+    path, keep, model = straight
+    kept = RunDirectory(path).load_model()
+    best = 1 + int(np.argmax([row["val_accuracy"] for row in keep.history]))
+    assert best == 4, "the averages in the optimizer are those of the last epoch"
+    averages = model.optimizer._model_variables_moving_average
+    for one, average, trained in zip(kept.weights, averages, model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), average.numpy())
+        assert np.abs(one.numpy() - trained.numpy()).max() > 0
+    logits = kept.predict(INPUTS, verbose=0)
+    right = np.mean(np.argmax(logits, axis=1) == TARGETS)
+    np.testing.assert_allclose(keep.history[-1]["val_accuracy"], right, rtol=1e-6)
+
+
 def test_a_longer_training_goes_on_after_the_last_epoch(tmp_path, straight):
     fit(tmp_path / "shorter", epochs=2)
     _, model = fit(tmp_path / "shorter", weights_seed=99)
@@ -273,6 +290,15 @@ def test_a_seed_decides_what_python_numpy_and_tensorflow_draw():
         return random.random(), np.random.random(), float(tf.random.uniform([]))
 
     assert draw() == draw()
+
+
+def test_the_precision_holds_inside_the_scope_alone():
+    with training.scope(tf.distribute.get_strategy(), "bfloat16"):
+        inside = keras.layers.Dense(1)
+        logits = keras.layers.Dense(1, dtype="float32")
+    outside = keras.layers.Dense(1)
+    assert (inside.compute_dtype, inside.variable_dtype) == ("bfloat16", "float32")
+    assert (logits.compute_dtype, outside.compute_dtype) == ("float32", "float32")
 
 
 def test_determinism_is_switched_on_by_option_only(deterministic):

@@ -22,7 +22,7 @@ def test_learns_sixteen_images_by_heart(cache_dir):
     steps = 600
     fitted.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, steps)),
-        losses.weighted_cross_entropy(),
+        losses.WeightedCrossEntropy(),
         weighted_metrics=["accuracy"],
     )
     batches = shown.batches(seed=1).map(functools.partial(data.as_training, inputs=model.input))

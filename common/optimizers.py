@@ -1,0 +1,136 @@
+"""Adam as every app trains with it: rate over the steps, clipping that counts, averaged weights."""
+
+import math
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from common import strategies
+
+Schedule = Literal["cosine", "inverse_root"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def make_optimizer(
+    learning_rate: float,
+    *,
+    schedule: Schedule,
+    warmup_steps: int,
+    total_steps: int,
+    clip_norm: float,
+    average: float,
+    precision: Precision = "float32",
+) -> keras.optimizers.Optimizer:
+    """Adam whose learning rate rises for `warmup_steps` and then falls.
+
+    Args:
+        learning_rate: the highest one.
+        schedule: "cosine" falls to zero at the last step (Loshchilov & Hutter 2017,
+            https://arxiv.org/abs/1608.03983), "inverse_root" with the root of the step (Vaswani et
+            al. 2017, https://arxiv.org/abs/1706.03762).
+        warmup_steps: steps of a straight rise from zero; 0 begins with the highest rate.
+        total_steps: of the whole training.
+        clip_norm: gradients are scaled down to this global norm.
+        average: decay of the moving average of the weights, 0 for none (Polyak & Juditsky 1992,
+            https://doi.org/10.1137/0330046); `training.KeepRun` validates and keeps the average.
+        precision: "float16" scales the loss, so that small gradients are not lost (Micikevicius et
+            al. 2018, https://arxiv.org/abs/1710.03740).
+    """
+    rate = Rate(learning_rate, schedule, warmup_steps, total_steps)
+    averaged = {"use_ema": True, "ema_momentum": average} if average else {}
+    adam = ClippedAdam(rate, global_clipnorm=clip_norm, **averaged)
+    return keras.optimizers.LossScaleOptimizer(adam) if precision == "float16" else adam
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of a step; see `make_optimizer`.
+
+    Without branches: those of Keras' own schedules cannot run on several devices of one process.
+    """
+
+    def __init__(self, highest: float, schedule: Schedule, warmup_steps: int, total_steps: int):
+        self.highest, self.schedule = highest, schedule
+        self.warmup_steps, self.total_steps = warmup_steps, total_steps
+
+    def __call__(self, step):
+        """The learning rate, float32."""
+        step = tf.cast(step, "float32")
+        risen = (step + 1) / max(self.warmup_steps, 1)
+        if self.schedule == "inverse_root":
+            return self.highest * tf.minimum(risen, tf.math.rsqrt(risen))
+        done = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
+        fallen = 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(done, 0, 1)))
+        return self.highest * tf.minimum(risen, 1) * fallen
+
+    def get_config(self):
+        """The arguments."""
+        return {
+            "highest": self.highest,
+            "schedule": self.schedule,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class ClippedAdam(keras.optimizers.Adam):
+    """Keras' Adam; `num_clipped` counts the steps whose gradients it clipped.
+
+    Pascanu et al. 2013, https://arxiv.org/abs/1211.5063. The limit is an option of Keras: either
+    `global_clipnorm`, to which all gradients are scaled down together, or `clipvalue`, to which
+    each number is cut. Without a limit nothing is clipped. `gradient_norm` is that of the last
+    step, before clipping.
+
+    Where the weights are averaged (`use_ema`), `swap_averages` exchanges them with their averages.
+    """
+
+    def build(self, variables):
+        """Makes the counters beside Adam's own variables."""
+        if not self.built:
+            self.num_clipped = self.add_variable((), dtype="int32", name="num_clipped")
+            self.gradient_norm = self.add_variable((), dtype="float32", name="gradient_norm")
+        super().build(variables)
+
+    def apply(self, grads, trainable_variables=None):
+        """Counts; Keras clips and updates."""
+        if not self.built:
+            self.build(trainable_variables)
+        places = [place for place, gradient in enumerate(grads) if gradient is not None]
+        whole = strategies.sum_over_replicas([tf.convert_to_tensor(grads[i]) for i in places])
+        norm = tf.linalg.global_norm(whole)
+        clipped = tf.constant(False)
+        if self.global_clipnorm is not None:
+            clipped = norm > self.global_clipnorm
+        elif self.clipvalue is not None:
+            largest = [tf.reduce_max(tf.abs(gradient)) for gradient in whole]
+            clipped = tf.reduce_max(largest) > self.clipvalue
+        self.num_clipped.assign_add(tf.cast(clipped, "int32"))
+        self.gradient_norm.assign(norm)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:  # Keras adds up what they give, so that each gives its share of the sum
+            grads = list(grads)
+            for place, gradient in zip(places, whole, strict=True):
+                grads[place] = gradient / replicas
+        super().apply(grads, trainable_variables)
+
+    def _clip_gradients(self, grads):
+        """Keras' clipping, of the gradients of the whole batch where each replica has a share."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas == 1:
+            return super()._clip_gradients(grads)
+        clipped = super()._clip_gradients([gradient * replicas for gradient in grads])
+        return [gradient / replicas for gradient in clipped]
+
+    def swap_averages(self):
+        """Exchanges the trained weights with their averages; a second call puts them back."""
+        for weight, average in zip(
+            self._trainable_variables, self._model_variables_moving_average, strict=True
+        ):
+            kept = tf.identity(weight)
+            weight.assign(average)
+            average.assign(kept)
+
+    def finalize_variable_values(self, var_list):
+        """Leaves the weights as they are: `fit` calls this, and may go on in another call."""

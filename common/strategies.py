@@ -1,0 +1,115 @@
+"""Training on several GPUs or machines: the same weights as one process with the same batches."""
+
+import json
+import os
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from common.errors import UserError
+
+Name = Literal["auto", "none", "mirrored", "multi_worker"]
+
+
+def make_strategy(name: Name) -> tf.distribute.Strategy:
+    """The strategy of a training. Call it before anything else of TensorFlow runs.
+
+    Args:
+        name: "none" is one device; "mirrored" all GPUs of this machine; "multi_worker" the
+            machines of the environment variable TF_CONFIG, each of which runs the same command
+            with the same folder for the run; "auto" the one of these that fits.
+
+    Raises:
+        UserError: TF_CONFIG is missing or broken.
+    """
+    if name == "auto":
+        several = len(tf.config.list_physical_devices("GPU")) > 1
+        name = "multi_worker" if "TF_CONFIG" in os.environ else "mirrored" if several else "none"
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    _check_tf_config()
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the run: the only one, or the first worker."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or resolver.task_type in (None, "chief") or resolver.task_id == 0
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every worker has come here."""
+    if is_multi_worker(strategy):
+        _add_up(strategy)
+
+
+@tf.function
+def _add_up(strategy):
+    return strategy.reduce("SUM", strategy.run(lambda: tf.constant(0.0)), axis=None)
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether other processes train the same model."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def sum_over_replicas(value):
+    """The sum of a tensor, or of each of a list, over all replicas of a step; else the value."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def read_by_all(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Makes every worker read all of `dataset` and take its share of each batch."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class Model(keras.Model):
+    """A functional model that `fit` takes on several workers; make and compile it in their scope.
+
+    Keras 3.15 builds the metrics by the mean of the parts of a batch, which masks do not have, and
+    averages what a step reports to several workers over an axis that single numbers do not have.
+    """
+
+    def train_step(self, data):
+        """Keras' step; what it reports as vectors."""
+        return self._reported(super().train_step(data))
+
+    def test_step(self, data):
+        """Keras' step; what it reports as vectors."""
+        return self._reported(super().test_step(data))
+
+    def _reported(self, logs):
+        if not is_multi_worker(self.distribute_strategy):
+            return logs
+        return {name: tf.reshape(tf.convert_to_tensor(value), [1]) for name, value in logs.items()}
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+def _check_tf_config() -> None:
+    text = os.environ.get("TF_CONFIG")
+    shape = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        config = json.loads(text or "null")
+        workers, task = config["cluster"]["worker"], config["task"]
+        if not (0 <= int(task["index"]) < len(workers)):
+            raise UserError(
+                f"expected the index of one of {len(workers)} workers in TF_CONFIG, got "
+                f"{task['index']}: give each worker its own, from 0"
+            )
+    except (TypeError, KeyError, ValueError):
+        raise UserError(
+            f"expected {shape} in the environment variable TF_CONFIG, got {text!r:.80}: "
+            "set it on every worker, or choose another --train.strategy"
+        ) from None
