@@ -30,6 +30,9 @@ Item = TypeVar("Item")
 # `--config.model.units`.
 FLAT = tyro.conf.arg(name="")
 
+# `train --config FILE`; `default_config` has read it before the other options.
+ConfigFile = Annotated[Path | None, tyro.conf.arg(name="config")]
+
 # `evaluate` names the place of the data as `train` does: --data.root, --data.cache-dir.
 DataRoot = Annotated[Path | None, tyro.conf.arg(name="data.root")]
 DataCacheDir = Annotated[Path | None, tyro.conf.arg(name="data.cache-dir")]
@@ -114,9 +117,14 @@ def one_line(box: str) -> str:
 
 
 def default_config(presets: Mapping[str, object], arguments: list[str]) -> object:
-    """The preset that `arguments` name, or the stored config of the run that they resume."""
+    """The preset or file that `arguments` name, or the stored config of the run they resume.
+
+    Raises:
+        UserError: the file cannot be read, or holds no options of this app.
+    """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset", default="small")
+    early.add_argument("--config", type=Path)
     early.add_argument("--run-dir", "--run_dir", type=Path)
     early.add_argument("--resume", action="store_true")
     try:
@@ -125,8 +133,8 @@ def default_config(presets: Mapping[str, object], arguments: list[str]) -> objec
         return presets["small"]
     preset = presets.get(known.preset, presets["small"])
     if known.resume and known.run_dir is not None and (known.run_dir / "config.json").exists():
-        return runs.read_config(known.run_dir, type(preset))
-    return preset
+        return runs.read_config(known.run_dir / "config.json", type(preset))
+    return preset if known.config is None else runs.read_config(known.config, type(preset))
 
 
 def start_tensorflow_quietly() -> None:

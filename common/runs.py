@@ -115,12 +115,7 @@ class RunDirectory:
                 f"expected a run directory with config.json, found none in {path}: "
                 f"make one with `python -m apps.{app}.train --run-dir {path}`"
             )
-        config = files.read_json(path / "config.json")
-        if not isinstance(config, dict):
-            raise UserError(
-                f"{path}/config.json: expected the options of a run, got {config!r:.40}: "
-                "get the file again"
-            )
+        config = _read_options(path / "config.json")
         made_by = config.get("app")
         if made_by != app:
             raise UserError(
@@ -131,7 +126,7 @@ class RunDirectory:
 
     def read_config(self, config_type: type[Config]) -> Config:
         """The config that the run was made with."""
-        return read_config(self.path, config_type)
+        return read_config(self.path / "config.json", config_type)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes `name` in the run directory, whole or not at all."""
@@ -202,20 +197,30 @@ def environment(*, seed: int, kernel: str) -> dict:
 
 
 def read_config(path: Path, config_type: type[Config]) -> Config:
-    """Reads `path/config.json` back into the dataclass that wrote it.
+    """Reads the file `path`, config.json of a run, back into the dataclass that wrote it.
 
     Raises:
         UserError: the file is damaged, or another version of the app wrote it.
     """
-    values = files.read_json(path / "config.json")
+    values = _read_options(path)
     values.pop("app", None)
     try:
         return _restored(config_type, values)
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}/config.json: expected the options of this version, it does not "
+            f"{path}: expected the options of this version, it does not "
             f"fit ({error}): use the version that made the run, or train again"
         ) from None
+
+
+def _read_options(path: Path) -> dict:
+    """What a file of options holds."""
+    values = files.read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{path}: expected the options of a run, got {values!r:.40}: get the file again"
+        )
+    return values
 
 
 def _restored(cls, values):

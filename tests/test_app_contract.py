@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from common import cli, tuning
 from common.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ def exported(app, tiny_export) -> Path:
     return tiny_export(app)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "tune"])
 def test_help_comes_without_tensorflow(app, command):
     code = (
         "import sys; from common import cli; sys.argv = ['x', '--help']\n"
@@ -62,7 +63,7 @@ def test_help_comes_without_tensorflow(app, command):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--run-dir" in done.stdout
+    assert ("--study-dir" if command == "tune" else "--run-dir") in done.stdout
 
 
 def test_a_misspelt_option_is_one_line_with_the_right_one_and_exit_code_2(app):
@@ -79,7 +80,34 @@ def test_presets_survive_the_run_directory(app, preset, tmp_path):
 
     config = module(app, "config").PRESETS[preset]
     files.write_json(tmp_path / "config.json", {"app": app, **dataclasses.asdict(config)})
-    assert runs.read_config(tmp_path, type(config)) == config
+    assert runs.read_config(tmp_path / "config.json", type(config)) == config
+
+
+def test_the_options_of_a_run_are_a_config_file_for_another(app, tiny):
+    presets = module(app, "config").PRESETS
+    found = cli.default_config(presets, ["--config", str(tiny / "config.json")])
+    assert found.model == presets["tiny"].model
+    assert found.train.deterministic
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"model": {}}'])
+def test_a_config_file_without_its_options_is_named(app, tmp_path, text):
+    (tmp_path / "best.json").write_text(text)
+    with pytest.raises(UserError, match=r"best\.json: expected"):
+        cli.default_config(module(app, "config").PRESETS, ["--config", str(tmp_path / "best.json")])
+
+
+def test_the_search_begins_with_learning_rate_and_size_and_suits_the_options(app, tiny):
+    config, space = module(app, "config").SMALL, module(app, "config").SEARCH
+    first, second, *_ = space
+    assert first == "train.learning_rate"
+    assert second.endswith("units")
+    for name, (kind, *values) in space.items():
+        assert kind in ("log", "uniform", "one of")
+        for value in values:
+            tuning.changed(config, {name: value})
+    header = (tiny / "history.csv").read_text().splitlines()[0]
+    assert module(app, "config").MONITOR in header.split(",")
 
 
 def test_training_leaves_a_whole_run_directory(app, tiny):

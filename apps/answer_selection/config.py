@@ -149,4 +149,11 @@ PAPER = Config(  # sizes of Wang & Jiang 2017: 150 units, vectors of 300 numbers
     train=TrainConfig(epochs=20, patience=4, batch_size=30, candidates_per_question=16),
 )
 DEMO_FLOORS = {"mrr": 0.70}
+MONITOR = "val_map"
+"""The column of history.csv that chooses the epoch, and options in `tune`."""
+SEARCH = {
+    "train.learning_rate": ("log", 3e-4, 1e-2),
+    "model.units": ("one of", 32, 64, 128),
+    "model.dropout": ("uniform", 0.0, 0.5),
+}
 PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

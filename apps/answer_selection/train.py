@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.answer_selection.config import APP, PRESETS, Config
+from apps.answer_selection.config import APP, MONITOR, PRESETS, Config
 from common import cli, files
 from common.runs import RunDirectory
 
@@ -117,7 +117,7 @@ def _fit(
         run,
         model,
         name="model",
-        monitor="val_map",
+        monitor=MONITOR,
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
@@ -220,6 +220,7 @@ def main(
     run_dir: Path,
     config: Annotated[Config, cli.FLAT],
     preset: Literal["tiny", "small", "paper"] = "small",
+    config_file: cli.ConfigFile = None,
     resume: bool = False,
 ) -> None:
     """Trains answer selection and writes a run directory.
@@ -228,6 +229,7 @@ def main(
         run_dir: New folder for the run.
         config: All options.
         preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
         resume: Continue the run in --run-dir with its own options.
     """
     train(config, run_dir, resume=resume)

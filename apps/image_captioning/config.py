@@ -96,8 +96,6 @@ class TrainConfig:
     """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of products and activations; weights, logits and loss are float32."""
-    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
-    """One device, all GPUs of a machine, or the machines of TF_CONFIG (docs/scaling.md)."""
     checkpoint_minutes: float = 10.0
     """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     label_smoothing: float = 0.0
@@ -167,4 +165,11 @@ PAPER = Config(  # sizes of Xu et al. 2015 for Flickr and COCO: 14 x 14 regions,
     train=TrainConfig(epochs=50, batch_size=64, learning_rate=4e-4, coverage=1.0),
 )
 DEMO_FLOORS = {"exact_match": 0.42}
+MONITOR = "val_cider"
+"""The column of history.csv that chooses the epoch, and options in `tune`."""
+SEARCH = {
+    "train.learning_rate": ("log", 3e-4, 1e-2),
+    "model.units": ("one of", 128, 256, 512),
+    "model.dropout": ("uniform", 0.0, 0.6),
+}
 PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

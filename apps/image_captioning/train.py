@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.image_captioning.config import APP, PRESETS, Config
+from apps.image_captioning.config import APP, MONITOR, PRESETS, Config
 from common import cli
 from common.runs import RunDirectory
 
@@ -28,8 +28,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs`,
-            `train.checkpoint_minutes` and `train.strategy` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs` and
+            `train.checkpoint_minutes` may differ.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -42,15 +42,11 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     from apps.image_captioning.neighbours import Neighbours
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import embeddings, recurrent, strategies, training
+    from common import embeddings, recurrent, training
 
     options = config.train
-    strategy = training.start(
-        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
-    )
-    run = RunDirectory.begin(
-        run_dir, app=APP, config=config, resume=resume, writes=strategies.is_chief(strategy)
-    )
+    strategy = training.start(seed=options.seed, deterministic=options.deterministic)
+    run = RunDirectory.begin(run_dir, app=APP, config=config, resume=resume)
 
     shown, held_back = (data.load_split(config.data, name) for name in ("train", "validation"))
     found = data.survey(shown.records, config.data)
@@ -131,7 +127,7 @@ def _fit(
         run,
         network.model,
         name="model",
-        monitor="val_cider",
+        monitor=MONITOR,
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
@@ -152,6 +148,7 @@ def main(
     run_dir: Path,
     config: Annotated[Config, cli.FLAT],
     preset: Literal["tiny", "small", "paper"] = "small",
+    config_file: cli.ConfigFile = None,
     resume: bool = False,
 ) -> None:
     """Trains image captioning and writes a run directory.
@@ -160,6 +157,7 @@ def main(
         run_dir: New folder for the run.
         config: All options.
         preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
         resume: Continue the run in --run-dir with its own options.
     """
     train(config, run_dir, resume=resume)

@@ -185,4 +185,11 @@ PAPER = (
     )
 )
 DEMO_FLOORS = {"frame_accuracy_39": 0.8}
+MONITOR = "val_accuracy"
+"""The column of history.csv that chooses the epoch, and options in `tune`."""
+SEARCH = {
+    "train.learning_rate": ("log", 3e-4, 1e-2),
+    "model.units": ("one of", 64, 128, 256),
+    "model.dropout": ("uniform", 0.0, 0.5),
+}
 PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

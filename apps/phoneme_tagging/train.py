@@ -135,6 +135,7 @@ def main(
     run_dir: Path,
     config: Annotated[Config, cli.FLAT],
     preset: Literal["tiny", "small", "paper"] = "small",
+    config_file: cli.ConfigFile = None,
     resume: bool = False,
 ) -> None:
     """Trains phoneme tagging and writes a run directory.
@@ -143,6 +144,7 @@ def main(
         run_dir: New folder for the run.
         config: All options.
         preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
         resume: Continue the run in --run-dir with its own options.
     """
     train(config, run_dir, resume=resume)

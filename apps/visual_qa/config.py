@@ -141,4 +141,11 @@ PAPER = Config(  # sizes of Yang et al. 2016 for VQA: 14 x 14 regions, 1024 unit
     train=TrainConfig(epochs=50, batch_size=100, learning_rate=3e-4),
 )
 DEMO_FLOORS = {"accuracy": 0.98}
+MONITOR = "val_accuracy"
+"""The column of history.csv that chooses the epoch, and options in `tune`."""
+SEARCH = {
+    "train.learning_rate": ("log", 3e-4, 1e-2),
+    "model.question_units": ("one of", 64, 128, 256),
+    "model.dropout": ("uniform", 0.0, 0.5),
+}
 PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

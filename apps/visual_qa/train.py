@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.visual_qa.config import APP, PRESETS, Config, TrainConfig
+from apps.visual_qa.config import APP, MONITOR, PRESETS, Config, TrainConfig
 from common import cli
 from common.runs import RunDirectory
 
@@ -116,7 +116,7 @@ def _fit(
         run,
         model,
         name=name,
-        monitor="val_accuracy",
+        monitor=MONITOR,
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
@@ -136,6 +136,7 @@ def main(
     run_dir: Path,
     config: Annotated[Config, cli.FLAT],
     preset: Literal["tiny", "small", "paper"] = "small",
+    config_file: cli.ConfigFile = None,
     resume: bool = False,
 ) -> None:
     """Trains visual question answering and writes a run directory.
@@ -144,6 +145,7 @@ def main(
         run_dir: New folder for the run.
         config: All options.
         preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+        config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
         resume: Continue the run in --run-dir with its own options.
     """
     train(config, run_dir, resume=resume)

@@ -333,7 +333,7 @@ def test_options_of_one_name_in_two_places_are_told_apart(tmp_path):
 )
 def test_a_config_comes_back_equal(tmp_path, config):
     make_run(tmp_path / "run", config)
-    assert runs.read_config(tmp_path / "run", Config) == config
+    assert runs.read_config(tmp_path / "run" / "config.json", Config) == config
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_config_of_another_version_is_refused(tmp_path, change):
     change(stored)
     (tmp_path / "run" / "config.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match=r"config\.json: expected the options of this version"):
-        runs.read_config(tmp_path / "run", Config)
+        runs.read_config(tmp_path / "run" / "config.json", Config)
 
 
 def test_the_environment_names_what_a_repetition_needs(tmp_path, monkeypatch):
