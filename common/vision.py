@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from common import datasets
 from common.checkpoint_reader import read_checkpoint
@@ -91,7 +92,9 @@ def build_small_cnn(
         features = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(features)
         # Pooled first, the batch norm and the ReLU have a quarter of the cells to pass over.
         features = keras.layers.MaxPooling2D(2)(features)  # (batch, rows, columns, filters)
-        features = keras.layers.BatchNormalization()(features)
+        # Else each replica would have the statistics of its own part of the batch.
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        features = keras.layers.BatchNormalization(synchronized=several)(features)
         features = keras.layers.ReLU()(features)
     return keras.Model(pixels, features, name=name)
 

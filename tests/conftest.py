@@ -56,7 +56,8 @@ def run_command():
 @pytest.fixture(scope="session")
 def tiny_options(cache_dir):
     """`tiny_options(run_dir)`: the options of `train` with which every tiny run is made."""
-    fixed = ("--preset", "tiny", "--data.cache-dir", str(cache_dir), "--train.deterministic")
+    fixed = ["--preset", "tiny", "--data.cache-dir", str(cache_dir), "--train.deterministic"]
+    fixed += ["--train.warmup-steps", "2", "--train.average", "0.5"]
     return lambda run_dir: ["--run-dir", str(run_dir), *fixed]
 
 
