@@ -84,6 +84,25 @@ def test_outputs_states_and_gradients_are_those_of_keras(units, mask, direction)
         np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("direction", "mask"),
+    [
+        *itertools.product(["concat"], ["right", "left", "holes", "nothing"]),
+        ("backward", "holes"),
+        ("sum", "right"),
+    ],
+)
+def test_outside_training_outputs_and_states_are_those_of_keras(mask, direction):
+    num_states = 2 if direction == "backward" else 4
+    states = [*RANDOM.normal(size=(num_states, BATCH, 5)).astype("float32")]
+    results = [
+        layer(VALUES, mask=tf.constant(MASKS[mask]), initial_state=states)
+        for layer in make_pair(5, direction)
+    ]
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_gradients_are_the_slopes_of_the_equations():
     """Against differences of the equations in NumPy, in float64."""
     layer, _ = make_pair(4, "forward")
@@ -127,12 +146,13 @@ def test_a_row_gives_bit_for_bit_the_same_in_any_batch():
         np.testing.assert_array_equal(alone[0][0], together[row])
 
 
-def test_more_padding_changes_nothing():
+@pytest.mark.parametrize("training", [True, False])
+def test_more_padding_changes_nothing(training):
     layer, _ = make_pair(16, "forward")
     mask = MASKS["right"]
     longer = np.pad(VALUES, [(0, 0), (0, 4), (0, 0)], constant_values=np.nan)
-    got = layer(longer, mask=tf.constant(np.pad(mask, [(0, 0), (0, 4)])), training=True)
-    expected = layer(VALUES, mask=tf.constant(mask), training=True)
+    got = layer(longer, mask=tf.constant(np.pad(mask, [(0, 0), (0, 4)])), training=training)
+    expected = layer(VALUES, mask=tf.constant(mask), training=training)
     np.testing.assert_array_equal(got[0][:, :TIME], expected[0])
     assert np.abs(got[0][:, TIME:]).max() == 0.0
 
