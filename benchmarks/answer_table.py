@@ -3,7 +3,8 @@
     python -m benchmarks.answer_table --data trecqa --root DIR [--rows blstm_3 ...] [--seeds 1 2 3]
 
 All figures are of validation. Rows come to those of an earlier call in results/answer_<data>.json;
-each keeps its options, commit and date. `ensemble` is the mean of the seeds' scores, each in
+each keeps its options, commit and date. Times are none of its business: measure them with
+answer_speed.py, at rest. `ensemble` is the mean of the seeds' scores, each in
 deviations from its mean; with `--data wikiqa` each row also tells what the position of a sentence
 in its text adds.
 """
@@ -12,7 +13,7 @@ import datetime
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import tyro
@@ -35,7 +36,7 @@ ROWS = {
 }
 NATURAL = (
     *("--model.no-train-word-vectors", "--model.dropout", "0.3"),
-    *("--train.candidates-per-question", "16", "--train.epochs", "6", "--train.patience", "6"),
+    *("--train.candidates-per-question", "16", "--train.epochs", "6"),
 )
 MAX_POSITION = 20  # later sentences count as this one
 OPTIONS = {
@@ -93,9 +94,7 @@ def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
         "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
         "num_questions": found[0]["num_examples"],
         "seeds": list(seeds),
-        "model": summary([one["metrics"] for one in found]),
         "map_above_bm25": [one["details"]["MAP above bm25"] for one in found],
-        "train_minutes": spread([one.seconds / 60 for one in done]),
         "train_peak_gib": spread([one.peak_gib for one in done]),
         "baselines": {name: summary([one["baselines"][name] for one in found])
                       for name in found[0]["baselines"] if name != "network"},
@@ -113,21 +112,26 @@ def joint_figures(runs: Sequence[Path]) -> dict:
     config = opened[0].read_config(Config)
     by_run = [list(_scored(run, data.load_split(config.data, "validation"))) for run in opened]
 
-    def metrics(questions: Iterable[ranking.Ranked]) -> dict[str, float]:
-        results = ranking.score_questions(questions)
-        return ranking.summarize(results, config.data.protocol).metrics
+    def metrics(questions: Iterable[ranking.Ranked], protocol: ranking.Protocol) -> dict:
+        return ranking.summarize(ranking.score_questions(questions), protocol).metrics
 
-    found: dict = {}
-    if len(runs) > 1:
-        means = (
-            one[0]._replace(scores=np.mean([same.scores for same in one], axis=0).tolist())
-            for one in zip(*map(_scaled, by_run), strict=True)
-        )
-        found["ensemble"] = metrics(means)
+    found: dict = {"protocol": config.data.protocol, "by_protocol": {}}
+    means = [
+        one[0]._replace(scores=np.mean([same.scores for same in one], axis=0).tolist())
+        for one in zip(*map(_scaled, by_run), strict=True)
+    ]
+    for protocol in get_args(ranking.Protocol):
+        figures: dict = {"model": summary([metrics(one, protocol) for one in by_run])}
+        if len(runs) > 1:
+            figures["ensemble"] = metrics(means, protocol)
+        found["by_protocol"][protocol] = figures
     prior = _position_prior(data.load_split(config.data, "train"))
     if prior is not None:
         found["with_position"] = summary(
-            [metrics(_moved(one, prior) for one in questions) for questions in by_run]
+            [
+                metrics((_moved(one, prior) for one in questions), config.data.protocol)
+                for questions in by_run
+            ]
         )
     return found
 
@@ -179,16 +183,17 @@ def _moved(one, prior: np.ndarray):
 
 def _table(rows: dict[str, dict]) -> str:
     """The rows for a README."""
-    lines = ["| | MAP | MRR | ensemble | MAP above BM25 | minutes |", "|---|---|---|---|---|---|"]
+    lines = ["| | seeds | MAP | MRR | ensemble | MAP above BM25 |", "|---|---|---|---|---|---|"]
     for name, row in rows.items():
-        both = (row["model"]["map"], row["model"]["mrr"])
-        cells = [f"{one['mean']:.3f} ± {one['sd']:.3f}" for one in both]
-        joint = row.get("ensemble")
+        figures = row["by_protocol"][row["protocol"]]
+        both = (figures["model"]["map"], figures["model"]["mrr"])
+        cells = [" ".join(map(str, row["seeds"]))]
+        cells += [f"{one['mean']:.3f} ± {one['sd']:.3f}" for one in both]
+        joint = figures.get("ensemble")
         cells.append(f"{joint['map']:.3f} / {joint['mrr']:.3f}" if joint else "")
         above = row["map_above_bm25"]
         low, high = min(one["95 % from"] for one in above), max(one["to"] for one in above)
         cells.append(f"{np.mean([one['difference'] for one in above]):.3f} [{low:.3f}, {high:.3f}]")
-        cells.append(f"{row['train_minutes']['mean']:.1f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
