@@ -65,12 +65,9 @@ def evaluate(
         )
     summaries = {name: ranking.summarize(found, counts) for name, found in results.items()}
     model = summaries.pop("model")
-    rivals = [name for name in summaries if name != "network"]
-    best = max(rivals, key=lambda name: summaries[name].metrics["map"])
     differences = {
         name: ranking.bootstrap_difference(results["model"], results[name], counts)
         for name in summaries
-        if name in (best, "bm25", "network")
     }
     found = Evaluation(
         app=APP,
