@@ -73,7 +73,6 @@ def main(
         folder = runs_dir / data / row
         report["rows"][row] = measure(folder, [*options, *ROWS[row]], seeds)
         report["rows"][row]["options"] = [*OPTIONS[data], *ROWS[row]]
-        report["baselines"] = report["rows"][row].pop("baselines")
         files.write_json(path, report)
         print(_table({row: report["rows"][row]}))
     print(_table(report["rows"]))
