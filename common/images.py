@@ -1,13 +1,15 @@
 """Encoded images to pixels: bytes (batch,) -> uint8 (batch, size, size, 3). Graph-safe.
 
-The same functions run in tf.data, in prediction and inside the SavedModel. JPEG, PNG and BMP; grey,
-palette and alpha images come out as RGB. No GIF: its frames may be larger than its header says,
-so that a cap on pixels could not be kept before decoding.
+The same functions run in tf.data, in prediction and inside the SavedModel. JPEG, PNG and BMP; grey
+and palette images come out as RGB, a transparent PNG as it looks on white paper. No GIF: its frames
+may be larger than its header says, so that a cap on pixels could not be kept before decoding.
 """
 
 import tensorflow as tf
 
 MAX_PIXELS = 50_000_000  # about 150 MB decoded; a 20,000 x 20,000 PNG of a few kB would need 1.2 GB
+_PNG = b"\x89PNG\r\n\x1a\n"
+_OPACITY_KINDS = (b"\3", b"\4", b"\6")  # of the colour type, byte 25
 
 
 def header_size(image: tf.Tensor) -> tf.Tensor:
@@ -21,18 +23,15 @@ def header_size(image: tf.Tensor) -> tf.Tensor:
         raw = tf.strings.substr(head, start, 2 * dtype.size)
         return tf.cast(tf.io.decode_raw(raw, dtype, little_endian=little_endian), tf.int64)
 
-    def starts(magic: bytes) -> tf.Tensor:
-        return tf.strings.substr(head, 0, len(magic)) == magic
-
     width_height = tf.case(
         [
             (
-                starts(b"\xff\xd8\xff"),
+                _starts(head, b"\xff\xd8\xff"),
                 lambda: tf.cast(tf.image.extract_jpeg_shape(image)[1::-1], tf.int64),
             ),
-            (starts(b"\x89PNG\r\n\x1a\n"), lambda: two_integers(16, tf.int32, little_endian=False)),
+            (_starts(head, _PNG), lambda: two_integers(16, tf.int32, little_endian=False)),
             # The height of a BMP is negative when its rows run from the top.
-            (starts(b"BM"), lambda: tf.abs(two_integers(18, tf.int32))),
+            (_starts(head, b"BM"), lambda: tf.abs(two_integers(18, tf.int32))),
         ],
         default=lambda: tf.zeros(2, tf.int64),
     )
@@ -57,7 +56,38 @@ def decode(image: tf.Tensor, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
         ),
     ]
     with tf.control_dependencies(check):
-        return tf.io.decode_image(tf.identity(image), channels=3, expand_animations=False)
+        image = tf.identity(image)
+        return tf.cond(
+            _has_opacity(image),
+            lambda: _on_white(tf.io.decode_png(image, channels=4)),
+            lambda: tf.io.decode_image(image, channels=3, expand_animations=False),
+        )
+
+
+def _starts(image: tf.Tensor, magic: bytes) -> tf.Tensor:
+    return tf.strings.substr(image, 0, len(magic)) == magic
+
+
+def _has_opacity(image: tf.Tensor) -> tf.Tensor:
+    """Whether it is a PNG of a kind that may be transparent: palette, grey or colours with alpha.
+
+    The others stay out: of less than eight bits, TensorFlow 2.21 reads them wrongly as such.
+    """
+    head = tf.strings.join([tf.strings.substr(image, 0, 26), b"\0" * 26])  # short bytes too
+    return _starts(head, _PNG) & tf.reduce_any(tf.strings.substr(head, 25, 1) == _OPACITY_KINDS)
+
+
+def _on_white(pixels: tf.Tensor) -> tf.Tensor:
+    """Colours and opacity, uint8 (height, width, 4) -> the colours before white."""
+    colours, opacity = pixels[..., :3], pixels[..., 3:]
+
+    def mixed() -> tf.Tensor:
+        share = tf.cast(opacity, tf.uint16)
+        summed = tf.cast(colours, tf.uint16) * share + 255 * (255 - share)
+        return tf.cast((summed + 127) // 255, tf.uint8)
+
+    # Most images have no transparent pixel, and a large one needs memory to be mixed.
+    return tf.cond(tf.reduce_min(opacity) < 255, mixed, lambda: colours)
 
 
 def decode_and_resize(image: tf.Tensor, size: int, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:

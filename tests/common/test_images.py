@@ -136,12 +136,21 @@ def test_grey_and_palette_images_become_rgb(kind, mode):
     assert np.abs(difference).max() <= 1
 
 
-def test_transparency_is_dropped_and_the_colours_stay():
-    colours = picture(6, 9)
-    with_alpha = colours.copy()
-    with_alpha.putalpha(Image.new("L", (9, 6), 40))
-    decoded = images.decode(tf.constant(encoded(with_alpha, "PNG")))
-    np.testing.assert_array_equal(decoded, np.asarray(colours))
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_a_transparent_image_is_seen_on_white(mode):
+    opacity = np.linspace(0, 255, 54).astype("uint8").reshape(6, 9)
+    seen = picture(6, 9, mode)
+    if mode == "P":
+        file = io.BytesIO()
+        seen.save(file, "PNG", transparency=bytes(range(0, 256)))
+        image = file.getvalue()
+    else:
+        seen.putalpha(Image.fromarray(opacity))
+        image = encoded(seen, "PNG")
+    layers = Image.open(io.BytesIO(image)).convert("RGBA")
+    white = Image.new("RGBA", layers.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, layers).convert("RGB")).astype(int)
+    assert np.abs(images.decode(tf.constant(image)).numpy() - expected).max() <= 1
 
 
 @pytest.mark.parametrize("kind", FORMATS)
