@@ -115,6 +115,26 @@ class ClippedAdam(keras.optimizers.Adam):
                 grads[place] = gradient / replicas
         super().apply(grads, trainable_variables)
 
+    def update_step(self, gradient, variable, learning_rate):
+        """Keras' update in one pass over the weights; Keras itself makes a tensor of each term."""
+        if self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        place = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[place].value.handle,
+            v=self._velocities[place].value.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
+            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+        )
+
     def _clip_gradients(self, grads):
         """Keras' clipping, of the gradients of the whole batch where each replica has a share."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
