@@ -23,7 +23,8 @@ def test_the_norm_is_clipped_as_in_keras(clip_norm):
     ours = updated(ClippedAdam(0.1, global_clipnorm=clip_norm, epsilon=1.0))
     theirs = updated(keras.optimizers.Adam(0.1, global_clipnorm=clip_norm, epsilon=1.0))
     for got, expected in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-6)
+        # Keras rounds 1 - beta_2 in another way than 1 - beta_2 ** step.
+        np.testing.assert_allclose(got, expected, rtol=2e-5)
 
 
 @pytest.mark.parametrize(
