@@ -84,13 +84,12 @@ class Emoji(_CaptionedImages):
         parts = {"train": [], "validation": [], "test": []}
         for drawing in drawings:
             parts[self.part(drawing)].append(drawing)
-        return {
-            part: self._generate_examples(
-                [Captioned(f"{one.vendor}-{one.code}", one.path, (one.caption,)) for one in chosen],
-                lambda one: emoji.rasterise(one.path),
-            )
-            for part, chosen in parts.items()
-        }
+        return {part: self._draw(chosen) for part, chosen in parts.items()}
+
+    def _draw(self, chosen: list[emoji.Drawing]) -> Iterator:
+        listed = [Captioned(f"{one.vendor}-{one.code}", one.path, (one.caption,)) for one in chosen]
+        drawn = emoji.rasterise_all([one.path for one in chosen])
+        return self._generate_examples(listed, lambda _: next(drawn))
 
     @staticmethod
     def part(drawing: emoji.Drawing) -> str:

@@ -66,6 +66,14 @@ def test_the_held_out_vendor_is_in_no_training(drawings):
     assert {drawing.vendor for drawing in found["validation"] | found["test"]} == {"openmoji"}
 
 
+def test_two_processes_draw_the_same_in_the_same_order(drawings, monkeypatch):
+    paths = [drawing.path for drawing in drawings[:3]]
+    alone = list(emoji.rasterise_all(paths))
+    monkeypatch.setattr(emoji, "_FEW", 1)
+    assert list(emoji.rasterise_all(paths)) == alone
+    assert len(set(alone)) == 3
+
+
 def test_a_package_of_another_content_is_named_with_its_pip_line(monkeypatch):
     package, requirement, inside, _ = emoji.VENDORS["openmoji"]
     monkeypatch.setitem(emoji.VENDORS, "openmoji", (package, requirement, inside, 7))
