@@ -77,8 +77,11 @@ class Decoder(keras.layers.Layer):
         self.deep = keras.layers.Dense(word_dim, name="deep")
         self.drop = {
             name: keras.layers.Dropout(dropout, name=f"drop_{name}")
-            for name in ("regions", "words", "output")
+            for name in ("words", "output")
         }
+        # A channel in all regions or in none: their CNN features say much the same, and so many
+        # random numbers would take as long as a tenth of the training.
+        self.drop["regions"] = keras.layers.SpatialDropout1D(dropout, name="drop_regions")
 
     def build(self, grid_shape, token_ids_shape=None, token_mask_shape=None):
         """Makes the weights."""

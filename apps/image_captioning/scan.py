@@ -1,8 +1,9 @@
 """A loop over time that trains fast: the gradients of its matrices are made after it, all at once.
 
 A loop that TensorFlow differentiates by itself keeps every intermediate result of every step, and
-adds to the gradient of every matrix at each step. Here a step is computed again when its gradient
-is needed, and a matrix gets its gradient in one product over all steps.
+adds to the gradient of every matrix at each step. Here the products with matrices are kept, all
+else of a step is computed again when its gradient is needed, and a matrix gets its gradient in one
+product over all steps.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,12 +46,13 @@ def scan(
     def run(entering, *flat):
         first, values, matrices = _cut(flat, len(states), len(names))
         given = dict(zip(names, values, strict=True))
-        product = product_with(dict(zip(kernel_names, matrices, strict=True)))
-        before, seen, looked = _forward(advance, entering, first, given, product)
+        by_name = dict(zip(kernel_names, matrices, strict=True))
+        calls = []  # the name of the kernel of each product of a step
+        before, seen, looked, made = _forward(advance, entering, first, given, by_name, calls)
 
         def gradient(dseen, dlooked):
             return _backward(
-                advance, entering, before, given, product, kernel_names, dseen, dlooked
+                advance, entering, before, given, by_name, calls, made, dseen, dlooked
             )
 
         return (seen, looked), gradient
@@ -60,60 +62,74 @@ def scan(
     return found
 
 
-def _forward(advance, entering, states, constants, product):
-    """All steps; also keeps the states before each."""
-    time = tf.shape(entering)[0]
-    arrays = [tf.TensorArray(tf.float32, time) for _ in range(len(states) + 2)]
+def _forward(advance, entering, states, constants, kernels, calls):
+    """All steps; also keeps the states before each, and its products with matrices."""
+    time, product = tf.shape(entering)[0], product_with(kernels)
+
+    def one_step(now, states):
+        made = []
+        calls.clear()
+
+        def kept(values, name):
+            calls.append(name)
+            made.append(product(values, name))
+            return made[-1]
+
+        after, seen, looked = advance(now, states, constants, kept)
+        return after, [*states, seen, looked, *made]
+
+    _, shown = one_step(entering[0], states)  # how many there are
+    arrays = [tf.TensorArray(tf.float32, time) for _ in shown]
 
     def body(t, states, arrays):
-        after, seen, looked = advance(entering[t], states, constants, product)
-        kept = [*states, seen, looked]
-        return t + 1, after, [a.write(t, one) for a, one in zip(arrays, kept, strict=True)]
+        after, kept = one_step(entering[t], states)
+        return t + 1, after, [array.write(t, one) for array, one in zip(arrays, kept, strict=True)]
 
     _, _, arrays = tf.while_loop(
         lambda t, *_: t < time, body, (0, list(states), arrays), maximum_iterations=time
     )
-    *before, seen, looked = (array.stack() for array in arrays)
-    return before, seen, looked
+    stacked = [array.stack() for array in arrays]
+    before, (seen, looked, *made) = stacked[: len(states)], stacked[len(states) :]
+    return before, seen, looked, made
 
 
-def _backward(advance, entering, before, constants, product, kernel_names, dseen, dlooked):
+def _backward(advance, entering, before, constants, kernels, calls, made, dseen, dlooked):
     """From the last step to the first; gradients in the order of the arguments of `run`."""
-    time, calls = tf.shape(entering)[0], []  # the name of the kernel of each product of a step
+    time, count = tf.shape(entering)[0], len(made)
 
     def one_step(t, dstates):
-        made, found = [], []
+        factors, products = [], []
 
-        def watched(values, name):
-            made.append(product(values, name))
-            found.append((name, values))
-            tape.watch(made[-1])
-            return made[-1]
+        def known(values, name):
+            @tf.custom_gradient
+            def look_up(_):
+                kept = tf.identity(made[len(products)][t])
+                return kept, lambda dkept: tf.matmul(dkept, kernels[name], transpose_b=True)
+
+            factors.append(values)
+            products.append(look_up(values))
+            return products[-1]
 
         sources = [entering[t], [state[t] for state in before], constants]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            after, seen, looked = advance(*sources, watched)
-        # The tape ends where a sum over time begins: products are sources, kernels are not.
+            after, seen, looked = advance(*sources, known)
         dsources = tape.gradient(
             [after, seen, looked],
-            [*sources, made],
+            [*sources, products],
             output_gradients=[dstates, dseen[t], dlooked[t]],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        calls[:] = [name for name, _ in found]
-        return dsources, [values for _, values in found]
+        return dsources, factors
 
-    (_, dstates, _, dmade), values = one_step(0, [tf.zeros_like(state[0]) for state in before])
-    count = len(dmade)
     arrays = [tf.TensorArray(tf.float32, time) for _ in range(1 + 2 * count)]
-    dstates = [tf.zeros_like(one) for one in dstates]
+    dstates = [tf.zeros_like(state[0]) for state in before]
     dconstants = {name: tf.zeros_like(one) for name, one in constants.items()}
 
     def body(t, dstates, dconstants, arrays):
-        (dentering, dstates, more, dmade), values = one_step(t, dstates)
+        (dentering, dstates, more, dmade), factors = one_step(t, dstates)
         dconstants = {name: one + more[name] for name, one in dconstants.items()}
-        kept = [dentering, *dmade, *values]
+        kept = [dentering, *dmade, *factors]
         arrays = [array.write(t, one) for array, one in zip(arrays, kept, strict=True)]
         return t - 1, dstates, dconstants, arrays
 
@@ -121,9 +137,9 @@ def _backward(advance, entering, before, constants, product, kernel_names, dseen
         lambda t, *_: t >= 0, body, (time - 1, dstates, dconstants, arrays), maximum_iterations=time
     )
     dentering, *stacked = (array.stack() for array in arrays)
-    dkernels = dict.fromkeys(kernel_names, 0.0)
-    for name, dmade, values in zip(calls, stacked[:count], stacked[count:], strict=True):
-        rows = [tf.reshape(one, [-1, one.shape[-1]]) for one in (values, dmade)]
+    dkernels = dict.fromkeys(kernels, 0.0)
+    for name, dmade, factors in zip(calls, stacked[:count], stacked[count:], strict=True):
+        rows = [tf.reshape(one, [-1, one.shape[-1]]) for one in (factors, dmade)]
         dkernels[name] += tf.matmul(*rows, transpose_a=True)
     return dentering, *dstates, *dconstants.values(), *dkernels.values()
 
