@@ -93,6 +93,9 @@ def sample(
     def draw(log_probs, length):
         logits, vocab = log_probs / temperature, tf.shape(log_probs)[1]
         now = tf.random.experimental.stateless_fold_in(seed, length)
+        if not top_k and top_p == 1:  # nothing to sort
+            drawn = tf.random.stateless_categorical(logits, 1, now, dtype=tf.int32)[:, 0]
+            return tf.minimum(drawn, vocab - 1)
         kept, ids = tf.math.top_k(logits, tf.minimum(top_k, vocab) if top_k else vocab)
         probs = tf.nn.softmax(kept)
         kept = tf.where(tf.cumsum(probs, axis=1, exclusive=True) < top_p, kept, IMPOSSIBLE)

@@ -102,6 +102,14 @@ class TrainConfig:
     """Share of the target's probability spread over all words (Szegedy et al. 2016)."""
     coverage: float = 0.01
     """Weight of Xu et al.'s doubly stochastic term: every region is looked at once in total."""
+    scheduled_sampling: float = 0.0
+    """Share of the words that the LSTM reads which are its own, not those of the caption; rises
+    from 0 to this at the last epoch (Bengio et al. 2015)."""
+    self_critical_epochs: int = 0
+    """Further epochs that raise the CIDEr of captions the network draws (Rennie et al. 2017)."""
+    self_critical_learning_rate: float = 1e-4
+    self_critical_samples: int = 5
+    """Captions drawn of each image."""
     seed: int = 1
     deterministic: bool = False
     """The same seed gives the same weights, bit for bit."""
@@ -113,6 +121,15 @@ class TrainConfig:
             raise ValueError(f"train.label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if not 0 <= self.average < 1 or self.warmup_steps < 0:
             raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
+        if not 0 <= self.scheduled_sampling <= 1:
+            raise ValueError(
+                f"train.scheduled_sampling must be in [0, 1], got {self.scheduled_sampling}"
+            )
+        if self.self_critical_epochs < 0 or self.self_critical_samples < 1:
+            raise ValueError(
+                "train.self_critical_epochs must be >= 0, self_critical_samples >= 1, "
+                f"got {self.self_critical_epochs} and {self.self_critical_samples}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

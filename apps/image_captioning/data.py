@@ -102,6 +102,12 @@ def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
     return Survey(words, lengths, num_captions, num_cut)
 
 
+def captions(split: Split) -> list[list[str]]:
+    """All captions of each image."""
+    found = split.records.map(lambda record: record["captions"]).as_numpy_iterator()
+    return [[one.decode() for one in several] for several in found]
+
+
 def make_examples(
     records: tf.data.Dataset, words: Vocabulary, config: DataConfig, *, image_size: int | None
 ) -> tf.data.Dataset:
@@ -203,18 +209,22 @@ def make_buckets(lengths: list[int], *, batch_size: int) -> pipeline.Buckets:
     return pipeline.equal_batches(sorted(boundaries), batch_size=batch_size)
 
 
-def as_training(
-    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
-) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+def as_training(batch: dict[str, tf.Tensor], *, inputs: Iterable[str]) -> tuple:
     """A batch as (inputs, target int32 (steps,)): the next word of every real step, row by row.
 
     The inputs lack the last step, which has no next word; `inputs` are the names that the model
-    takes, Keras would mix up any others.
+    takes, Keras would mix up any others. "read_ids" are read in place of "token_ids", which stay
+    the target; "reward" (batch, captions) becomes a third part, the weight of each step.
     """
-    target = tf.boolean_mask(batch["token_ids"][..., 1:], batch["token_mask"][..., 1:])
+    real = batch["token_mask"][..., 1:]
+    target = tf.boolean_mask(batch["token_ids"][..., 1:], real)
     shifted = {
         **batch,
-        "token_ids": batch["token_ids"][..., :-1],
-        "token_mask": batch["token_mask"][..., 1:],
+        "token_ids": batch.get("read_ids", batch["token_ids"])[..., :-1],
+        "token_mask": real,
     }
-    return {name: shifted[name] for name in inputs}, target
+    given = {name: shifted[name] for name in inputs}, target
+    if "reward" not in batch:
+        return given
+    everywhere = tf.broadcast_to(batch["reward"][..., None], tf.shape(real))
+    return *given, tf.boolean_mask(everywhere, real)

@@ -76,8 +76,7 @@ class Decoder(keras.layers.Layer):
         )
         self.deep = keras.layers.Dense(word_dim, name="deep")
         self.drop = {
-            name: keras.layers.Dropout(dropout, name=f"drop_{name}")
-            for name in ("words", "output")
+            name: keras.layers.Dropout(dropout, name=f"drop_{name}") for name in ("words", "output")
         }
         # A channel in all regions or in none: their CNN features say much the same, and so many
         # random numbers would take as long as a tenth of the training.
@@ -99,6 +98,15 @@ class Decoder(keras.layers.Layer):
         flat = tf.reshape(tf.cast(grid, self.compute_dtype), [batch, rows * columns, channels])
         regions = self.project(self.drop["regions"](flat, training=training)) + self.places
         return self.remember(regions)
+
+    def leave_out_noise(self) -> None:
+        """From now on training has neither dropout nor the coverage term.
+
+        The gradient of a reward needs the probabilities with which the captions were drawn.
+        """
+        self.coverage = 0.0
+        for layer in self.drop.values():
+            layer.rate = 0.0
 
     def step(self, token_ids, states: list, memory: Memory) -> tuple:
         """One word: ids (rows,), states -> log_probs (rows, vocab), states, attention.

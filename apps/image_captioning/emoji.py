@@ -96,7 +96,7 @@ def rasterise(path: Path) -> bytes:
 
 
 def rasterise_all(paths: Sequence[Path]) -> Iterator[bytes]:
-    """`rasterise` of each, in order; of many in two processes, for it lets no threads run beside it."""
+    """`rasterise` of each, in order; many in two processes, for it lets no thread run beside it."""
     done = 0
     if len(paths) > _FEW:
         new = multiprocessing.get_context("spawn")  # a fork of TensorFlow's threads may hang

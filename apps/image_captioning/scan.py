@@ -51,9 +51,7 @@ def scan(
         before, seen, looked, made = _forward(advance, entering, first, given, by_name, calls)
 
         def gradient(dseen, dlooked):
-            return _backward(
-                advance, entering, before, given, by_name, calls, made, dseen, dlooked
-            )
+            return _backward(advance, entering, before, given, by_name, calls, made, dseen, dlooked)
 
         return (seen, looked), gradient
 

@@ -5,10 +5,11 @@ python -m apps.image_captioning.train --run-dir runs/captions [--preset tiny|sma
 
 import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.image_captioning.config import APP, MONITOR, PRESETS, Config
+from apps.image_captioning.config import APP, MONITOR, PRESETS, Config, TrainConfig
 from common import cli
 from common.runs import RunDirectory
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from apps.image_captioning import data
     from apps.image_captioning.model import Network
     from apps.image_captioning.validation import ValidationScores
+    from apps.image_captioning.writer import Writer
+    from common import training
 
 logger = logging.getLogger("cellstate")
 
@@ -81,14 +84,23 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         length_penalty=config.decoding.length_penalty,
     )
     scores = ValidationScores(writer, network.grid_of, held_back_batches)
-    history = _fit(network, shown_batches, held_back_batches, scores, run, config)
+    held_back_batches = held_back_batches.map(_as_training(network))
+    fit = functools.partial(_fit, network, scores, held_back_batches, shown_batches, run, options)
+    told = fit(_told(network, shown_batches, options), "model", options.epochs)
     network.model.set_weights(run.load_model().get_weights())
+    if options.self_critical_epochs:
+        network.decoder.leave_out_noise()
+        drawn = _drawn(network, shown_batches, writer, data.captions(shown), options)
+        rewarded = fit(drawn, "self_critical", options.self_critical_epochs)
+        if rewarded.best_value > told.best_value:
+            run.save_model(run.load_model("self_critical.keras"), "model.keras")
+        network.model.set_weights(run.load_model().get_weights())
     every_image = data.make_batches(shown, found.words, config, network.encoder)
     Neighbours.save(run.path, every_image, network.grid_of)
     training.report_rates(
         shown_batches.batches(),
         shown_batches.num_batches,
-        history=history,
+        history=told.history,
         num_examples=found.num_images,
         unit="images",
     )
@@ -97,49 +109,101 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
 def _fit(
     network: "Network",
-    shown: "data.TrainingData",
-    held_back: "tf.data.Dataset",
     scores: "ValidationScores",
+    held_back: "tf.data.Dataset",
+    shown: "data.TrainingData",
     run: RunDirectory,
-    config: Config,
-) -> list[dict[str, float]]:
-    """Fits the network, from its last checkpoint on; the best goes to model.keras."""
-    from apps.image_captioning import data
+    options: TrainConfig,
+    batches: "Callable[[int], tf.data.Dataset]",
+    name: str,
+    epochs: int,
+) -> "training.KeepRun":
+    """Fits the network, from its last checkpoint on; the best goes to <name>.keras."""
     from common import losses, optimizers, strategies, training
 
-    options = config.train
+    told = name == "model"
     with training.scope(network.model.distribute_strategy):
         fitted = strategies.Model(network.model.input, network.model.output)
         fitted.compile(
             optimizer=optimizers.make_optimizer(
-                options.learning_rate,
+                options.learning_rate if told else options.self_critical_learning_rate,
                 schedule=options.schedule,
-                warmup_steps=options.warmup_steps,
-                total_steps=shown.num_batches * options.epochs,
+                warmup_steps=options.warmup_steps if told else 0,
+                total_steps=shown.num_batches * epochs,
                 clip_norm=options.clip_norm,
                 average=options.average,
                 precision=options.precision,
             ),
-            loss=losses.smoothed_cross_entropy(options.label_smoothing),
+            loss=losses.smoothed_cross_entropy(options.label_smoothing if told else 0.0),
             metrics=["accuracy"],
         )
     keep = training.KeepRun(
         run,
         network.model,
-        name="model",
+        name=name,
         monitor=MONITOR,
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
-    as_training = functools.partial(data.as_training, inputs=network.model.input)
-    return training.fit(
+    training.fit(
         fitted,
-        lambda epoch: shown.batches(first_epoch=epoch).map(as_training),
+        lambda epoch: batches(epoch).map(_as_training(network)),
         keep,
         steps_per_epoch=shown.num_batches,
-        epochs=options.epochs,
-        validation_data=held_back.map(as_training),
+        epochs=epochs,
+        validation_data=held_back,
         callbacks=[scores],
+    )
+    return keep
+
+
+def _as_training(network: "Network") -> "Callable":
+    from apps.image_captioning import data
+
+    return functools.partial(data.as_training, inputs=network.model.input)
+
+
+def _told(
+    network: "Network", shown: "data.TrainingData", options: TrainConfig
+) -> "Callable[[int], tf.data.Dataset]":
+    """By first epoch, batches of people's captions, in which the network may read its own words."""
+    from apps.image_captioning import own_words
+
+    def batches(epoch: int) -> "tf.data.Dataset":
+        told = shown.batches(first_epoch=epoch)
+        if not options.scheduled_sampling:
+            return told
+        return own_words.with_own_words(
+            told,
+            network.decoder,
+            network.grid_of,
+            share=options.scheduled_sampling,
+            num_batches=shown.num_batches * options.epochs,
+            first=shown.num_batches * epoch,
+            seed=options.seed,
+        )
+
+    return batches
+
+
+def _drawn(
+    network: "Network",
+    shown: "data.TrainingData",
+    writer: "Writer",
+    captions: list[list[str]],
+    options: TrainConfig,
+) -> "Callable[[int], tf.data.Dataset]":
+    """By first epoch, batches of captions that the network draws, with rewards."""
+    from apps.image_captioning import own_words
+
+    return lambda epoch: own_words.with_rewards(
+        shown.batches(first_epoch=epoch),
+        writer,
+        network.grid_of,
+        captions,
+        samples=options.self_critical_samples,
+        first=shown.num_batches * epoch,
+        seed=options.seed,
     )
 
 

@@ -34,14 +34,19 @@ class Writer:
 
     def write(self, grid: tf.Tensor, *, beam: int) -> decoding.Decoded:
         """Grid (batch, rows, columns, channels) -> `beam` captions an image, best first."""
-        memory, states = self.decoder.start(grid)
-
-        def step(token_ids, states):
-            return self.decoder.step(token_ids, states, memory)
-
+        step, states = self._start(grid)
         return beam_search(
             step, states, width=beam, length_penalty=self.length_penalty, **self.rules
         )
+
+    def draw(self, grid: tf.Tensor, *, count: int, seed) -> decoding.Decoded:
+        """Grid -> `count` captions an image, drawn with their probabilities; seed int (2,)."""
+        step, states = self._start(grid)
+        return decoding.sample(step, states, seed=seed, num_results=count, **self.rules)
+
+    def _start(self, grid):
+        memory, states = self.decoder.start(grid)
+        return lambda token_ids, states: self.decoder.step(token_ids, states, memory), states
 
     def as_text(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Ids (..., time) -> strings (...), without the end."""
