@@ -15,6 +15,8 @@ class ModelConfig:
     """Local .weights.h5 file for a keras.applications encoder; without it, random weights."""
     train_image_encoder: bool = False
     """False keeps the CNN frozen and computes its features once; True trains it along."""
+    train_encoder_from: str | None = None
+    """Trains it from its first layer on whose name begins so, such as blocks-15; all by default."""
     image_size: int = 128
     """Images are scaled to this many pixels in height and width."""
     cnn_channels: tuple[int, ...] = (16, 32, 64)
@@ -43,6 +45,8 @@ class ModelConfig:
             raise ValueError("model sizes must be at least 1 (model.*)")
         if self.colour_bins is not None and self.colour_bins < 2:
             raise ValueError(f"model.colour_bins must be at least 2, got {self.colour_bins}")
+        if self.train_encoder_from is not None and not self.train_image_encoder:
+            raise ValueError("model.train_encoder_from needs model.train_image_encoder")
         if self.word_vectors == "glove" and self.word_dim != 50:
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from apps.image_captioning.config import APP, Config
-from apps.image_captioning.predict import load_network
+from apps.image_captioning.loading import load_network
 from common import cli
 from common.evaluation import Evaluation
 from common.runs import RunDirectory

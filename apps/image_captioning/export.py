@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from apps.image_captioning.config import APP, Config
-from apps.image_captioning.predict import load_captioner
+from apps.image_captioning.loading import load_captioner
 from common import cli
 from common.runs import RunDirectory
 

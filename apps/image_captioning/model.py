@@ -17,6 +17,7 @@ from apps.image_captioning.decoder import Decoder
 from apps.image_captioning.decoders import DECODERS
 from apps.image_captioning.writer import Writer
 from common import images, vision
+from common.decoding import Decoded
 from common.errors import UserError
 
 
@@ -100,7 +101,31 @@ def make_image_encoder(config: ModelConfig) -> keras.Model:
     except ValueError as error:  # the size does not suit this encoder
         raise UserError(f"model.image_encoder {config.image_encoder}: {error}") from error
     encoder.trainable = config.train_image_encoder
+    if config.train_image_encoder:
+        pretrained = config.image_encoder == "efficientnet_lite0" or config.image_weights
+        thaw(encoder, config.train_encoder_from, keep_statistics=bool(pretrained))
     return encoder if config.colour_bins is None else _with_colours(encoder, config.colour_bins)
+
+
+def thaw(encoder: keras.Model, first: str | None, *, keep_statistics: bool) -> None:
+    """Lets the layers of a CNN be trained from the first on whose name begins with `first`.
+
+    With `keep_statistics` no batch normalisation is trained, and all use their stored statistics.
+
+    Raises:
+        UserError: there is no such layer.
+    """
+    layers = [part for layer in encoder.layers for part in getattr(layer, "layers", [layer])]
+    names = [layer.name for layer in layers]
+    start = next((n for n, name in enumerate(names) if name.startswith(first or "")), None)
+    if start is None:
+        raise UserError(
+            f"expected a layer of {encoder.name} that begins with {first!r}, its last ones are "
+            f"{', '.join(names[-12:])}: choose one by --model.train-encoder-from"
+        )
+    for number, layer in enumerate(layers):
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= start and not (normalises and keep_statistics)
 
 
 def _with_colours(encoder: keras.Model, bins: int) -> keras.Model:
@@ -131,11 +156,18 @@ class Captioner(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
+        return self.describe(self.look_and_write(image)[1])
+
+    def look_and_write(self, image: tf.Tensor) -> tuple[tf.Tensor, Decoded]:
+        """Images as in the class -> grid float16 (batch, rows, columns, channels), captions."""
         pixels = images.decode_batch(image, self.image_size)
         # Rounded as the features were that the decoder was trained on.
         grid = tf.cast(self.encoder(pixels, training=False), tf.float16)
-        found = self.writer.write(grid, beam=self.beam)
-        _, rows, columns, _ = grid.shape
+        return grid, self.writer.write(grid, beam=self.beam)
+
+    def describe(self, found: Decoded) -> dict[str, tf.Tensor]:
+        """Captions, best first -> what the class gives."""
+        _, rows, columns, _ = self.encoder.output.shape
         best = found.token_ids[:, 0]
         attention = tf.reshape(found.attention[:, 0], [tf.shape(best)[0], -1, rows, columns])
         return {

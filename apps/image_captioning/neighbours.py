@@ -73,9 +73,18 @@ class Neighbours:
 
     def best(self, candidates: list[str], nearest: list[list[str]]) -> str:
         """The candidate that agrees best with the captions of the nearest images."""
+        return candidates[self.order(candidates, nearest)[0]]
+
+    def order(self, candidates: list[str], nearest: list[list[str]]) -> np.ndarray:
+        """Places of the candidates; first the one that agrees best, of equal ones the earlier."""
         neighbours = [one for captions in nearest for one in captions]
         scores = scoring.consensus(candidates, neighbours, self.cider)
-        return candidates[int(np.argmax(scores))]
+        return np.argsort(-np.array(scores), kind="stable")
+
+    def rerank(self, captions: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        """Bytes (batch, beam), grids (batch, ..) -> int (batch, beam), `order` of each image."""
+        given = zip(captions, self.nearest(grid), strict=True)
+        return np.stack([self.order([one.decode() for one in beam], near) for beam, near in given])
 
 
 def pooled(grid: np.ndarray) -> np.ndarray:

@@ -8,15 +8,17 @@ import json as json_module
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tyro
 
-from apps.image_captioning.config import APP, Config
+from apps.image_captioning.loading import load_captioner
 from common import cli, files
 from common.errors import UserError
-from common.runs import RunDirectory
+
+if TYPE_CHECKING:
+    from apps.image_captioning.neighbours import Neighbours
 
 logger = logging.getLogger("cellstate")
 
@@ -42,17 +44,26 @@ class Captions(NamedTuple):
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
-    def __init__(self, captioner):
-        self.captioner = captioner
+    def __init__(self, captioner, known: "Neighbours | None" = None):
+        import tensorflow as tf
+
+        self.captioner, self.known = captioner, known
+        self._look_and_write = tf.function(captioner.look_and_write)
 
     @classmethod
-    def load(cls, run_dir: Path, *, beam: int | None = None) -> "Predictor":
+    def load(cls, run_dir: Path, *, beam: int | None = None, rerank: bool = False) -> "Predictor":
         """Loads the best model of a run; `beam` is that of the run unless given.
+
+        With `rerank` the captions of the beam come in another order: first the one that agrees best
+        with those of the nearest training images.
 
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        return cls(load_captioner(run_dir, beam=beam))
+        from apps.image_captioning.neighbours import Neighbours
+
+        known = Neighbours.load(run_dir) if rerank else None
+        return cls(load_captioner(run_dir, beam=beam), known)
 
     def caption(self, images: Sequence[bytes]) -> list[Captions]:
         """Captions encoded JPEG, PNG or BMP images.
@@ -71,8 +82,19 @@ class Predictor:
                     f"expected an image, got one that is {found} (number {number}): "
                     "use another file"
                 )
-        found = {name: v.numpy() for name, v in self.captioner(tf.constant(list(images))).items()}
+        given = tf.constant(list(images))
+        found = self.captioner(given) if self.known is None else self._reranked(given)
+        found = {name: value.numpy() for name, value in found.items()}
         return [self._of_row(found, row) for row in range(len(images))]
+
+    def _reranked(self, images):
+        import tensorflow as tf
+
+        grid, found = self._look_and_write(images)
+        captions = self.captioner.writer.as_text(found.token_ids)
+        order = self.known.rerank(captions.numpy(), grid.numpy())
+        by_order = [tf.gather(part, order, batch_dims=1) for part in found]
+        return self.captioner.describe(type(found)(*by_order))
 
     def _of_row(self, found: dict[str, np.ndarray], row: int) -> Captions:
         pairs = zip(found["caption"][row], found["score"][row], strict=True)
@@ -83,38 +105,6 @@ class Predictor:
             tokens[:length],
             found["attention"][row, :length],
         )
-
-
-def load_captioner(run_dir: Path, *, beam: int | None = None):
-    """The inference part of a run: image bytes in, captions out (model.Captioner)."""
-    from apps.image_captioning.model import Captioner
-
-    config = RunDirectory.open(run_dir, app=APP).read_config(Config)
-    network, writer = load_network(run_dir)
-    return Captioner(network, writer, beam=beam or config.decoding.beam)
-
-
-def load_network(run_dir: Path):
-    """The network of a run, with its best weights, and what writes its captions (writer.Writer)."""
-    from apps.image_captioning.model import build_network, make_image_encoder
-    from apps.image_captioning.writer import Writer
-    from common.text import Vocabulary
-
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    words = Vocabulary.load(run.path / "vocab_words.txt")
-    trained = run.load_model()
-    frozen = not config.model.train_image_encoder
-    encoder = run.load_model("encoder.keras") if frozen else make_image_encoder(config.model)
-    network = build_network(config.model, len(words), encoder)
-    network.model.set_weights(trained.get_weights())
-    writer = Writer(
-        network.decoder,
-        words,
-        max_words=config.data.max_caption_words,
-        length_penalty=config.decoding.length_penalty,
-    )
-    return network, writer
 
 
 def images_of(paths: Sequence[Path]) -> list[Path]:
@@ -168,6 +158,7 @@ def main(
     image: tuple[Path, ...] = (),
     beam: int | None = None,
     alternatives: int = 1,
+    rerank: bool = False,
     csv: Path | None = None,
     plot: Path | None = None,
     json: bool = False,
@@ -180,6 +171,7 @@ def main(
         image: The same by name.
         beam: Captions kept at each step; that of the run by default.
         alternatives: Captions shown for each image, at most as many as the beam.
+        rerank: First the caption that agrees best with those of similar training images.
         csv: Write image, caption and score of each to this file.
         plot: Write a picture of where the model looked at each word, e.g. out.png.
         json: Print one JSON object.
@@ -187,9 +179,8 @@ def main(
     if alternatives < 1 or (beam is not None and beam < 1):
         raise UserError(f"expected --beam and --alternatives >= 1, got {beam} and {alternatives}")
     paths = images_of([*photos, *image])
-    predictor = Predictor.load(
-        run_dir, beam=max(alternatives, beam or 0) if beam or alternatives > 1 else None
-    )
+    width = max(alternatives, beam or 0) if beam or alternatives > 1 else None
+    predictor = Predictor.load(run_dir, beam=width, rerank=rerank)
     found = list(_caption_all(predictor, paths))
     if csv is not None:
         _write_csv(found, csv)

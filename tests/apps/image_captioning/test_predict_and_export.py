@@ -10,6 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from apps.image_captioning import predict
+from apps.image_captioning.config import ModelConfig
+from apps.image_captioning.model import make_image_encoder, thaw
+from apps.image_captioning.neighbours import Neighbours
 from common.errors import UserError
 
 from .conftest import encoded_image
@@ -41,6 +44,16 @@ def test_as_many_captions_as_the_beam_best_first(predictor):
     scores = [score for _, score in found.captions]
     assert len(scores) == 2 and scores == sorted(scores, reverse=True)
     assert found.captions[0][0] == " ".join(found.tokens).strip()
+
+
+def test_reranking_puts_the_caption_first_that_similar_images_have(predictor, caption_run):
+    (plain,) = predictor.caption([encoded_image()])
+    known = Neighbours.load(caption_run)
+    known.captions = [[plain.captions[1][0]]] * len(known.captions)
+    (found,) = predict.Predictor(predictor.captioner, known).caption([encoded_image()])
+    assert found.captions == plain.captions[::-1]
+    assert found.captions[0][0] == " ".join(found.tokens).strip()
+    assert len(found.attention) == len(found.tokens)
 
 
 def test_each_word_and_the_end_have_their_attention(predictor):
@@ -164,3 +177,18 @@ def test_weights_of_another_network_are_named(tmp_path):
         UserError, match=r"other\.weights\.h5: expected weights of MobileNetV2 .*got"
     ):
         model.make_image_encoder(options)
+
+
+def test_the_last_blocks_are_trained_and_their_statistics_stay():
+    encoder = make_image_encoder(
+        ModelConfig(image_size=32, train_image_encoder=True, train_encoder_from="blocks-15")
+    )
+    trained = {weight.path.split("/")[0] for weight in encoder.trainable_weights}
+    assert trained == {
+        *(f"blocks-15-{part}_conv" for part in ("expand", "depthwise", "project")),
+        "conv_head",
+    }
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    np.testing.assert_array_equal(encoder(pixels, training=True), encoder(pixels, training=False))
+    with pytest.raises(UserError, match=r"begins with 'block99', its last ones are .*conv_head"):
+        thaw(encoder, "block99", keep_statistics=True)
