@@ -173,6 +173,24 @@ def test_a_broken_row_is_named(captions_folder, cache_dir, caplog, caption, imag
     assert f"{image}, '{caption}': {problem}" in caplog.text
 
 
+def test_an_image_listed_without_a_caption_is_named(karpathy, cache_dir):
+    change(karpathy, lambda images: images[12].update(sentences=[]))
+    with pytest.raises(UserError, match=r"1 of 59, the first is .*12\.png: no caption"):
+        records("karpathy", karpathy, cache_dir)
+
+
+def test_a_caption_of_five_hundred_words_is_cut_and_counted(karpathy, cache_dir):
+    long = {"raw": " ".join(["tree"] * 500), "tokens": []}
+    change(karpathy, lambda images: images[12]["sentences"].append(long))
+    options = config.DataConfig(name="karpathy", root=karpathy, cache_dir=cache_dir)
+    split = data.load_split(options, "train")
+    found = data.survey(split.records, options)
+    assert (found.num_cut, max(found.lengths)) == (1, options.max_caption_words)
+    examples = data.make_examples(split.records, found.words, options, image_size=None)
+    longest = max(len(example["token_ids"][0]) for example in examples)
+    assert longest == options.max_caption_words + 2  # with the start and the end
+
+
 def test_no_root_is_an_error_that_names_the_option(cache_dir):
     with pytest.raises(UserError, match=r"--data\.root"):
         records("flickr8k", None, cache_dir)
