@@ -129,12 +129,12 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     """A training step of ours and of PyTorch, each giving its seconds; words in a step."""
     import keras
     import tensorflow as tf
+    from common.clipping import ClippedAdam
 
     from apps.image_captioning.config import ModelConfig
     from apps.image_captioning.data import as_training
     from apps.image_captioning.model import build_network
     from common import losses
-    from common.clipping import ClippedAdam
 
     keras.utils.set_random_seed(1)
     pixels = keras.Input((SIDE, SIDE, 3))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from apps.image_captioning.config import APP, Config
-from apps.image_captioning.loading import load_network
 from common import cli
 from common.evaluation import Evaluation
 from common.runs import RunDirectory
@@ -91,6 +90,7 @@ def _tell_all(
     import tensorflow as tf
 
     from apps.image_captioning import data
+    from apps.image_captioning.model import load_network
     from common.text import Vocabulary
 
     network, writer = load_network(run_dir)

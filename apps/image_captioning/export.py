@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from apps.image_captioning.config import APP, Config
-from apps.image_captioning.loading import load_captioner
 from common import cli
 from common.runs import RunDirectory
 
@@ -34,6 +33,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     """
     import tensorflow as tf
 
+    from apps.image_captioning.model import load_captioner
     from common import exporting
 
     run = RunDirectory.open(run_dir, app=APP)

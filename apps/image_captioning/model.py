@@ -5,6 +5,7 @@ CNN, token_ids int32 and token_mask bool (batch, captions, time)
     -> logits (steps, vocab) of real steps
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -12,13 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from apps.image_captioning.colours import RegionColours
-from apps.image_captioning.config import ModelConfig
+from apps.image_captioning.config import APP, Config, ModelConfig
 from apps.image_captioning.decoder import Decoder
 from apps.image_captioning.decoders import DECODERS
 from apps.image_captioning.writer import Writer
 from common import images, vision
 from common.decoding import Decoded
 from common.errors import UserError
+from common.runs import RunDirectory
+from common.text import Vocabulary
 
 
 class Network(NamedTuple):
@@ -176,3 +179,33 @@ class Captioner(tf.Module):
             "tokens": self.writer.as_words(best),
             "attention": attention,
         }
+
+
+def load_captioner(run_dir: Path, *, beam: int | None = None) -> Captioner:
+    """The inference part of a run; `beam` is that of the run unless given.
+
+    Raises:
+        UserError: no run of this app, or its model is missing or damaged.
+    """
+    config = RunDirectory.open(run_dir, app=APP).read_config(Config)
+    network, writer = load_network(run_dir)
+    return Captioner(network, writer, beam=beam or config.decoding.beam)
+
+
+def load_network(run_dir: Path) -> tuple[Network, Writer]:
+    """The network of a run, with its best weights, and what writes its captions."""
+    run = RunDirectory.open(run_dir, app=APP)
+    config = run.read_config(Config)
+    words = Vocabulary.load(run.path / "vocab_words.txt")
+    trained = run.load_model()
+    frozen = not config.model.train_image_encoder
+    encoder = run.load_model("encoder.keras") if frozen else make_image_encoder(config.model)
+    network = build_network(config.model, len(words), encoder)
+    network.model.set_weights(trained.get_weights())
+    writer = Writer(
+        network.decoder,
+        words,
+        max_words=config.data.max_caption_words,
+        length_penalty=config.decoding.length_penalty,
+    )
+    return network, writer

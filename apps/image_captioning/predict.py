@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import tyro
 
-from apps.image_captioning.loading import load_captioner
 from common import cli, files
 from common.errors import UserError
 
@@ -60,6 +59,7 @@ class Predictor:
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
+        from apps.image_captioning.model import load_captioner
         from apps.image_captioning.neighbours import Neighbours
 
         known = Neighbours.load(run_dir) if rerank else None
