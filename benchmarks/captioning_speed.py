@@ -90,16 +90,14 @@ def make_latency(run_dir: Path):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(run_dir / "saved_model"))
-    tell = loaded.signatures["serving_default"]
     image = tf.constant([photo(1)])
 
     def run():
         begun = time.perf_counter()
-        found = tell(image=image)
-        found["caption"].numpy()
+        # The loaded object, not its signature alone: that would lose its weights.
+        loaded.signatures["serving_default"](image=image)["caption"].numpy()
         return time.perf_counter() - begun
 
-    run.keep = loaded  # a signature alone loses its weights
     return run
 
 
@@ -129,12 +127,12 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     """A training step of ours and of PyTorch, each giving its seconds; words in a step."""
     import keras
     import tensorflow as tf
-    from common.clipping import ClippedAdam
 
     from apps.image_captioning.config import ModelConfig
     from apps.image_captioning.data import as_training
     from apps.image_captioning.model import build_network
     from common import losses
+    from common.optimizers import ClippedAdam
 
     keras.utils.set_random_seed(1)
     pixels = keras.Input((SIDE, SIDE, 3))

@@ -112,8 +112,7 @@ def _shards(pixels: tf.data.Dataset, encoder: keras.Model) -> Iterator[np.ndarra
     def see(batch):
         # As constants of the graph: so TensorFlow joins batch normalisations with convolutions.
         constants = [[tf.constant(one) for one in values] for values in weights]
-        grids, _ = encoder.stateless_call(*constants, batch, training=False)
-        return tf.cast(grids, tf.float16)
+        return tf.cast(encoder.stateless_call(*constants, batch, training=False)[0], tf.float16)
 
     for shard in pixels.batch(_BATCH).prefetch(2).window(SHARD // _BATCH):
         yield np.concatenate([see(batch).numpy() for batch in shard])
