@@ -48,8 +48,8 @@ def make_step(path: str, dropout: float) -> tuple:
 
         grid, ids = given["grid"].float(), given["token_ids"]
         images, captions, time_steps = ids.shape
-        channels = drop(torch.ones(images, 1, grid.shape[-1]))  # whole ones
-        flat = grid.flatten(1, 2) * channels
+        flat = grid.flatten(1, 2)
+        flat = flat * drop(torch.ones(1, *flat.shape[1:]))  # the same for all images
         projected = torch.relu(flat @ weights["project_kernel"] + weights["project_bias"])
         regions = projected + weights["places"]
         keys = regions @ weights["key_kernel"] + weights["key_bias"]

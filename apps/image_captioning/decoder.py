@@ -78,9 +78,10 @@ class Decoder(keras.layers.Layer):
         self.drop = {
             name: keras.layers.Dropout(dropout, name=f"drop_{name}") for name in ("words", "output")
         }
-        # A channel in all regions or in none: their CNN features say much the same, and so many
-        # random numbers would take as long as a tenth of the training.
-        self.drop["regions"] = keras.layers.SpatialDropout1D(dropout, name="drop_regions")
+        # The same for all images of a batch: so many random numbers would take a tenth of the time.
+        self.drop["regions"] = keras.layers.Dropout(
+            dropout, noise_shape=(1, None, None), name="drop_regions"
+        )
 
     def build(self, grid_shape, token_ids_shape=None, token_mask_shape=None):
         """Makes the weights."""

@@ -20,7 +20,8 @@ def _look(query, constants: dict) -> tuple:
     rows, batch = tf.shape(query)[0], tf.shape(regions)[0]
     count = rows // tf.maximum(batch, 1)
     query = tf.reshape(query, [batch, count, 1, query.shape[-1]])
-    energy = tf.tanh(keys[:, None] + query)  # (batch, rows of an image, regions, attention_units)
+    # (batch, rows of an image, regions, attention_units)
+    energy = tf.tanh(tf.expand_dims(keys, 1) + query)
     # A product of two matrices: of four axes with two, TensorFlow 2.21 corrupts memory here.
     scores = tf.matmul(tf.reshape(energy, [-1, energy.shape[-1]]), constants["score"])
     weights = tf.nn.softmax(tf.reshape(scores, [batch, count, -1]))
