@@ -17,7 +17,7 @@ from apps.image_captioning.config import APP, Config, ModelConfig
 from apps.image_captioning.decoder import Decoder
 from apps.image_captioning.decoders import DECODERS
 from apps.image_captioning.writer import Writer
-from common import images, vision
+from common import images, training, vision
 from common.decoding import Decoded
 from common.errors import UserError
 from common.runs import RunDirectory
@@ -67,17 +67,19 @@ def build_network(
         grid = shown = keras.Input(encoder.output.shape[1:], dtype="float16", name="grid")
     token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
     token_mask = keras.Input((None, None), dtype="bool", name="token_mask")
-    decoder = DECODERS[config.decoder](
-        num_words,
-        region_dim=config.region_dim,
-        word_dim=config.word_dim,
-        units=config.units,
-        attention_units=config.attention_units,
-        tie_embeddings=config.tie_embeddings,
-        dropout=config.dropout,
-        coverage=coverage,
-        name="decoder",
-    )
+    # Its loop over time is written for float32: half precision is for a CNN that is trained along.
+    with training.scope(tf.distribute.get_strategy()):
+        decoder = DECODERS[config.decoder](
+            num_words,
+            region_dim=config.region_dim,
+            word_dim=config.word_dim,
+            units=config.units,
+            attention_units=config.attention_units,
+            tie_embeddings=config.tie_embeddings,
+            dropout=config.dropout,
+            coverage=coverage,
+            name="decoder",
+        )
     logits = decoder(grid, token_ids, token_mask)
     if word_vectors is not None:
         decoder.embed.embeddings.assign(word_vectors)

@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from apps.image_captioning import decoder as decoder_module
+from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.decoders import DECODERS
+from apps.image_captioning.model import build_network
 from apps.image_captioning.scan import product_with
-from common import decoding
+from common import decoding, training
 
 IMAGES, CAPTIONS, TIME, VOCAB = 2, 3, 4, 11
 GENERATOR = np.random.default_rng(0)
@@ -147,3 +149,15 @@ def test_the_doubly_stochastic_term_is_that_of_the_paper():
 def test_tied_embeddings_are_one_matrix():
     tied, own = make("soft_attention", tie_embeddings=True), make("soft_attention")
     assert own.count_params() - tied.count_params() == VOCAB * 5
+
+
+def test_half_precision_leaves_the_decoder_as_it_is():
+    encoder = keras.Model(shown := keras.Input((4, 6, 3)), keras.layers.Conv2D(8, 2, 2)(shown))
+    sizes = {"region_dim": 6, "word_dim": 5, "units": 7, "attention_units": 4}
+    with training.scope(tf.distribute.get_strategy(), "bfloat16"):
+        network = build_network(ModelConfig(**sizes), VOCAB, encoder)
+    logits = network.model({"grid": GRID, "token_ids": TOKEN_IDS, "token_mask": MASK})
+    assert logits.dtype == "float32"
+    np.testing.assert_array_equal(logits, network.decoder(GRID.astype("float16"), TOKEN_IDS, MASK))
+    memory, states = network.decoder.start(GRID)
+    assert network.decoder.step(TOKEN_IDS[:, 0, 0], states, memory)[0].dtype == "float32"
