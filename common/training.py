@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import cli, optimizers, runs, strategies
+from common import cli, optimizers, runs, strategies, telling
 from common.checkpoints import Checkpoints
 from common.errors import UserError
 
@@ -213,6 +213,8 @@ def fit(
     *,
     steps_per_epoch: int,
     epochs: int,
+    num_examples: int,
+    unit: str,
     validation_data: tf.data.Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[dict[str, float]]:
@@ -225,6 +227,8 @@ def fit(
         keep: writes the run, and decides when training stops.
         steps_per_epoch: batches in an epoch.
         epochs: in all, those of before an interruption counted.
+        num_examples: in an epoch, to tell how many a second.
+        unit: what they are, in the plural.
         validation_data: finite batches.
         callbacks: called before `keep`, for which they may add metrics to the epoch's logs.
     """
@@ -232,6 +236,10 @@ def fit(
     keep.restore(model)
     if validation_data is not None:
         validation_data = strategies.read_by_all(validation_data)
+    told = []
+    if keep.run.writes:
+        numbers = {"num_examples": num_examples, "num_batches": steps_per_epoch}
+        told = [telling.Telling(keep.run, name=keep.name, unit=unit, **numbers)]
     while keep.first_epoch < epochs and not keep.finished:
         # The rest of a broken epoch is an epoch of its own to Keras, for it has fewer batches.
         model.fit(
@@ -241,7 +249,7 @@ def fit(
             initial_epoch=keep.first_epoch,
             epochs=keep.first_epoch + 1 if keep.first_batch else epochs,
             shuffle=False,  # the data set is in a random order already
-            callbacks=[*callbacks, keep],
+            callbacks=[*callbacks, *told, keep],
             verbose=cli.bars(),
         )
     strategies.wait_for_all(strategy)  # for the files of the best model

@@ -128,6 +128,8 @@ def _fit(
         keep,
         steps_per_epoch=shown.num_batches,
         epochs=options.epochs,
+        num_examples=len(shown.found.lengths),
+        unit="questions",
         callbacks=[_make_validation(model, shown, config)],
     )
 

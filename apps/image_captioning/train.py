@@ -151,6 +151,8 @@ def _fit(
         keep,
         steps_per_epoch=shown.num_batches,
         epochs=epochs,
+        num_examples=shown.found.num_images,
+        unit="images",
         validation_data=held_back,
         callbacks=[scores],
     )

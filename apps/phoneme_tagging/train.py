@@ -126,6 +126,8 @@ def _fit(
         keep,
         steps_per_epoch=shown.num_batches,
         epochs=options.epochs,
+        num_examples=sum(shown.found.lengths),
+        unit="frames",
         validation_data=shown.validation.map(as_training),
     )
 

@@ -127,6 +127,8 @@ def _fit(
         keep,
         steps_per_epoch=shown.num_batches,
         epochs=options.epochs,
+        num_examples=shown.found.num_images,
+        unit="images",
         validation_data=shown.validation.map(as_training),
     )
 

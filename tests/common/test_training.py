@@ -203,6 +203,8 @@ def fit(path, *, weights_seed: int = 1, epochs: int = 4, kill_at: int = 0, minut
             keep,
             steps_per_epoch=NUM_EXAMPLES // BATCH_SIZE,
             epochs=epochs,
+            num_examples=NUM_EXAMPLES,
+            unit="rows",
             validation_data=tf.data.Dataset.from_tensors((INPUTS, TARGETS)),
             callbacks=[Kill(kill_at)],
         )

@@ -69,6 +69,8 @@ def train(run_dir: Path, name: strategies.Name, *, dies: Path | None = None) -> 
         training.KeepRun(run, model, name="model", monitor="val_accuracy", patience=9),
         steps_per_epoch=3,  # of 8, 8 and 6 examples
         epochs=EPOCHS,
+        num_examples=NUM_EXAMPLES,
+        unit="rows",
         validation_data=examples().batch(5),
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=begin)],
     )
