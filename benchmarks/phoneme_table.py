@@ -44,6 +44,8 @@ class Options:
     """Folder of TIMIT; without it the table is of espeak."""
     folds: tuple[int, ...] = (0,)
     """Of TIMIT: which speakers are held back."""
+    name: str | None = None
+    """Of the result file; phoneme_table_espeak or phoneme_table_timit by default."""
     runs_dir: Path = commands.ROOT / "runs" / "phoneme_table"
     """Folder for the runs."""
 
@@ -51,6 +53,7 @@ class Options:
 def main(options: Options, train_options: list[str]) -> None:
     """Trains and evaluates every row; writes and prints what is done after each."""
     name = "espeak" if options.timit_root is None else "timit"
+    result = commands.RESULTS / f"{options.name or f'phoneme_table_{name}'}.json"
     folds = (0,) if options.timit_root is None else options.folds
     report = {
         "command": " ".join(["python -m benchmarks.phoneme_table", *sys.argv[1:]]),
@@ -77,7 +80,7 @@ def main(options: Options, train_options: list[str]) -> None:
             options.runs_dir / name / row / f"{options.seeds[0]}-{folds[0]}" / "environment.json"
         )
         report["git_commit"] = environment["git_commit"]
-        files.write_json(commands.RESULTS / f"phoneme_table_{name}.json", report)
+        files.write_json(result, report)
         cells = [report["rows"][row][metric] for metric in METRICS]
         line = "  ".join(f"{100 * one['mean']:6.1f} ± {100 * one['sd']:.1f}" for one in cells)
         print(f"{row:<22}{line}", flush=True)

@@ -6,7 +6,7 @@ from itertools import chain
 import keras
 import tensorflow as tf
 
-from common import lstm_loop
+from common import lstm_inference
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -16,9 +16,9 @@ class LSTM(keras.layers.LSTM):
     The same layer, options, weights and results as `keras.layers.LSTM`, so that either can load
     the weights of the other, and inside `keras.layers.Bidirectional`. On a CPU it trains with the
     machine code of `common.lstm_kernel`, which skips padding, wherever it stands; outside training,
-    so that an exported model needs TensorFlow alone, `common.lstm_loop` does. Keras' own kernels
-    run on a GPU (cuDNN), outside training without a mask, and with options that the machine code
-    does not have: other activations, recurrent dropout, float64.
+    so that an exported model needs TensorFlow alone, `common.lstm_inference` does. Keras' own
+    kernels run on a GPU (cuDNN), and with options that the machine code does not have: other
+    activations, recurrent dropout, float64.
 
     Masked steps give zeros, not Keras' repetition of the last output. `unroll` is refused: in
     Keras 3.15 an unrolled layer inside `Bidirectional` gives wrong numbers under any mask.
@@ -34,11 +34,11 @@ class LSTM(keras.layers.LSTM):
         """The loop, for `keras.layers.RNN.call`: last output, all outputs, last states."""
         if sequences.shape[1] == 1 and not training:
             return self.one_step(sequences, initial_state, mask)
-        if not self.compiles() or (mask is None and not training):
+        if not self.compiles():
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if self.dropout and training:
             sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
-        outputs, hidden, cell = (run if training else lstm_loop.run)(
+        outputs, hidden, cell = (run if training else lstm_inference.run)(
             sequences,
             [self.weights_in_float32()],
             [[tf.cast(state, tf.float32) for state in initial_state]],
@@ -84,13 +84,13 @@ class Bidirectional(keras.layers.Bidirectional):
 
     def call(self, sequences, initial_state=None, mask=None, training=None):
         """See the base class."""
-        if not self.compiles() or (mask is None and not training):
+        if not self.compiles():
             return super().call(sequences, initial_state, mask, training)
         layers = self.forward_layer, self.backward_layer
         if initial_state is None:
             initial_state = 4 * [tf.zeros([tf.shape(sequences)[0], layers[0].units])]
         given = [tf.cast(state, tf.float32) for state in initial_state]
-        outputs, *ends = (run if training else lstm_loop.run)(
+        outputs, *ends = (run if training else lstm_inference.run)(
             sequences,
             [layer.weights_in_float32() for layer in layers],
             [given[:2], given[2:]],

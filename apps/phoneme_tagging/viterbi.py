@@ -7,6 +7,8 @@ other phones, at the cost of their bigram. So no phone of the path is shorter th
 import numpy as np
 import tensorflow as tf
 
+BLOCK = 16  # frames
+
 
 def transition_scores(bigrams: np.ndarray, *, weight: float) -> np.ndarray:
     """Logarithms of the bigram probabilities, add-one smoothed, times `weight`.
@@ -41,67 +43,114 @@ def decode(
     Returns:
         int32 (batch, time), phones; what stands at padded frames has no meaning.
     """
-    batch, num_phones = tf.shape(frame_scores)[0], frame_scores.shape[2]
-    scores = tf.transpose(frame_scores, [1, 0, 2])  # (time, batch, choices)
-    real = tf.transpose(mask)
-    # chain[:, d, k]: the best path that ends in state d of phone k
-    chain = tf.concat(
-        [scores[:1], tf.fill([min_frames - 1, batch, num_phones], -1e9)], axis=0
-    )  # (min_frames, batch, choices)
-    nothing = (
-        tf.zeros([batch, num_phones], tf.int32),
-        tf.zeros([batch, num_phones], tf.bool),
+    # Only differences count: sums over an hour would leave them no digits.
+    frame_scores -= tf.reduce_max(frame_scores, axis=2, keepdims=True)
+    scores, real = tf.transpose(frame_scores, [1, 0, 2]), tf.transpose(mask)
+    pointers, ends = _search(scores, real, transitions, min_frames)
+    # The best state at the last real frame; padded frames hand it on.
+    last = tf.maximum(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1) - 1, 0)
+    final = tf.gather(tf.transpose(ends), last, batch_dims=1)
+    states = _trace_back(pointers, final)  # (frames, batch)
+    return tf.transpose(states[: tf.shape(mask)[1]] % frame_scores.shape[2])
+
+
+def _search(scores, real, transitions, min_frames: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Goes through the frames once, `BLOCK` of them in a turn of the loop.
+
+    Args:
+        scores: float32 (time, batch, choices).
+        real: bool (time, batch).
+
+    Returns:
+        pointers int16 (blocks, BLOCK, batch, states), to the state of the frame before, from the
+        second frame on; the best state of every frame, int32 (1 + blocks * BLOCK, batch). A state
+        is the number of the phone and `choices` times that of its place in the phone's chain.
+    """
+    (time, batch), num_phones = tf.unstack(tf.shape(real)), scores.shape[2]
+    num_blocks = tf.maximum(-(-(time - 1) // BLOCK), 1)
+    more = [[0, num_blocks * BLOCK - (time - 1)], [0, 0]]
+    blocks = [num_blocks, BLOCK, batch]
+    waiting = tf.reshape(tf.pad(scores[1:], [*more, [0, 0]]), [*blocks, num_phones])
+    here = tf.reshape(tf.pad(real[1:], more), blocks)
+
+    def body(number, chain, pointers, ends):
+        ways_in, moved, passed = [], [], []
+        for score in tf.unstack(waiting[number]):
+            entering = tf.reduce_max(chain[-1][:, :, None] + transitions, axis=1)
+            before = entering if min_frames == 1 else chain[-2]
+            ways_in.append(chain[-1])
+            moved.append(before > chain[-1])
+            reached = tf.maximum(before, chain[-1])
+            inner = [] if min_frames == 1 else [entering, *chain[:-2]]
+            chain = [one + score for one in (*inner, reached)]
+            passed.append(tf.concat(chain, axis=-1))
+        # Together they take less time than step by step.
+        came_from = tf.argmax(tf.stack(ways_in)[..., None] + transitions, 2, tf.int32)
+        found = _pointers(came_from, tf.stack(moved), here[number], min_frames)
+        every = tf.stack(passed)  # (BLOCK, batch, states)
+        best = tf.argmax(every, -1, tf.int32)
+        top = tf.reduce_max(every[-1], axis=-1, keepdims=True)
+        chain = tuple(one - top for one in chain)
+        return number + 1, chain, pointers.write(number, found), ends.write(number, best)
+
+    start = (scores[0], *[tf.fill([batch, num_phones], -1e9)] * (min_frames - 1))
+    shapes = [BLOCK, None, min_frames * num_phones], [BLOCK, None]
+    arrays = [
+        tf.TensorArray(dtype, num_blocks, element_shape=shape)
+        for dtype, shape in zip((tf.int16, tf.int32), shapes, strict=True)
+    ]
+    _, _, pointers, ends = tf.while_loop(
+        lambda number, *_: number < num_blocks, body, (0, start, *arrays)
     )
-
-    def step(before, now):
-        chain, _, _ = before
-        score, here = now
-        ways = chain[-1][:, :, None] + transitions[None]  # (batch, from, to)
-        entering = tf.reduce_max(ways, axis=1)
-        came_from = tf.argmax(ways, axis=1, output_type=tf.int32)
-        stays = chain[-1]
-        if min_frames == 1:
-            moved = entering > stays
-            after = tf.maximum(entering, stays)[None]
-        else:
-            moved = chain[-2] > stays  # into the last state of the phone
-            last = tf.maximum(chain[-2], stays)
-            after = tf.concat([entering[None], chain[:-2], last[None]], axis=0)
-        after = tf.where(here[None, :, None], after + score[None], chain)
-        # Only differences count: sums over an hour would leave them no digits.
-        after -= tf.reduce_max(after, axis=[0, 2], keepdims=True)
-        return after, came_from, moved
-
-    chains, came_from, moved = tf.scan(step, (scores[1:], real[1:]), (chain, *nothing))
-    chains = tf.concat([chain[None], chains], axis=0)
-    return _trace_back(chains[-1], came_from, moved, real, min_frames)
+    first = tf.argmax(scores[0], -1, tf.int32)[None]
+    return pointers.stack(), tf.concat([first, tf.reshape(ends.stack(), [-1, batch])], 0)
 
 
-def _trace_back(final, came_from, moved, real, min_frames: int) -> tf.Tensor:
-    """Follows the pointers from the best last state to the first frame: int32 (batch, time)."""
-    num_phones = tf.shape(final)[2]
-    flat = tf.reshape(tf.transpose(final, [1, 0, 2]), [tf.shape(final)[1], -1])
-    best = tf.argmax(flat, axis=1, output_type=tf.int32)
-    depth, phone = best // num_phones, best % num_phones
+def _pointers(came_from, moved, real, min_frames: int) -> tf.Tensor:
+    """The state before each state, int16 (frames, batch, states); itself at padded frames.
 
-    def step(after, now):
-        depth, phone = after
-        came_from, moved, here = now
-        left = tf.gather(moved, phone, batch_dims=1)
-        origin = tf.gather(came_from, phone, batch_dims=1)
-        if min_frames == 1:
-            new_depth, new_phone = depth, tf.where(left, origin, phone)
-        else:
-            last = depth == min_frames - 1
-            entered = depth == 0
-            inner = tf.where(last & ~left, depth, depth - 1)
-            new_depth = tf.where(entered, min_frames - 1, inner)
-            new_phone = tf.where(entered, origin, phone)
-        return tf.where(here, new_depth, depth), tf.where(here, new_phone, phone)
+    Args:
+        came_from: int32 (frames, batch, choices), the best phone to enter each phone from.
+        moved: bool (frames, batch, choices), whether the last state of a chain was reached from
+            the one before it.
+        real: bool (frames, batch).
+    """
+    num_phones = came_from.shape[-1]
+    own = tf.range(min_frames * num_phones)
+    last = own[-num_phones:]
+    if min_frames == 1:
+        found = tf.where(moved, came_from, last)
+    else:
+        inner = own[: -2 * num_phones] + tf.zeros_like(came_from[..., :1])
+        reached = tf.where(moved, last - num_phones, last)
+        found = tf.concat([came_from + last[0], inner, reached], axis=-1)
+    return tf.cast(tf.where(real[..., None], found, own), tf.int16)
 
-    pointers = (came_from, moved, real[1:])
-    _, earlier = tf.scan(step, pointers, (depth, phone), reverse=True)
-    return tf.transpose(tf.concat([earlier, phone[None]], axis=0))
+
+def _trace_back(pointers, final) -> tf.Tensor:
+    """Follows the pointers from the last state to the first frame: int32 (frames, batch).
+
+    All blocks at once are followed from each state they could end in; that tells where each does
+    end, and then all are followed from there.
+    """
+    num_blocks, _, batch, num_states = tf.unstack(tf.shape(pointers))
+    maps = tf.unstack(pointers, axis=1, num=BLOCK)  # of (blocks, batch, states)
+
+    def follow(state, frame):
+        return tf.cast(tf.gather(maps[frame], state, batch_dims=2), tf.int32)
+
+    begins = tf.broadcast_to(tf.range(num_states), [num_blocks, batch, num_states])
+    for frame in reversed(range(BLOCK)):
+        begins = follow(begins, frame)
+    begins = tf.scan(
+        lambda end, begin: tf.gather(begin, end, batch_dims=1), begins, final, reverse=True
+    )  # (blocks, batch): the state before each block
+    states = [tf.concat([begins[1:], final[None]], 0)[..., None]]
+    for frame in reversed(range(1, BLOCK)):
+        states.append(follow(states[-1], frame))
+    within = tf.concat(states[::-1], axis=-1)  # (blocks, batch, BLOCK)
+    within = tf.reshape(tf.transpose(within, [0, 2, 1]), [-1, batch])
+    return tf.concat([tf.concat([begins, final[None]], 0)[:1], within], 0)
 
 
 class Online:

@@ -35,16 +35,22 @@ def test_the_path_is_the_best_of_all(min_frames, seed):
     assert found[0].numpy().tolist() == list(best)
 
 
-def test_padding_changes_nothing():
+@pytest.mark.parametrize("min_frames", [1, 3])
+def test_padding_changes_nothing(min_frames):
+    """Less than a block of frames, whole blocks, and a single frame."""
     draw = np.random.default_rng(1)
-    scores = draw.normal(size=(2, 12, 4)).astype(np.float32)
+    lengths = (2 * viterbi.BLOCK + 5, viterbi.BLOCK + 1, 1)
+    scores = draw.normal(size=(3, lengths[0], 4)).astype(np.float32)
     transitions = viterbi.transition_scores(np.ones((4, 4)), weight=1.0)
-    mask = np.arange(12) < np.array([[12], [7]])
-    both = viterbi.decode(tf.constant(scores), tf.constant(mask), transitions, min_frames=2)
-    alone = viterbi.decode(
-        tf.constant(scores[1:, :7]), tf.ones([1, 7], tf.bool), transitions, min_frames=2
-    )
-    assert both[1, :7].numpy().tolist() == alone[0].numpy().tolist()
+    mask = np.arange(lengths[0]) < np.array(lengths)[:, None]
+    together = viterbi.decode(scores, mask, transitions, min_frames=min_frames).numpy()
+    for row, length in enumerate(lengths):
+        real = tf.ones([1, length], tf.bool)
+        alone = viterbi.decode(
+            scores[row : row + 1, :length], real, transitions, min_frames=min_frames
+        )
+        assert together[row, :length].tolist() == alone[0].numpy().tolist()
+        assert length == 1 or len(set(together[row])) > 1
 
 
 def test_frequent_bigrams_cost_less():
