@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from apps.phoneme_tagging.evaluate import evaluate
 from benchmarks import commands, seeds
-from common import files
+from common import cli, files
 
 APP = "phoneme_tagging"
 ROWS = {
@@ -52,6 +53,7 @@ class Options:
 
 def main(options: Options, train_options: list[str]) -> None:
     """Trains and evaluates every row; writes and prints what is done after each."""
+    cli.start_tensorflow_quietly()
     name = "espeak" if options.timit_root is None else "timit"
     result = commands.RESULTS / f"{options.name or f'phoneme_table_{name}'}.json"
     folds = (0,) if options.timit_root is None else options.folds
@@ -92,7 +94,7 @@ def _run(folder: Path, seed: int, fold: int, options: list[str]) -> dict[str, di
         resume = ["--resume"] if (folder / "config.json").exists() else []
         more = ["--train.seed", seed, "--data.fold", fold, *options]
         commands.run(APP, "train", "--run-dir", folder, *more, *resume)
-        commands.evaluate(APP, folder, "validation")
+        evaluate(folder, with_rivals=False)
     return files.read_json(folder / "speakers-validation.json")
 
 

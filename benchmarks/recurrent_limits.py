@@ -31,11 +31,12 @@ from common import cli, files, runs
 LENGTHS = (100, 1_000, 10_000)
 
 
-def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
+def main(*, rounds: int = 15, torch_python: Path | None = None, only: tuple[str, ...] = ()) -> None:
     """Measures one thing after the other and prints it.
 
     Args:
         rounds: Timed turns of each.
+        only: Names in the results to measure again; the others stay as they are there.
         torch_python: A Python that has PyTorch; made in runs/torch when not given.
     """
     cli.start_tensorflow_quietly()
@@ -56,10 +57,12 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
         "inference_ms": lambda: [inference(batch, python, rounds) for batch in (1, 32)],
         "loop_parts_us": lambda: [loop_parts(batch, rounds) for batch in (1, 32)],
     }
+    path = commands.RESULTS / "recurrent_limits.json"
+    stored = files.read_json(path) if only else {}
     for name, measure in measures.items():
-        report[name] = measure()
+        report[name] = stored[name] if only and name not in only else measure()
         print(name, report[name], flush=True)
-    files.write_json(commands.RESULTS / "recurrent_limits.json", report)
+    files.write_json(path, report)
 
 
 def alone(function, *arguments):

@@ -21,7 +21,9 @@ from common.runs import RunDirectory
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from apps.phoneme_tagging.model import LanguageModel
     from apps.phoneme_tagging.scoring import Tagged
+    from common.text import Vocabulary
 
 BEAM = 20  # strings
 
@@ -32,6 +34,7 @@ def evaluate(
     *,
     root: Path | None = None,
     cache_dir: Path | None = None,
+    with_rivals: bool = True,
 ) -> Evaluation:
     """Scores the best model of a run on a split; writes metrics-<split>.json there.
 
@@ -42,6 +45,7 @@ def evaluate(
         split: "train", "validation" or "test".
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
+        with_rivals: without them, which are trained anew for each run, many runs are scored faster.
 
     Raises:
         UserError: no run of this app, or the data has no such split.
@@ -53,7 +57,7 @@ def evaluate(
 
     from apps.phoneme_tagging import confusion, plots, scoring
 
-    tagged = _tag_all(run, config, split)
+    tagged = _tag_all(run, config, split, with_rivals=with_rivals)
     found = {
         name: scoring.score(rows, phone_set=config.model.phone_set) for name, rows in tagged.items()
     }
@@ -77,11 +81,13 @@ def evaluate(
     return result
 
 
-def _tag_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["Tagged"]]:
+def _tag_all(
+    run: RunDirectory, config: Config, split: str, *, with_rivals: bool
+) -> dict[str, list["Tagged"]]:
     """Every utterance as the model and its rivals tag it, by name."""
     import tensorflow as tf
 
-    from apps.phoneme_tagging import baselines, data
+    from apps.phoneme_tagging import data
     from apps.phoneme_tagging.model import Decoder
     from apps.phoneme_tagging.predict import load_language_model
     from common import pipeline
@@ -93,16 +99,7 @@ def _tag_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["T
     decode = tf.function(Decoder(config.model, language), reduce_retracing=True)
     ask = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
 
-    examples = data.with_targets(
-        data.make_examples(data.load_split(config.data, "train"), config.model),
-        phones,
-        phone_set=config.model.phone_set,
-    )
-    rivals = baselines.fit(
-        ((one["features"], one["phone_id"]) for one in examples.as_numpy_iterator()),
-        num_phones=len(phones),
-        num_frames=int(language.frame_counts.sum()),
-    )
+    rivals = _fit_rivals(config, phones, language) if with_rivals else {}
     batches = pipeline.evaluation_batches(
         data.make_examples(data.load_split(config.data, split), config.model),
         batch_size=config.train.batch_size,
@@ -130,6 +127,22 @@ def _tag_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["T
                 row._replace(strings=strings) for row, strings in zip(recent, heard, strict=True)
             ]
     return found
+
+
+def _fit_rivals(config: Config, phones: "Vocabulary", language: "LanguageModel") -> dict:
+    """The rivals, by name, of the training part."""
+    from apps.phoneme_tagging import baselines, data
+
+    examples = data.with_targets(
+        data.make_examples(data.load_split(config.data, "train"), config.model),
+        phones,
+        phone_set=config.model.phone_set,
+    )
+    return baselines.fit(
+        ((one["features"], one["phone_id"]) for one in examples.as_numpy_iterator()),
+        num_phones=len(phones),
+        num_frames=int(language.frame_counts.sum()),
+    )
 
 
 def _strings(logits: "tf.Tensor", mask: "tf.Tensor", names: np.ndarray) -> list[dict]:

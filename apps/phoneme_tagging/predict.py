@@ -174,7 +174,8 @@ def main(
             f"expected --wav with sound files, got {len(wav)}: give one alone with --plot, with "
             "--textgrid and from standard input, which cannot be plotted"
         )
-    predictor, lines = Predictor.load(run_dir), []
+    names = ["stdin"] if live else transcripts.recording_names(wav if ctm else ())
+    predictor, found = Predictor.load(run_dir), []
     for path in wav:
         if len(wav) > 1 and not json:
             print(f"{path}:")
@@ -183,12 +184,13 @@ def main(
             from apps.phoneme_tagging import textgrids
 
             textgrids.write(textgrid, phones)
-        lines.append(transcripts.as_ctm("stdin" if live else path.stem, phones))
+        found.append(phones)
         if json:
             print(json_module.dumps({"wav": str(path), "phones": [p._asdict() for p in phones]}))
         elif not live:
             _print(phones)
     if ctm is not None:
+        lines = (transcripts.as_ctm(*both) for both in zip(names, found, strict=True))
         files.write_text(ctm, "".join(lines))
 
 

@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from apps.phoneme_tagging.phones import runs
+from common.errors import UserError
 
 FRAME_S = 0.01  # common.audio.FRAME_S, without its imports
 
@@ -42,12 +44,29 @@ def as_line(one: Phone) -> str:
     return f"{one.start_s:8.3f} {one.end_s:8.3f}  {one.phone:<5} {one.probability:6.1%}"
 
 
-def as_ctm(name: str, phones: Sequence[Phone]) -> str:
+def recording_names(paths: Sequence[Path]) -> list[str]:
+    """What CTM calls files: their names without ending and blanks.
+
+    Raises:
+        UserError: two have the same.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = "_".join(path.stem.split())
+        if name in found:
+            raise UserError(
+                f"expected files of different names for --ctm, got {found[name]} and {path}, both "
+                f"{name} there: rename one, or write a file for each"
+            )
+        found[name] = path
+    return list(found)
+
+
+def as_ctm(recording: str, phones: Sequence[Phone]) -> str:
     """Lines `recording channel start duration phone confidence` for the scoring tools of NIST.
 
     https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
     """
-    recording = "_".join(name.split())
     return "".join(
         f"{recording} 1 {one.start_s:.3f} {one.end_s - one.start_s:.3f} {one.phone} "
         f"{one.probability:.3f}\n"

@@ -74,20 +74,20 @@ def _search(scores, real, transitions, min_frames: int) -> tuple[tf.Tensor, tf.T
     here = tf.reshape(tf.pad(real[1:], more), blocks)
 
     def body(number, chain, pointers, ends):
-        ways_in, moved, passed = [], [], []
+        befores, chains = [], [chain]
         for score in tf.unstack(waiting[number]):
             entering = tf.reduce_max(chain[-1][:, :, None] + transitions, axis=1)
-            before = entering if min_frames == 1 else chain[-2]
-            ways_in.append(chain[-1])
-            moved.append(before > chain[-1])
-            reached = tf.maximum(before, chain[-1])
+            befores.append(entering if min_frames == 1 else chain[-2])
+            reached = tf.maximum(befores[-1], chain[-1])
             inner = [] if min_frames == 1 else [entering, *chain[:-2]]
-            chain = [one + score for one in (*inner, reached)]
-            passed.append(tf.concat(chain, axis=-1))
-        # Together they take less time than step by step.
-        came_from = tf.argmax(tf.stack(ways_in)[..., None] + transitions, 2, tf.int32)
-        found = _pointers(came_from, tf.stack(moved), here[number], min_frames)
-        every = tf.stack(passed)  # (BLOCK, batch, states)
+            chain = tuple(one + score for one in (*inner, reached))
+            chains.append(chain)
+        # What the path does not wait for takes less time for all frames together.
+        depths = [tf.stack(one) for one in zip(*chains, strict=True)]
+        stays = depths[-1][:-1]
+        came_from = tf.argmax(stays[..., None] + transitions, 2, tf.int32)
+        found = _pointers(came_from, tf.stack(befores) > stays, here[number], min_frames)
+        every = tf.concat([one[1:] for one in depths], axis=-1)  # (BLOCK, batch, states)
         best = tf.argmax(every, -1, tf.int32)
         top = tf.reduce_max(every[-1], axis=-1, keepdims=True)
         chain = tuple(one - top for one in chain)

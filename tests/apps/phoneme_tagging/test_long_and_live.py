@@ -148,6 +148,15 @@ def test_a_run_that_hears_both_directions_cannot_be_streamed(both_ways):
         both_ways.stream()
 
 
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [({"normalization": "utterance"}, "utterance and lstm"), ({"cell": "mlp"}, "training and mlp")],
+)
+def test_a_run_that_needs_the_whole_recording_cannot_be_streamed(options, got):
+    with pytest.raises(UserError, match=rf"expected .*--model\.normalization training.* got {got}"):
+        make_predictor(direction="forward", **options).stream()
+
+
 def test_samples_that_are_no_numbers_stop_a_stream():
     stream = make_predictor(direction="forward").stream()
     with pytest.raises(UserError, match="NaN"):
@@ -186,6 +195,14 @@ def test_standard_input_is_tagged_while_it_comes(monkeypatch, capsys, tmp_path):
     assert {tuple(line[:2]) for line in written} == {("stdin", "1")}
     for one, two in itertools.pairwise(written):
         assert float(one[2]) + float(one[3]) == pytest.approx(float(two[2]))
+
+
+def test_files_that_ctm_would_mix_up_are_refused(tmp_path):
+    for one, two in (("a/x.wav", "b/x.wav"), ("x y.wav", "x_y.wav")):
+        given = (tmp_path / one, tmp_path / two)
+        with pytest.raises(UserError, match=r"different names for --ctm, got .*, both x") as raised:
+            predict.main(run_dir=tmp_path, wav=given, ctm=tmp_path / "out.ctm")
+        assert str(given[0]) in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_one_file_at_a_time_is_drawn(tmp_path):

@@ -1,5 +1,6 @@
 """One recording, and batches of them through the SavedModel."""
 
+import csv
 import io
 import itertools
 import json
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from scipy.io import wavfile
 
-from apps.phoneme_tagging import data, evaluate, predict, textgrids, train
+from apps.phoneme_tagging import data, predict, textgrids, train
 from apps.phoneme_tagging.config import TINY, Config
 from common import sound_files
 from common.errors import UserError
@@ -207,15 +208,34 @@ def test_a_textgrid_has_every_phone(tmp_path):
     assert textgrids.read(tmp_path / "a.TextGrid", None) == [one[:3] for one in phones]
 
 
-def test_eight_utterances_are_learnt_by_heart(cache_dir, tmp_path):
+def melody(draw) -> tuple[np.ndarray, str]:
+    """Tones of 100 ms as phones: every second sounds the same, and is called after the one before.
+
+    Both names are as common: who hears a frame alone tells at most three of four.
+    """
+    order = draw.permutation(["low", "low", "high", "high"])
+    phones = [phone for tone in order for phone in {"low": ("ae", "iy"), "high": ("m", "s")}[tone]]
+    hertz = [pitch for tone in order for pitch in ({"low": 400, "high": 3000}[tone], 1000)]
+    times = np.arange(1600) / 16_000
+    sound = np.concatenate([0.3 * np.sin(2 * np.pi * pitch * times) for pitch in hertz])
+    lines = [f"{1600 * n} {1600 * (n + 1)} {phone}\n" for n, phone in enumerate(phones)]
+    return sound, "".join(lines)
+
+
+def test_what_takes_memory_is_learnt(tmp_path):
+    draw = np.random.default_rng(0)
+    for number in range(10):  # two speakers are held back
+        folder = tmp_path / "timit" / f"speaker{number}"
+        folder.mkdir(parents=True)
+        sound, labels = melody(draw)
+        (folder / "sx1.wav").write_bytes(sound_files.encode(sound))
+        (folder / "sx1.phn").write_text(labels)
     config = replace(
         TINY,
-        data=replace(TINY.data, cache_dir=cache_dir, max_utterances=8),
-        model=replace(TINY.model, units=48, min_frames=1),  # some silences are that short
-        train=replace(TINY.train, epochs=15, patience=15, batch_size=4, learning_rate=3e-2),
+        data=replace(TINY.data, name="timit", root=tmp_path / "timit", cache_dir=tmp_path / "tfds"),
+        train=replace(TINY.train, epochs=10, patience=10, batch_size=2, learning_rate=3e-2),
     )
-    train.train(config, tmp_path / "run")
-    found = evaluate.evaluate(tmp_path / "run", "train")
-    assert found.metrics["frame_accuracy_61"] > 0.97
-    assert found.metrics["phone_error_rate"] < 0.05
-    assert found.baselines["logistic_regression"]["frame_accuracy_61"] < 0.9
+    run = train.train(config, tmp_path / "run")
+    with (run.path / "history.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert float(last["accuracy"]) > 0.97 and float(last["val_accuracy"]) > 0.97
