@@ -90,7 +90,7 @@ def _check_in_fresh_process(folder: Path, probes: Mapping, expected: Mapping) ->
         file.write_text(json.dumps(content))
         # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found.
         done = subprocess.run(
-            [sys.executable, "-I", str(_CHECK), str(folder), str(file)],
+            [sys.executable, "-I", str(_CHECK), str(folder.resolve()), str(file)],
             cwd=elsewhere,
             capture_output=True,
             text=True,

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -71,9 +72,14 @@ class Compiled(tf.Module):
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
-    """Written and checked in a fresh process, once for the tests of this file."""
+    """Written and checked in a fresh process, once for the tests of this file.
+
+    By a relative path, as people give it, which the process would look for elsewhere.
+    """
     path = tmp_path_factory.mktemp("runs") / "saved_model"
-    exporting.write_saved_model(Shout(), path, card=CARD, probe=PROBE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        exporting.write_saved_model(Shout(), Path("saved_model"), card=CARD, probe=PROBE)
     return path
 
 
