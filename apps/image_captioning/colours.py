@@ -4,14 +4,17 @@ import keras
 from keras import ops
 
 _SIDE = 16  # pixels of a region's height and width that are looked at
+_SCALE = 4.0  # of an even colour: as large as the features of a CNN beside it, 0 to 6
 
 
 @keras.saving.register_keras_serializable("cellstate")
 class RegionColours(keras.layers.Layer):
-    """Histograms: pixels (batch, size, size, 3) in 0..255 -> (batch, rows, columns, bins ** 3).
+    """Colours: pixels (batch, size, size, 3) in 0..255 -> (batch, rows, columns, bins ** 3).
 
-    A pixel is shared among the eight bins around its colour by trilinear weights, so that the
-    histogram of an even colour says exactly which it is. The bins of a region sum to 1.
+    Four times the square roots of a histogram whose bins sum to 1 (Hellinger's kernel: Arandjelovic
+    & Zisserman 2012, https://doi.org/10.1109/CVPR.2012.6248018), so that a small patch of a colour
+    is seen beside a large one. A pixel is shared among the eight bins around its colour by
+    trilinear weights, so that an even colour says exactly which it is.
 
     Args:
         rows, columns: of the grid; a region is the part of the image of its place in it.
@@ -34,7 +37,8 @@ class RegionColours(keras.layers.Layer):
         red_green = near[:, :, 0, :, None] * near[:, :, 1, None, :]
         red_green = ops.reshape(red_green, (-1, _SIDE**2, self.bins**2))
         counts = ops.einsum("rpi,rpj->rij", red_green, near[:, :, 2])  # r: regions of the batch
-        return ops.reshape(counts, (-1, self.rows, self.columns, self.bins**3)) / _SIDE**2
+        shares = ops.reshape(counts, (-1, self.rows, self.columns, self.bins**3)) / _SIDE**2
+        return _SCALE * ops.sqrt(shares)
 
     def compute_output_shape(self, pixels_shape):
         """See the class."""

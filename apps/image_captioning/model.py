@@ -137,7 +137,7 @@ def _with_colours(encoder: keras.Model, bins: int) -> keras.Model:
     grid = encoder.output
     colours = RegionColours(grid.shape[1], grid.shape[2], bins=bins, name="colours")(encoder.input)
     both = keras.layers.Concatenate(name="features_and_colours")([grid, colours])
-    return keras.Model(encoder.input, both, name=f"{encoder.name}_colours_{bins}")
+    return keras.Model(encoder.input, both, name=f"{encoder.name}_root_colours_{bins}")
 
 
 class Captioner(tf.Module):

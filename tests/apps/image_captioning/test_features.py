@@ -107,7 +107,8 @@ def test_batches_get_the_grids_of_their_places(encoder, tmp_path):
 def test_an_even_colour_is_known_exactly_from_its_histogram():
     colour = np.array([247.0, 222.0, 60.0])
     pixels = np.broadcast_to(colour, (1, 20, 20, 3))
-    histogram = np.asarray(RegionColours(2, 2, bins=5)(pixels)).reshape(2, 2, 5, 5, 5)
+    values = np.asarray(RegionColours(2, 2, bins=5)(pixels))
+    histogram = (values / 4).reshape(2, 2, 5, 5, 5) ** 2
     np.testing.assert_allclose(histogram.sum((2, 3, 4)), 1, rtol=1e-5)
     places = np.arange(5) * 255 / 4
     for channel, others in enumerate([(3, 4), (2, 4), (2, 3)]):
@@ -117,6 +118,6 @@ def test_an_even_colour_is_known_exactly_from_its_histogram():
 def test_a_region_has_the_colours_of_its_own_part_of_the_image():
     pixels = np.zeros((1, 32, 32, 3))
     pixels[:, :16, 16:] = 255
-    histogram = np.asarray(RegionColours(2, 2, bins=2)(pixels))
+    histogram = (np.asarray(RegionColours(2, 2, bins=2)(pixels)) / 4) ** 2
     np.testing.assert_allclose(histogram[0, :, :, 0], [[1, 0], [1, 1]])
     np.testing.assert_allclose(histogram[0, :, :, -1], [[0, 1], [0, 0]])
