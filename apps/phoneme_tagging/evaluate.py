@@ -7,7 +7,6 @@ string, folded to 39 phones after Lee & Hon (1989), silence included.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -87,7 +86,7 @@ def _tag_all(
     """Every utterance as the model and its rivals tag it, by name."""
     import tensorflow as tf
 
-    from apps.phoneme_tagging import data
+    from apps.phoneme_tagging import data, scoring
     from apps.phoneme_tagging.model import Decoder
     from apps.phoneme_tagging.predict import load_language_model
     from common import pipeline
@@ -119,7 +118,7 @@ def _tag_all(
         for name, values in logits.items():
             framewise = names[tf.argmax(values, axis=-1).numpy()]
             decoded = names[decode(values, mask).numpy()]
-            found[name] += _rows(batch, lengths, framewise, decoded)
+            found[name] += scoring.utterances(batch, framewise, decoded)
         if "ctc" in outputs:
             heard = _strings(outputs["ctc"], mask, names)
             recent = found["model"][-len(lengths) :]
@@ -157,28 +156,6 @@ def _strings(logits: "tf.Tensor", mask: "tf.Tensor", names: np.ndarray) -> list[
         {name: names[ids[row][ids[row] >= 0]].tolist() for name, ids in by_name.items()}
         for row in range(len(mask))
     ]
-
-
-def _rows(
-    batch: dict[str, "tf.Tensor"], lengths: np.ndarray, framewise: np.ndarray, decoded: np.ndarray
-) -> Iterator["Tagged"]:
-    """The utterances of a batch, without padding."""
-    from apps.phoneme_tagging.phones import PHONES_61
-    from apps.phoneme_tagging.scoring import Tagged
-    from common.audio import SAMPLE_RATE
-
-    named = np.asarray([*PHONES_61, ""])[batch["reference_id"].numpy()]  # -1 is ""
-    strings, starts = batch["phone"].numpy(), batch["start"].numpy()
-    for row, length in enumerate(lengths):
-        spoken = strings[row] != b""
-        yield Tagged(
-            frames=named[row, :length].tolist(),
-            framewise=framewise[row, :length].tolist(),
-            decoded=decoded[row, :length].tolist(),
-            phones=[phone.decode() for phone in strings[row][spoken]],
-            starts=(starts[row][spoken] / SAMPLE_RATE).tolist(),
-            speaker=batch["speaker"][row].numpy().decode(),
-        )
 
 
 def main(

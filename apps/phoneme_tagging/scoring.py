@@ -1,13 +1,16 @@
 """The field's scores: frames right, phone error rate, boundaries; plain Python and NumPy."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from apps.phoneme_tagging.phones import SILENCE, fold, runs
-from common.audio import FRAME_S
+from apps.phoneme_tagging.phones import PHONES_61, SILENCE, fold, runs
+from common.audio import FRAME_S, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 TOLERANCE_S = 0.02
 
@@ -31,6 +34,27 @@ class Tagged(NamedTuple):
     starts: Sequence[float]
     speaker: str = ""
     strings: Mapping[str, Sequence[str]] = {}
+
+
+def utterances(batch: Mapping[str, "tf.Tensor"], framewise, decoded) -> Iterator[Tagged]:
+    """The utterances of a batch of examples.py, without padding.
+
+    Args:
+        batch: with the phones that were spoken.
+        framewise, decoded: names of phones (batch, frames).
+    """
+    named = np.asarray([*PHONES_61, ""])[batch["reference_id"].numpy()]  # -1 is ""
+    strings, starts = batch["phone"].numpy(), batch["start"].numpy()
+    for row, length in enumerate(batch["frame_mask"].numpy().sum(axis=1)):
+        spoken = strings[row] != b""
+        yield Tagged(
+            frames=named[row, :length].tolist(),
+            framewise=framewise[row, :length].tolist(),
+            decoded=decoded[row, :length].tolist(),
+            phones=[phone.decode() for phone in strings[row][spoken]],
+            starts=(starts[row][spoken] / SAMPLE_RATE).tolist(),
+            speaker=batch["speaker"][row].numpy().decode(),
+        )
 
 
 def score(rows: Sequence[Tagged], *, phone_set: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.phoneme_tagging.config import APP, PRESETS, Config, TrainConfig
+from apps.phoneme_tagging.config import APP, MONITOR, PRESETS, Config
 from common import cli
 from common.runs import RunDirectory
 
@@ -69,7 +69,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         "phone_counts.json",
         {"bigrams": found.bigrams.tolist(), "frames": found.frame_counts.tolist()},
     )
-    history = _fit(model, shown, run, options, ctc_weight=config.model.ctc_weight)
+    history = _fit(model, shown, run, config)
     training.report_rates(
         shown.batches(seed=options.seed),
         shown.num_batches,
@@ -84,16 +84,17 @@ def _fit(
     model: "keras.Model",
     shown: "data.TrainingData",
     run: RunDirectory,
-    options: TrainConfig,
-    *,
-    ctc_weight: float,
+    config: Config,
 ) -> list[dict[str, float]]:
     """Fits the network, from its last checkpoint on; the best goes to `model.keras`."""
     import keras
 
     from apps.phoneme_tagging import data
+    from apps.phoneme_tagging.model import Decoder, LanguageModel
+    from apps.phoneme_tagging.validation import PhoneAccuracy
     from common import losses, optimizers, strategies, training
 
+    options, ctc_weight, found = config.train, config.model.ctc_weight, shown.found
     every = {"logits": losses.WeightedCrossEntropy(), "ctc": keras.losses.CTC()}
     with training.scope(model.distribute_strategy):
         fitted = strategies.Model(model.input, model.output)
@@ -115,10 +116,11 @@ def _fit(
         run,
         model,
         name="model",
-        monitor="val_logits_accuracy" if ctc_weight else "val_accuracy",
+        monitor=MONITOR,
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
+    decoder = Decoder(config.model, LanguageModel(found.bigrams, found.frame_counts))
     as_training = functools.partial(data.as_training, inputs=model.input, ctc=ctc_weight > 0)
     return training.fit(
         fitted,
@@ -126,9 +128,10 @@ def _fit(
         keep,
         steps_per_epoch=shown.num_batches,
         epochs=options.epochs,
-        num_examples=sum(shown.found.lengths),
+        num_examples=sum(found.lengths),
         unit="frames",
         validation_data=shown.validation.map(as_training),
+        callbacks=[PhoneAccuracy(model, decoder, found.phones.tokens, shown.validation)],
     )
 
 

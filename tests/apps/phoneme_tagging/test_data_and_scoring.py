@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.phoneme_tagging import baselines, config, confusion, data, examples, scoring
+from apps.phoneme_tagging import (
+    baselines,
+    config,
+    confusion,
+    data,
+    evaluate,
+    examples,
+    scoring,
+)
 from apps.phoneme_tagging.phones import CLASSES, PHONES_61, fold
 from apps.phoneme_tagging.scoring import Tagged
 from common import pipeline
@@ -201,3 +209,10 @@ def test_training_changes_speech_by_seed_and_epoch(cache_dir):
     assert len(first) == 32 and first == epoch(1, 0)
     for other in (epoch(1, 1), epoch(2, 0)):
         assert set(other) == set(first) and all(other[name] != first[name] for name in first)
+
+
+def test_the_epoch_that_is_kept_has_the_lowest_phone_error_rate(tiny_run):
+    run = tiny_run("phoneme_tagging")
+    rows = np.genfromtxt(run / "history.csv", delimiter=",", names=True)
+    found = evaluate.evaluate(run, with_rivals=False)
+    assert found.metrics["phone_error_rate"] == pytest.approx(1 - rows["val_phone_accuracy"].max())
