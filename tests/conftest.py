@@ -17,6 +17,11 @@ from common import cli
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_addoption(parser):
+    """`--kills 10`: how often the contract kills a training before it lets it end."""
+    parser.addoption("--kills", type=int, default=1)
+
+
 @pytest.fixture(scope="session")
 def shared_dir(tmp_path_factory) -> Path:
     """A folder of this test session, the same for all its workers."""

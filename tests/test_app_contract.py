@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import random
 import re
 import subprocess
 import sys
@@ -193,17 +194,22 @@ def test_the_saved_model_needs_no_python_and_no_xla(app, exported):
 
 
 def test_a_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(
-    app, run_command, tiny, tiny_options, tmp_path
+    app, run_command, tiny, tiny_options, tmp_path, pytestconfig
 ):
-    path = tmp_path / "resumed"
-    options = [*tiny_options(path), "--train.checkpoint-minutes", "0"]
-    command = [sys.executable, "-m", f"apps.{app}.train", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not list((path / "checkpoints" / "model").glob("[0-9]*")):
-        assert process.poll() is None, "the training ended before its first checkpoint"
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    """Every batch has a checkpoint, so that kills fall into the writing of one too."""
+    path, draw = tmp_path / "resumed", random.Random(0)
+    for kill in range(pytestconfig.getoption("kills")):
+        options = [*tiny_options(path), "--train.checkpoint-minutes", "0"]
+        options += ["--resume"] * (path / "config.json").exists()
+        command = [sys.executable, "-m", f"apps.{app}.train", *options]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        before = newest_checkpoint(path)
+        while newest_checkpoint(path) == before and process.poll() is None:
+            time.sleep(0.005)
+        assert kill or process.poll() is None, "the training ended before its first checkpoint"
+        time.sleep(draw.uniform(0, 0.5) * (kill > 0))
+        process.kill()
+        process.wait()
     run_command(app, "train", "--run-dir", path, "--resume")
     assert weights_checksum(path) == weights_checksum(tiny)
 
@@ -237,6 +243,11 @@ def test_its_readme_shows_its_commands(app):
     # test_readme.py parses them.
     text = (ROOT / "apps" / app / "README.md").read_text()
     assert set(re.findall(rf"python -m apps\.{app}\.(\w+) ", text)) >= set(COMMANDS)
+
+
+def newest_checkpoint(path: Path) -> int:
+    steps = (path / "checkpoints" / "model").glob("[0-9]*")
+    return max((int(step.name) for step in steps), default=-1)
 
 
 def weights_checksum(path: Path) -> str:
