@@ -21,7 +21,7 @@ for epoch in range(1, 4):
     rows.append(f"{epoch},{score}")
     (folder / "new.csv").write_text("\\n".join(rows))
     (folder / "new.csv").replace(folder / "history.csv")
-    time.sleep(0.3)
+    time.sleep(0.2)
 (folder / "ended").touch()
 """
 SPACE = {"train.rate": ("log", 1e-5, 1.0), "size": ("one of", 4, 8)}
