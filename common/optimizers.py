@@ -1,6 +1,5 @@
 """Adam as every app trains with it: rate over the steps, clipping that counts, averaged weights."""
 
-import math
 from typing import Literal
 
 import keras
@@ -37,41 +36,35 @@ def make_optimizer(
         precision: "float16" scales the loss, so that small gradients are not lost (Micikevicius et
             al. 2018, https://arxiv.org/abs/1710.03740).
     """
-    rate = Rate(learning_rate, schedule, warmup_steps, total_steps)
+    if schedule == "inverse_root":
+        rate = InverseRoot(learning_rate, warmup_steps)
+    else:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup_steps else learning_rate,
+            decay_steps=max(total_steps - warmup_steps, 1),
+            warmup_target=learning_rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+        )
     averaged = {"use_ema": True, "ema_momentum": average} if average else {}
     adam = ClippedAdam(rate, global_clipnorm=clip_norm, **averaged)
     return keras.optimizers.LossScaleOptimizer(adam) if precision == "float16" else adam
 
 
 @keras.saving.register_keras_serializable("cellstate")
-class Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of a step; see `make_optimizer`.
+class InverseRoot(keras.optimizers.schedules.LearningRateSchedule):
+    """highest * min((step + 1) / warmup, sqrt(warmup / (step + 1))), warmup at least 1."""
 
-    Without branches: those of Keras' own schedules cannot run on several devices of one process.
-    """
-
-    def __init__(self, highest: float, schedule: Schedule, warmup_steps: int, total_steps: int):
-        self.highest, self.schedule = highest, schedule
-        self.warmup_steps, self.total_steps = warmup_steps, total_steps
+    def __init__(self, highest: float, warmup_steps: int):
+        self.highest, self.warmup_steps = highest, warmup_steps
 
     def __call__(self, step):
         """The learning rate, float32."""
-        step = tf.cast(step, "float32")
-        risen = (step + 1) / max(self.warmup_steps, 1)
-        if self.schedule == "inverse_root":
-            return self.highest * tf.minimum(risen, tf.math.rsqrt(risen))
-        done = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
-        fallen = 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(done, 0, 1)))
-        return self.highest * tf.minimum(risen, 1) * fallen
+        risen = (tf.cast(step, "float32") + 1) / max(self.warmup_steps, 1)
+        return self.highest * tf.minimum(risen, tf.math.rsqrt(risen))
 
     def get_config(self):
         """The arguments."""
-        return {
-            "highest": self.highest,
-            "schedule": self.schedule,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
-        }
+        return {"highest": self.highest, "warmup_steps": self.warmup_steps}
 
 
 @keras.saving.register_keras_serializable("cellstate")
