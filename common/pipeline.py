@@ -118,15 +118,6 @@ def num_batches(lengths: Iterable[int], buckets: Buckets) -> int:
     return int(np.sum(-(-filled // np.asarray(buckets.batch_sizes))))
 
 
-def padding_ratio(batches: Iterable[Example], mask: str) -> float:
-    """The share of padding, 0 to 1, among the cells of the bool tensor `mask` in these batches."""
-    real = cells = 0
-    for batch in batches:
-        values = np.asarray(batch[mask])
-        real, cells = real + int(values.sum()), cells + values.size
-    return 1.0 - real / max(cells, 1)
-
-
 def chunks(items: Sequence, size: int) -> Iterator[Sequence]:
     """Cuts a sequence into parts of `size`, the last one shorter."""
     for start in range(0, len(items), size):

@@ -11,10 +11,13 @@ import importlib.metadata
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import types
 import typing
+import weakref
 import zipfile
 import zlib
 from pathlib import Path
@@ -37,21 +40,34 @@ MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy")  # w
 class RunDirectory:
     """One training run on disk, opened by `begin` for training and by `open` after it.
 
-    Where several workers train, all read the run and one writes it: `writes`.
+    Where several workers train, all read the run and one writes it: `writes`. A `dry_run` is in a
+    temporary folder.
     """
 
     def __init__(self, path: Path, *, writes: bool = True):
-        self.path, self.writes = path, writes
+        self.path, self.writes, self.dry_run = path, writes, False
 
     @classmethod
     def begin(
-        cls, path: Path, *, app: str, config: object, resume: bool, writes: bool = True
+        cls,
+        path: Path,
+        *,
+        app: str,
+        config: object,
+        resume: bool,
+        dry_run: bool = False,
+        writes: bool = True,
     ) -> "RunDirectory":
-        """A new run, or with `resume` the one in `path`.
+        """A new run, or with `resume` the one in `path`; with `dry_run` one that leaves nothing.
 
         Raises:
             UserError: see `create` and `resume`.
         """
+        if dry_run:
+            run = cls(Path(tempfile.mkdtemp()), writes=writes)
+            run.dry_run = True
+            weakref.finalize(run, shutil.rmtree, run.path)
+            return run
         if not writes:
             return cls(path, writes=False)
         return cls.resume(path, app=app, config=config) if resume else cls.create(path)

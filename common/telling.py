@@ -9,7 +9,7 @@ import time
 import keras
 import tensorflow as tf
 
-from common import runs
+from common import recurrent, runs, strategies
 
 logger = logging.getLogger("cellstate")
 
@@ -21,12 +21,17 @@ class Telling(keras.callbacks.Callback):
     ..., "epoch": ...}. An epoch has all its metrics, and
 
         examples_per_second   in training, without validation
+        tokens_per_second     real steps of the sequences, padding not counted
+        padding_ratio         share of padding among the steps, 0 to 1
+        waiting_share         of the time, for the input; on one device alone
+        traces                how often TensorFlow has made a graph of the training step
         learning_rate         of the last step
         gradient_norm         of the last step, before clipping
         peak_gib              the largest memory that the process has held
 
     TensorBoard has the same numbers by epoch, and the loss every `EVERY` steps. A resumed training
-    goes on in the same files, with another "begin".
+    goes on in the same files, with another "begin". Where more than half of the predictions on
+    validation are the same one (val_largest_share), a warning says so.
 
     Args:
         run: the run directory.
@@ -43,7 +48,22 @@ class Telling(keras.callbacks.Callback):
     ):
         super().__init__()
         self.run, self.name, self.unit = run, name, unit
-        self.examples_a_batch = num_examples / num_batches
+        self.num_examples, self.num_batches = num_examples, num_batches
+        with tf.device("CPU"):  # where the input pipeline is
+            self._waited = tf.Variable(0.0, dtype=tf.float64)
+
+    def watch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """The same batches; adds up how long each is waited for."""
+        asked = tf.data.Dataset.range(tf.int64.max).map(lambda _: tf.timestamp())
+
+        def arrived(asked_at, batch):
+            self._waited.assign_add(tf.timestamp() - asked_at)
+            return batch
+
+        options = tf.data.Options()
+        # It would ask ahead, and wait in the place of the training.
+        options.experimental_optimization.inject_prefetch = False
+        return tf.data.Dataset.zip((asked, batches)).map(arrived).with_options(options)
 
     def on_train_begin(self, logs=None):
         """Begins the files, or goes on in them."""
@@ -53,45 +73,73 @@ class Telling(keras.callbacks.Callback):
         self._tell("begin", {})
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock."""
+        """Starts the clocks."""
+        self._waited.assign(0.0)
         self._begun = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         """The loss, now and then."""
-        self._trained = time.monotonic()  # validation follows the last batch
+        if batch + 1 == self.params["steps"]:  # validation follows, and begins the metrics again
+            self._speed = self._speeds(time.monotonic() - self._begun)
         if batch % self.EVERY == 0 and logs:
             with self._summaries.as_default(step=self._step()):
                 tf.summary.scalar("batch_loss", logs["loss"])
 
     def on_epoch_end(self, epoch, logs=None):
         """All numbers of the epoch."""
-        adam = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        examples = self.examples_a_batch * self.params["steps"]
         row = {
             **{name: float(value) for name, value in (logs or {}).items()},
-            "examples_per_second": examples / (self._trained - self._begun),
-            "learning_rate": float(tf.convert_to_tensor(adam.learning_rate)),
+            **self._speed,
+            **self._of_the_optimizer(),
             "peak_gib": _peak_gib(),
         }
-        if hasattr(adam, "gradient_norm"):
-            row["gradient_norm"] = float(tf.convert_to_tensor(adam.gradient_norm))
         with self._summaries.as_default(step=epoch + 1):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
         self._tell("epoch", {"epoch": epoch + 1, **row})
-        logger.info(
-            "%s: %.0f %s/s, learning rate %.2g, %.1f GiB at most",
-            self.name,
-            row["examples_per_second"],
-            self.unit,
-            row["learning_rate"],
-            row["peak_gib"],
-        )
+        logger.info("%s: %s", self.name, self._as_line(row))
+        if row.get("val_largest_share", 0.0) > 0.5:
+            logger.warning(
+                "note: %.0f%% of the predictions on validation are the same one",
+                100 * row["val_largest_share"],
+            )
 
     def on_train_end(self, logs=None):
         """The last line."""
         self._tell("end", {})
         self._summaries.close()
+
+    def _speeds(self, seconds: float) -> dict[str, float]:
+        share = self.params["steps"] / self.num_batches  # of an epoch that was broken
+        found = {"examples_per_second": share * self.num_examples / seconds}
+        if isinstance(self.model, strategies.Model):
+            padding = self.model.padding
+            found["traces"] = self.model.traces
+            found["padding_ratio"] = float(padding.result())
+            cells = float(tf.convert_to_tensor(padding.count))
+            found["tokens_per_second"] = share * cells * (1 - found["padding_ratio"]) / seconds
+        waited = float(self._waited)
+        if waited:
+            found["waiting_share"] = waited / seconds
+        return found
+
+    def _of_the_optimizer(self) -> dict[str, float]:
+        adam = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        found = {"learning_rate": adam.learning_rate}
+        if hasattr(adam, "gradient_norm"):
+            found["gradient_norm"] = adam.gradient_norm
+        return {name: float(tf.convert_to_tensor(value)) for name, value in found.items()}
+
+    def _as_line(self, row: dict[str, float]) -> str:
+        parts = [f"{row['examples_per_second']:.0f} {self.unit}/s"]
+        if "padding_ratio" in row:
+            parts += [f"{row['tokens_per_second']:.0f} tokens/s"]
+            parts += [f"padding {row['padding_ratio']:.0%}", f"traces {row['traces']}"]
+        if "waiting_share" in row:
+            parts += [f"waits {row['waiting_share']:.0%} for input"]
+        parts += [f"learning rate {row['learning_rate']:.2g}"]
+        parts += [f"{row['peak_gib']:.1f} GiB at most", recurrent.kernel_in_use()]
+        return ", ".join(parts)
 
     def _step(self) -> int:
         return int(tf.convert_to_tensor(self.model.optimizer.iterations))

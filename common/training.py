@@ -220,6 +220,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Fits from the last checkpoint on, or from the start; the history, a row for each epoch.
 
+    Of a dry run it takes two steps, and tells the layers and how long the whole would take.
+
     Args:
         model: built and compiled.
         batches: gives the endless batches from this epoch on, in an order that is a function of
@@ -234,26 +236,73 @@ def fit(
     """
     strategy = model.distribute_strategy
     keep.restore(model)
+    if keep.run.dry_run:
+        _rehearse(model, batches(0), keep, num_batches=steps_per_epoch * epochs)
+        return []
     if validation_data is not None:
         validation_data = strategies.read_by_all(validation_data)
-    told = []
-    if keep.run.writes:
-        numbers = {"num_examples": num_examples, "num_batches": steps_per_epoch}
-        told = [telling.Telling(keep.run, name=keep.name, unit=unit, **numbers)]
+    numbers = {"num_examples": num_examples, "num_batches": steps_per_epoch}
+    told = telling.Telling(keep.run, name=keep.name, unit=unit, **numbers)
+    # On several devices the pipeline is copied and asks ahead: nobody could tell who waits.
+    watch = told.watch if strategy.num_replicas_in_sync == 1 else lambda shown: shown
     while keep.first_epoch < epochs and not keep.finished:
         # The rest of a broken epoch is an epoch of its own to Keras, for it has fewer batches.
         model.fit(
-            strategies.read_by_all(batches(keep.first_epoch).skip(keep.first_batch)),
+            strategies.read_by_all(watch(batches(keep.first_epoch).skip(keep.first_batch))),
             validation_data=validation_data,
             steps_per_epoch=steps_per_epoch - keep.first_batch,
             initial_epoch=keep.first_epoch,
             epochs=keep.first_epoch + 1 if keep.first_batch else epochs,
             shuffle=False,  # the data set is in a random order already
-            callbacks=[*callbacks, *told, keep],
+            callbacks=[*callbacks, *([told] if keep.run.writes else []), keep],
             verbose=cli.bars(),
         )
     strategies.wait_for_all(strategy)  # for the files of the best model
     return keep.history
+
+
+def _rehearse(
+    model: keras.Model, batches: tf.data.Dataset, keep: KeepRun, *, num_batches: int
+) -> None:
+    logger.info("%s:\n%s", keep.name, _parameter_table(model))
+    ended: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ended.append(time.monotonic())
+    )
+    model.fit(
+        strategies.read_by_all(batches),
+        steps_per_epoch=2,
+        shuffle=False,
+        callbacks=[clock],
+        verbose=cli.bars(),
+    )
+    seconds = ended[1] - ended[0]  # the first step waits for the graph
+    logger.info(
+        "%s: %.2f s for a step, at most %.1f minutes for %d steps, without validation",
+        keep.name,
+        seconds,
+        seconds * num_batches / 60,
+        num_batches,
+    )
+
+
+def _parameter_table(model: keras.Model) -> str:
+    """A line for each layer that has weights: their shapes and number, and whether they learn."""
+    layers: dict[str, list] = {}
+    for weight in model.weights:
+        layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
+    lines = []
+    for name, weights in layers.items():
+        shapes = " ".join("x".join(map(str, one.shape)) or "1" for one in weights)
+        fixed = "" if any(one.trainable for one in weights) else "  fixed"
+        lines.append(f"  {name:<44} {shapes:<36} {_number_of(weights):>11,}{fixed}")
+    learnt = _number_of(model.trainable_weights)
+    lines.append(f"  in all {_number_of(model.weights):,} parameters, {learnt:,} of them learn")
+    return "\n".join(lines)
+
+
+def _number_of(weights) -> int:
+    return sum(math.prod(one.shape) for one in weights)
 
 
 def report_rates(

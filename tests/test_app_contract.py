@@ -134,6 +134,17 @@ def test_train_refuses_the_directory_of_another_run(app, run_command, tiny):
     assert (tiny / "config.json").read_bytes() == before
 
 
+def test_a_dry_run_in_half_precision_tells_and_leaves_nothing(
+    app, run_command, tiny_options, tmp_path, caplog
+):
+    caplog.set_level("INFO", logger="cellstate")
+    options = (*tiny_options(tmp_path / "run"), "--train.precision", "float16", "--dry-run")
+    run_command(app, "train", *options)
+    assert re.search(r"in all [\d,]+ parameters, [\d,]+ of them learn", caplog.text)
+    assert re.search(r"model: \d+\.\d+ s for a step, at most \d+\.\d minutes", caplog.text)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_evaluate_prints_the_promised_object(app, run_command, tiny, split, capsys):
     run_command(app, "evaluate", "--run-dir", tiny, "--split", split, "--json")

@@ -82,14 +82,11 @@ class TrainingData(NamedTuple):
         return self._replace(found=self.found._replace(lengths=lengths), examples=examples)
 
     def summary(self) -> str:
-        """One line for the log: sizes, and the share of padding among the words of an epoch."""
-        batches = self.batches(seed=0).take(self.num_batches)
-        padding = pipeline.padding_ratio(batches, "candidate_mask")
+        """One line for the log: sizes."""
         return (
             f"{self.found.num_questions} questions, {len(self.found.lengths)} of them with right "
             f"and wrong candidates, {self.found.num_candidates} candidates, "
-            f"{len(self.found.words)} words, {self.num_batches} batches an epoch, "
-            f"padding {padding:.0%}"
+            f"{len(self.found.words)} words, {self.num_batches} batches an epoch"
         )
 
 

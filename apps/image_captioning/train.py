@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cellstate")
 
 
-def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
+def train(
+    config: Config, run_dir: Path, *, resume: bool = False, dry_run: bool = False
+) -> RunDirectory:
     """Computes the features of the images unless that is done, and trains the decoder on them.
 
     Args:
@@ -33,6 +35,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
         resume: continue that run from its last checkpoint; only `train.epochs` and
             `train.checkpoint_minutes` may differ.
+        dry_run: take two steps, tell what the whole would take, and leave nothing.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -49,7 +52,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
 
     options = config.train
     strategy = training.start(seed=options.seed, deterministic=options.deterministic)
-    run = RunDirectory.begin(run_dir, app=APP, config=config, resume=resume)
+    run = RunDirectory.begin(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
 
     shown, held_back = (data.load_split(config.data, name) for name in ("train", "validation"))
     found = data.survey(shown.records, config.data)
@@ -87,6 +90,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
     held_back_batches = held_back_batches.map(_as_training(network))
     fit = functools.partial(_fit, network, scores, held_back_batches, shown_batches, run, options)
     told = fit(_told(network, shown_batches, options), "model", options.epochs)
+    if dry_run:
+        return run
     network.model.set_weights(run.load_model().get_weights())
     if options.self_critical_epochs:
         network.decoder.leave_out_noise()
@@ -216,6 +221,7 @@ def main(
     preset: Literal["tiny", "small", "paper"] = "small",
     config_file: cli.ConfigFile = None,
     resume: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Trains image captioning and writes a run directory.
 
@@ -225,8 +231,9 @@ def main(
         preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
         config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
         resume: Continue the run in --run-dir with its own options.
+        dry_run: Take two steps, print the layers and the expected minutes, and leave nothing.
     """
-    train(config, run_dir, resume=resume)
+    train(config, run_dir, resume=resume, dry_run=dry_run)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from apps.image_captioning import scoring
 from apps.image_captioning.writer import Writer
+from common import metrics
 
 _MOST = 1000  # images
 
@@ -14,6 +15,7 @@ _MOST = 1000  # images
 class ValidationScores(keras.callbacks.Callback):
     """Puts val_cider and val_exact_match of greedy captions into the logs of each epoch.
 
+    val_largest_share is that of the most frequent caption: 1 for a model that does not look.
     Free-running, never teacher-forced. Stands before the callbacks that read the logs.
 
     Args:
@@ -46,3 +48,4 @@ class ValidationScores(keras.callbacks.Callback):
                 break
         scores = scoring.score(given, references)
         logs.update({f"val_{name}": scores[name] for name in ("cider", "exact_match")})
+        logs["val_largest_share"] = metrics.answer_collapse(given).share

@@ -71,13 +71,11 @@ class TrainingData(NamedTuple):
         )
 
     def summary(self) -> str:
-        """One line for the log: sizes, and the share of padding among the frames of an epoch."""
+        """One line for the log: sizes."""
         minutes = sum(self.found.lengths) * audio.FRAME_S / 60
-        padding = pipeline.padding_ratio(self.batches(seed=0).take(self.num_batches), "frame_mask")
         return (
             f"{len(self.found.lengths)} utterances, {minutes:.1f} minutes, "
-            f"{len(self.found.phones)} phones, {self.num_batches} batches an epoch, "
-            f"padding {padding:.0%}"
+            f"{len(self.found.phones)} phones, {self.num_batches} batches an epoch"
         )
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cellstate")
 
 
-def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirectory:
+def train(
+    config: Config, run_dir: Path, *, resume: bool = False, dry_run: bool = False
+) -> RunDirectory:
     """Trains the model.
 
     Args:
@@ -28,6 +30,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
         resume: continue that run from its last checkpoint; only `train.epochs`,
             `train.checkpoint_minutes` and `train.strategy` may differ.
+        dry_run: take two steps, tell what the whole would take, and leave nothing.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.
@@ -45,7 +48,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
     )
     run = RunDirectory.begin(
-        run_dir, app=APP, config=config, resume=resume, writes=strategies.is_chief(strategy)
+        run_dir,
+        app=APP,
+        config=config,
+        resume=resume,
+        dry_run=dry_run,
+        writes=strategies.is_chief(strategy),
     )
 
     shown = data.make_training_data(
@@ -70,6 +78,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> RunDirector
         {"bigrams": found.bigrams.tolist(), "frames": found.frame_counts.tolist()},
     )
     history = _fit(model, shown, run, config)
+    if dry_run:
+        return run
     training.report_rates(
         shown.batches(seed=options.seed),
         shown.num_batches,
@@ -142,6 +152,7 @@ def main(
     preset: Literal["tiny", "small", "paper"] = "small",
     config_file: cli.ConfigFile = None,
     resume: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Trains phoneme tagging and writes a run directory.
 
@@ -151,8 +162,9 @@ def main(
         preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
         config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
         resume: Continue the run in --run-dir with its own options.
+        dry_run: Take two steps, print the layers and the expected minutes, and leave nothing.
     """
-    train(config, run_dir, resume=resume)
+    train(config, run_dir, resume=resume, dry_run=dry_run)
 
 
 if __name__ == "__main__":

@@ -64,13 +64,11 @@ class TrainingData(NamedTuple):
         )
 
     def summary(self) -> str:
-        """One line for the log: sizes, and the share of padding among the words of an epoch."""
+        """One line for the log: sizes."""
         words, answers = self.found.vocabularies
-        padding = pipeline.padding_ratio(self.batches(seed=0).take(self.num_batches), "token_mask")
         return (
             f"{self.found.num_images} images, {self.found.num_questions} questions, "
-            f"{len(words)} words, {len(answers)} answers, {self.num_batches} batches an epoch, "
-            f"padding {padding:.0%}"
+            f"{len(words)} words, {len(answers)} answers, {self.num_batches} batches an epoch"
         )
 
 

@@ -203,18 +203,6 @@ def test_a_source_without_end_is_read_no_further_than_the_buffers():
 # Helpers
 
 
-def test_the_share_of_padding_by_hand():
-    batches = [
-        {"token_mask": np.array([[True, False], [True, True]])},
-        {"token_mask": np.array([[True, False, False, False]])},
-    ]
-    assert pipeline.padding_ratio(batches, "token_mask") == 4 / 8
-
-
-def test_no_batches_hold_no_padding():
-    assert pipeline.padding_ratio([], "token_mask") == 1.0
-
-
 @given(st.lists(st.integers(), max_size=20), st.integers(1, 6))
 def test_chunks_joined_are_the_whole(items, size):
     parts = list(pipeline.chunks(items, size))

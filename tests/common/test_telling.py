@@ -1,12 +1,14 @@
 """Facts about what a training tells."""
 
 import json
+import time
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from common import telling
+from common import strategies, telling
 from common.optimizers import make_optimizer
 from common.runs import RunDirectory
 
@@ -47,3 +49,83 @@ def test_events_and_scalars_tell_each_epoch_and_a_second_start_goes_on(tmp_path,
     np.testing.assert_allclose(
         [losses[one["epoch"]] for one in epochs], [one["loss"] for one in epochs]
     )
+
+
+def fit(path, batches, *, steps: int, epochs: int = 1, validation=None) -> list[dict]:
+    """Trains a model of a mask and its mean; the rows of its epochs."""
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    share = keras.layers.Lambda(lambda m: keras.ops.mean(keras.ops.cast(m, "float32"), 1)[:, None])
+    model = strategies.Model({"mask": mask}, keras.layers.Dense(2)(share(mask)))
+    model.compile(
+        "sgd",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=["accuracy"],
+    )
+    tells = telling.Telling(
+        RunDirectory(path), name="model", num_examples=2 * steps, num_batches=steps, unit="rows"
+    )
+    model.fit(
+        tells.watch(batches.repeat()),
+        steps_per_epoch=steps,
+        epochs=epochs,
+        validation_data=validation,
+        shuffle=False,
+        callbacks=[tells],
+        verbose=0,
+    )
+    lines = (path / "log" / "events.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["event"] == "epoch"]
+
+
+def masks(*lengths: tuple[int, int]) -> tf.data.Dataset:
+    """Batches of two masks of these lengths, padded."""
+    pairs = tf.data.Dataset.from_generator(
+        lambda: iter(np.array(lengths, np.int32)), output_signature=tf.TensorSpec((2,), tf.int32)
+    )
+    known = pairs.apply(tf.data.experimental.assert_cardinality(len(lengths)))
+    return known.map(
+        lambda pair: ({"mask": tf.sequence_mask(pair)}, tf.zeros(2, tf.int32), tf.ones(2))
+    )
+
+
+def test_padding_is_told_of_each_epoch_and_the_step_is_traced_once(tmp_path):
+    shown = masks((1, 4), (2, 2), (5, 10))  # 5 of 8 steps are real, 4 of 4, 15 of 20
+    rows = fit(tmp_path, shown, steps=3, epochs=2, validation=masks((1, 3)))
+    for row in rows:
+        assert row["padding_ratio"] == pytest.approx(1 - 24 / 32)
+        assert row["tokens_per_second"] == pytest.approx(24 / 6 * row["examples_per_second"])
+        assert row["traces"] == 1
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_who_waits_is_told(tmp_path, slow):
+    def take(example, *rest):
+        time.sleep(0.2)
+        return np.int32(0)
+
+    def slowed(inputs, *rest):
+        with tf.control_dependencies([tf.numpy_function(take, [inputs["mask"]], tf.int32)]):
+            return tf.nest.map_structure(tf.identity, (inputs, *rest))
+
+    shown = masks((1, 4), (2, 2))
+    row = fit(tmp_path, shown.map(slowed) if slow else shown, steps=20, epochs=2)[1]
+    # A step takes milliseconds.
+    assert (row["waiting_share"] > 0.5) == slow
+
+
+def test_a_model_that_always_says_the_same_is_told(tmp_path, caplog):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    tells = telling.Telling(
+        RunDirectory(tmp_path), name="model", num_examples=8, num_batches=2, unit="rows"
+    )
+    tells.set_model(model)
+    tells.set_params({"steps": 1})
+    tells.on_train_begin()
+    for share in (0.4, 0.87):
+        tells.on_epoch_begin(0)
+        tells.on_train_batch_end(0, {"loss": 1.0})
+        tells.on_epoch_end(0, {"val_largest_share": share})
+    assert caplog.text.count("are the same one") == 1
+    assert "87% of the predictions on validation" in caplog.text
