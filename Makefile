@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test lint types reproduce clean
 
 help: ## List the commands
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/done: requirements.txt requirements-dev.txt
 	@if command -v uv >/dev/null; then \
@@ -31,8 +31,8 @@ lint: $(VENV)/done ## Check style and format
 types: $(VENV)/done ## Check types
 	@$(BIN)/pyright
 
-bench: $(VENV)/done ## Measure every app: three seeds of the small preset beside the baselines
-	@$(BIN)/python -m benchmarks.seeds
+reproduce: $(VENV)/done ## Measure every app with three seeds and write the tables of their READMEs (two hours)
+	@$(BIN)/python -m benchmarks.reproduce
 
 clean: ## Remove the environment and the demo's runs
 	rm -rf $(VENV) runs

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from benchmarks.seeds import spread, summary
+from benchmarks.commands import spread, summary
 from common import cli, files
 
 STACKED = ("--model.matching", "stacked", "--model.no-match-features")

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
@@ -50,3 +52,18 @@ def run(app: str, command: str, *arguments: object) -> Done:
 def evaluate(app: str, run_dir: Path, split: str) -> dict:
     """The object that `evaluate --json` prints."""
     return json.loads(run(app, "evaluate", "--run-dir", run_dir, "--split", split, "--json").output)
+
+
+def summary(metrics: list[dict[str, float]]) -> dict[str, dict]:
+    """`spread` of each metric over several runs."""
+    return {name: spread([one[name] for one in metrics]) for name in metrics[0]}
+
+
+def spread(values: list[float]) -> dict:
+    """Mean and sample standard deviation, with the single values."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {
+        "mean": round(float(np.mean(values)), 5),
+        "sd": round(deviation, 5),
+        "values": [round(value, 5) for value in values],
+    }

@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 
 from apps.phoneme_tagging.evaluate import evaluate
-from benchmarks import commands, seeds
+from benchmarks import commands
 from common import cli, files
 
 APP = "phoneme_tagging"
@@ -111,7 +111,7 @@ def _summary(runs: list[list[dict[str, dict[str, float]]]]) -> dict[str, dict]:
         speakers = table.mean(axis=0)
         error = speakers.std(ddof=1) / np.sqrt(len(speakers))
         names = [speaker for fold in runs[0] for speaker in fold]
-        found[metric] = seeds.spread(table.mean(axis=1).tolist()) | {
+        found[metric] = commands.spread(table.mean(axis=1).tolist()) | {
             "interval_95": [
                 round(float(speakers.mean() + side * 1.96 * error), 5) for side in (-1, 1)
             ],

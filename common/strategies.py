@@ -75,26 +75,28 @@ def read_by_all(dataset: tf.data.Dataset) -> tf.data.Dataset:
 class Model(keras.Model):
     """A functional model that `fit` takes on several workers; make and compile it in their scope.
 
-    Keras 3.15 makes the metrics in the first step, which is then traced twice, and for several
-    workers by the mean of the parts of a batch, which masks do not have: here the shapes of the
-    data set do. It averages what a step reports to several workers over an axis that single numbers
-    do not have.
+    Keras 3.15 makes the metrics in the first step, which is then traced twice: on one device they
+    are made here, from the shapes of the data set. On several, Keras would make them by the mean of
+    the parts of a batch, which masks do not have, and averages what a step reports to several
+    workers over an axis that single numbers do not have.
 
     Attributes:
-        padding: the share of padding in the steps of this epoch, of the inputs that are masks.
+        padding: the share of padding in the steps of this epoch, of the inputs that are masks;
+            None on several devices.
         traces: how often TensorFlow has made a graph of the training step.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.padding = keras.metrics.Mean(name="padding_ratio")
-        self.traces = 0
+        self.traces, self.padding = 0, None
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            self.padding = keras.metrics.Mean(name="padding_ratio")
 
     def train_step(self, data):
         """Keras' step, which counts the padding too; what it reports as vectors."""
         self.traces += 1  # Python runs when a graph is made, and not again
         for mask in tf.nest.flatten(data[0]):
-            if mask.dtype == tf.bool:
+            if mask.dtype == tf.bool and self.padding is not None:
                 cells = tf.cast(tf.size(mask), tf.float32)
                 real = tf.math.count_nonzero(mask, dtype=tf.float32)
                 self.padding.update_state(1.0 - real / cells, sample_weight=cells)
@@ -105,21 +107,22 @@ class Model(keras.Model):
         return self._reported(super().test_step(data))
 
     def _reported(self, logs):
-        logs.pop(self.padding.name)  # its reader looks at the metric
+        if self.padding is not None:
+            logs.pop(self.padding.name)  # its reader looks at the metric
         if not is_multi_worker(self.distribute_strategy):
             return logs
         return {name: tf.reshape(tf.convert_to_tensor(value), [1]) for name, value in logs.items()}
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         metrics = self._compile_metrics
-        if metrics is None or metrics.built or iterator is None:
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        if metrics is None or metrics.built or iterator is None or not alone:
             return
         spec = iterator.data_adapter.get_tf_dataset().element_spec
         targets = tf.nest.map_structure(
             lambda one: keras.KerasTensor(one.shape, one.dtype), spec[1]
         )
-        with self.distribute_strategy.scope():
-            metrics.build(targets, self.output)
+        metrics.build(targets, self.output)
 
 
 def _check_tf_config() -> None:

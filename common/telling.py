@@ -9,7 +9,7 @@ import time
 import keras
 import tensorflow as tf
 
-from common import recurrent, runs, strategies
+from common import recurrent, runs
 
 logger = logging.getLogger("cellstate")
 
@@ -23,8 +23,8 @@ class Telling(keras.callbacks.Callback):
         examples_per_second   in training, without validation
         tokens_per_second     real steps of the sequences, padding not counted
         padding_ratio         share of padding among the steps, 0 to 1
-        waiting_share         of the time, for the input; on one device alone
         traces                how often TensorFlow has made a graph of the training step
+        waiting_share         of the time, for the input; this and the three before on one device
         learning_rate         of the last step
         gradient_norm         of the last step, before clipping
         peak_gib              the largest memory that the process has held
@@ -49,17 +49,26 @@ class Telling(keras.callbacks.Callback):
         super().__init__()
         self.run, self.name, self.unit = run, name, unit
         self.num_examples, self.num_batches = num_examples, num_batches
-        with tf.device("CPU"):  # where the input pipeline is
-            self._waited = tf.Variable(0.0, dtype=tf.float64)
+        self._waited = 0.0
 
     def watch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """The same batches; adds up how long each is waited for."""
-        asked = tf.data.Dataset.range(tf.int64.max).map(lambda _: tf.timestamp())
 
-        def arrived(asked_at, batch):
-            self._waited.assign_add(tf.timestamp() - asked_at)
+        # Python's clock: deterministic operations have none.
+        def now() -> float:
+            return time.monotonic()
+
+        def count(asked: float) -> float:
+            self._waited += now() - asked
+            return self._waited
+
+        def arrived(asked, batch):
+            tf.numpy_function(count, [asked], tf.float64)
             return batch
 
+        asked = tf.data.Dataset.range(tf.int64.max).map(
+            lambda _: tf.numpy_function(now, [], tf.float64)
+        )
         options = tf.data.Options()
         # It would ask ahead, and wait in the place of the training.
         options.experimental_optimization.inject_prefetch = False
@@ -74,7 +83,7 @@ class Telling(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clocks."""
-        self._waited.assign(0.0)
+        self._waited = 0.0
         self._begun = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -112,15 +121,14 @@ class Telling(keras.callbacks.Callback):
     def _speeds(self, seconds: float) -> dict[str, float]:
         share = self.params["steps"] / self.num_batches  # of an epoch that was broken
         found = {"examples_per_second": share * self.num_examples / seconds}
-        if isinstance(self.model, strategies.Model):
-            padding = self.model.padding
+        padding = getattr(self.model, "padding", None)
+        if padding is not None:
             found["traces"] = self.model.traces
             found["padding_ratio"] = float(padding.result())
             cells = float(tf.convert_to_tensor(padding.count))
             found["tokens_per_second"] = share * cells * (1 - found["padding_ratio"]) / seconds
-        waited = float(self._waited)
-        if waited:
-            found["waiting_share"] = waited / seconds
+        if self._waited:
+            found["waiting_share"] = self._waited / seconds
         return found
 
     def _of_the_optimizer(self) -> dict[str, float]:
