@@ -176,8 +176,27 @@ class Kill(keras.callbacks.Callback):
             raise Killed
 
 
-def fit(path, *, weights_seed: int = 1, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0):
-    model = build_model(weights_seed, average=0.9)
+@pytest.fixture(scope="module")
+def model_of_a_start(deterministic):
+    """`model_of_a_start()`: a model before its first step; with `resumes`, of another process.
+
+    That one has other numbers in every variable, so that all must come from the checkpoint. Both
+    are one model, whose graphs are traced once.
+    """
+    model = build_model(seed=1, average=0.9)
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    first = [variable.numpy() for variable in variables]
+
+    def start(*, resumes: bool = False) -> keras.Model:
+        for variable, value in zip(variables, first, strict=True):
+            variable.assign(value + int(resumes))
+        return model
+
+    return start
+
+
+def fit(path, model, *, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0) -> KeepRun:
     training.start(seed=3, deterministic=True)
     keep = KeepRun(
         RunDirectory(path),
@@ -208,7 +227,7 @@ def fit(path, *, weights_seed: int = 1, epochs: int = 4, kill_at: int = 0, minut
             validation_data=tf.data.Dataset.from_tensors((INPUTS, TARGETS)),
             callbacks=[Kill(kill_at)],
         )
-    return keep, model
+    return keep
 
 
 def values_of(model) -> list[bytes]:
@@ -220,9 +239,11 @@ def without_seconds(keep: KeepRun) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory, deterministic):
-    path = tmp_path_factory.mktemp("straight")
-    return path, *fit(path, epochs=4)
+def straight(tmp_path_factory, model_of_a_start):
+    """History and values of the uninterrupted training."""
+    model = model_of_a_start()
+    keep = fit(tmp_path_factory.mktemp("straight"), model)
+    return without_seconds(keep), values_of(model)
 
 
 @pytest.mark.parametrize(
@@ -233,19 +254,18 @@ def straight(tmp_path_factory, deterministic):
     ],
 )
 def test_a_training_killed_at_any_steps_equals_the_uninterrupted_one_bit_for_bit(
-    tmp_path, straight, minutes, kills
+    tmp_path, straight, model_of_a_start, minutes, kills
 ):
     for place, kill_at in enumerate(kills):
-        # From the second start on, all comes from the checkpoint.
-        weights_seed = 1 if place == 0 else 90
-        fit(tmp_path / "killed", kill_at=kill_at, minutes=minutes, weights_seed=weights_seed)
-    keep, model = fit(tmp_path / "killed", minutes=minutes, weights_seed=99)
-    assert values_of(model) == values_of(straight[2])
-    assert without_seconds(keep) == without_seconds(straight[1])
+        fit(tmp_path, model_of_a_start(resumes=place > 0), kill_at=kill_at, minutes=minutes)
+    model = build_model(seed=99, average=0.9)  # with nothing of before, its graphs neither
+    keep = fit(tmp_path, model, minutes=minutes)
+    assert (without_seconds(keep), values_of(model)) == straight
 
 
-def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path, deterministic):
-    keep, model = fit(tmp_path, epochs=1)  # the best epoch is then the last: the averages are its
+def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path, model_of_a_start):
+    model = model_of_a_start()
+    keep = fit(tmp_path, model, epochs=1)  # the best epoch is the last: the averages are its
     kept = RunDirectory(tmp_path).load_model()
     averages = model.optimizer._model_variables_moving_average
     for one, average, trained in zip(kept.weights, averages, model.weights, strict=True):
@@ -256,10 +276,11 @@ def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path, dete
     np.testing.assert_allclose(keep.history[-1]["val_accuracy"], right, rtol=1e-6)
 
 
-def test_a_longer_training_goes_on_after_the_last_epoch(tmp_path, straight):
-    fit(tmp_path / "shorter", epochs=2)
-    _, model = fit(tmp_path / "shorter", weights_seed=99)
-    assert values_of(model) == values_of(straight[2])
+def test_a_longer_training_goes_on_after_the_last_epoch(tmp_path, straight, model_of_a_start):
+    fit(tmp_path, model_of_a_start(), epochs=2)
+    model = model_of_a_start(resumes=True)
+    keep = fit(tmp_path, model)
+    assert (without_seconds(keep), values_of(model)) == straight
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
