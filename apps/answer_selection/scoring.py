@@ -29,18 +29,19 @@ class Scored(NamedTuple):
         return Ranked(*self[:3], self.outputs[name].tolist())
 
 
-def make_scorer(
+def make_reader(
     model: keras.Model,
-    element_spec: dict,
+    batches: tf.data.Dataset,
     *,
     names: Sequence[str] = ("score",),
     combined: Combination | None = None,
-) -> Callable[[dict], dict[str, np.ndarray]]:
-    """A function from a batch to the outputs of these names, float (batch, candidates, ...).
+) -> Callable[[], Iterator[Scored]]:
+    """A function that scores `batches`, of `data.evaluation_batches`, each time it is called.
 
-    With a combination there is an output "combined" too.
+    It has the outputs of these names, with a combination "combined" too. The graph is traced by
+    the first call alone, which takes longer than a small validation part does.
     """
-    inputs = {name: element_spec[name] for name in model.input}
+    inputs = {name: batches.element_spec[name] for name in model.input}
 
     @tf.function(input_signature=[inputs], autograph=False)  # one trace for batches of all sizes
     def outputs(taken):
@@ -50,10 +51,11 @@ def make_scorer(
             chosen["combined"] = combination.combine(combined, found["score"], found["overlap"])
         return chosen
 
-    return lambda batch: {
-        name: value.numpy()
-        for name, value in outputs({name: batch[name] for name in inputs}).items()
-    }
+    def scorer(batch):
+        found = outputs({name: batch[name] for name in inputs})
+        return {name: value.numpy() for name, value in found.items()}
+
+    return lambda: _by_question(row for batch in batches for row in _rows(batch, scorer(batch)))
 
 
 def read(
@@ -64,17 +66,15 @@ def read(
     combined: Combination | None = None,
 ) -> Iterator[Scored]:
     """All questions of `data.evaluation_batches`, one batch in memory at a time."""
-    scorer = make_scorer(model, batches.element_spec, names=names, combined=combined)
-    rows = (row for batch in batches for row in _rows(batch, scorer(batch)))
+    return make_reader(model, batches, names=names, combined=combined)()
+
+
+def _by_question(rows: Iterable[Scored]) -> Iterator[Scored]:
+    """Joins the rows of a question, which stand one after the other."""
     for question_id, parts in groupby(rows, key=lambda row: row.question_id):
         ids, labels, outputs = zip(*(part[1:] for part in parts), strict=True)
         joined = {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
         yield Scored(question_id, _joined(ids), _joined(labels), joined)
-
-
-def score(model: keras.Model, batches: tf.data.Dataset) -> Iterator[Ranked]:
-    """The same as `read`, with the scores of the network alone."""
-    return (one.ranked() for one in read(model, batches))
 
 
 def _rows(batch: dict, outputs: dict[str, np.ndarray]) -> Iterator[Scored]:

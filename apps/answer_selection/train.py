@@ -152,8 +152,10 @@ def _make_validation(
 
     from apps.answer_selection import ranking, scoring
 
+    read = scoring.make_reader(model, shown.validation)
+
     def validate(epoch: int, logs: dict[str, float]) -> None:
-        results = ranking.score_questions(scoring.score(model, shown.validation))
+        results = ranking.score_questions(one.ranked() for one in read())
         found = ranking.summarize(results, config.data.protocol).metrics
         logs.update({f"val_{name}": value for name, value in found.items()})
 
@@ -193,7 +195,8 @@ def _score_fold(
     _fit(network, shown.without_fold(fold, options.combine_folds), part, config, seed=seed)
 
     batches = data.evaluation_batches(shown.examples, batch_size=options.batch_size)
-    scored = {one.question_id: one.scores for one in scoring.score(part.load_model(), batches)}
+    read = scoring.read(part.load_model(), batches)
+    scored = {one.question_id: one.outputs["score"].tolist() for one in read}
     mean, deviation = combination.Moments.of(np.concatenate(list(scored.values())))
     unseen = {
         question_id: ((np.array(scores) - mean) / deviation).tolist()
