@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -55,6 +56,15 @@ def write_saved_model(
             for name, given in probes.items()
         }
         _check_in_fresh_process(folder, probes, expected)
+
+
+def weights_of(model: keras.Model) -> list[tf.Variable]:
+    """What a module that calls `model` keeps in its place, for `write_saved_model`.
+
+    Of a Keras model that a module keeps, a SavedModel holds a graph of its own beside that of the
+    module: traced, written and read for nothing.
+    """
+    return [variable.value for variable in model.variables]
 
 
 def unportable_operations(folder: Path) -> set[str]:

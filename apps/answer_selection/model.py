@@ -6,6 +6,7 @@ each with keys and a mask (features.py) -> score (batch, candidates), attention
 overlap (batch, candidates, overlap) of the texts as a whole (matching.py)
 """
 
+import functools
 from typing import NamedTuple
 
 import keras
@@ -18,7 +19,7 @@ from apps.answer_selection.combination import Combination
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import ForEachCandidate, Grouped, Pairs
 from apps.answer_selection.matching import Words
-from common import embeddings, text
+from common import embeddings, exporting, text
 from common.text import Vocabulary
 
 
@@ -126,7 +127,12 @@ class Ranker(tf.Module):
         combined: Combination | None = None,
     ):
         super().__init__()
-        self.model = model
+        self.weights = exporting.weights_of(model)
+        inputs = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
+        # One graph, which every function below calls: traced and exported once.
+        self.network = tf.function(
+            functools.partial(model, training=False), input_signature=[inputs], autograph=False
+        )
         self.num_buckets = num_buckets
         self.max_words = {"question": max_question_words, "candidate": max_candidate_words}
         self.table = words.make_table(unknown=-1)
@@ -143,7 +149,7 @@ class Ranker(tf.Module):
         """See the class."""
         given = self._encode(candidate, "candidate")
         given = {name: value[:, None] for name, value in given.items()}  # one for each question
-        outputs = self.model({**self._encode(question, "question"), **given}, training=False)
+        outputs = self.network({**self._encode(question, "question"), **given})
         return {"score": self._scores(outputs)[:, 0], "attention": outputs["attention"][:, 0]}
 
     @tf.function(
@@ -161,7 +167,7 @@ class Ranker(tf.Module):
         asked = self._encode(question[None], "question")
         given = self._encode(candidates, "candidate")
         given = {name: value[None] for name, value in given.items()}
-        scores = self._scores(self.model({**asked, **given}, training=False))[0]
+        scores = self._scores(self.network({**asked, **given}))[0]
         return {
             "order": tf.argsort(scores, direction="DESCENDING", stable=True),
             "scores": scores,
@@ -179,7 +185,7 @@ class Ranker(tf.Module):
         asked = self._encode(question[None], "question")
         given = self._encode(candidate[None], "candidate")
         given = {name: value[None] for name, value in given.items()}
-        outputs = self.model({**asked, **given}, training=False)
+        outputs = self.network({**asked, **given})
         return {name: outputs[name][0, 0] for name in ("attention", "alignment")}
 
     def _scores(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -4,6 +4,7 @@ features float32 (batch, frames, dim), frame_mask bool (batch, frames)
     -> logits (batch, frames, choices)
 """
 
+import functools
 from typing import NamedTuple
 
 import keras
@@ -14,7 +15,7 @@ from keras import ops
 from apps.phoneme_tagging import layers, viterbi
 from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.layers import Normalization
-from common import audio, recurrent
+from common import audio, exporting, recurrent
 from common.text import Vocabulary
 
 
@@ -117,7 +118,9 @@ class Tagger(tf.Module):
         self, model: keras.Model, phones: Vocabulary, decoder: Decoder, config: ModelConfig
     ):
         super().__init__()
-        self.model, self.decoder = model, decoder
+        self.weights = exporting.weights_of(model)
+        self.network = functools.partial(model, training=False)
+        self.decoder = decoder
         self.kind, self.num_mels = config.features, config.num_mels
         self.phones = tf.constant([*phones.tokens, ""])
 
@@ -151,8 +154,7 @@ class Tagger(tf.Module):
         features, mask = audio.features(
             waveform, num_samples, kind=self.kind, num_mels=self.num_mels
         )
-        inputs = {"features": features, "frame_mask": mask}
-        return self.model(inputs, training=False)["logits"], mask
+        return self.network({"features": features, "frame_mask": mask})["logits"], mask
 
     def decode(self, logits: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
         """What `tag` gives, of what `hear` gives."""

@@ -92,7 +92,8 @@ class Predictor:
         """
         from apps.phoneme_tagging.streaming import Stream
 
-        return Stream(self.tagger.model, self.choices, self.tagger.decoder, self.config)
+        model = self.tagger.network.func
+        return Stream(model, self.choices, self.tagger.decoder, self.config)
 
 
 def load_tagger(run_dir: Path):

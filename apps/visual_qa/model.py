@@ -4,6 +4,7 @@ image uint8 (batch, size, size, 3), token_ids int32 and token_mask bool (batch, 
     -> logits (batch, questions, answers), attention (batch, questions, hops, rows, columns)
 """
 
+import functools
 from typing import NamedTuple
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from apps.visual_qa.config import ModelConfig
-from common import attention, embeddings, images, recurrent, text, vision
+from common import attention, embeddings, exporting, images, recurrent, text, vision
 from common.errors import UserError
 from common.text import Vocabulary
 
@@ -150,7 +151,8 @@ class Answerer(tf.Module):
         self, model: keras.Model, words: Vocabulary, answers: Vocabulary, *, max_question_words: int
     ):
         super().__init__()
-        self.model = model
+        self.weights = exporting.weights_of(model)
+        self.network = functools.partial(model, training=False)
         self.max_question_words = max_question_words
         self.image_size = model.input["image"].shape[1]
         self.word_table = words.make_table(unknown=text.UNK)
@@ -174,7 +176,7 @@ class Answerer(tf.Module):
             "token_ids": token_ids[:, None],  # one question for each image
             "token_mask": token_mask[:, None],
         }
-        outputs = self.model(batch, training=False)
+        outputs = self.network(batch)
         probabilities = tf.nn.softmax(outputs["logits"][:, 0])
         padded = tf.pad(probabilities, [[0, 0], [0, NUM_TOP]])
         top_probabilities, top_ids = tf.math.top_k(padded, k=NUM_TOP)
