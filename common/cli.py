@@ -38,11 +38,17 @@ DataRoot = Annotated[Path | None, tyro.conf.arg(name="data.root")]
 DataCacheDir = Annotated[Path | None, tyro.conf.arg(name="data.cache-dir")]
 
 
-def run(main: Callable[..., None], *, presets: Mapping[str, object] | None = None) -> NoReturn:
+def run(
+    main: Callable[..., None],
+    *,
+    presets: Mapping[str, object] | None = None,
+    app: str | None = None,
+) -> NoReturn:
     """Calls `main` with keywords read from the command line and exits with its code.
 
     With `presets`, `main` has the keywords `config`, `preset`, `run_dir` and `resume`, and the
     default of `config` is the named preset, or the stored config of the run when it is resumed.
+    With `app`, its keyword `run_dir` is a run of that app, or the mistake is told at once.
 
     Exit codes: 0 success; 2 a user's error, one line on standard error; 130 interrupted. Any other
     exception is a defect of ours and keeps its stack trace.
@@ -52,6 +58,8 @@ def run(main: Callable[..., None], *, presets: Mapping[str, object] | None = Non
     try:
         defaults = {} if presets is None else {"config": default_config(presets, sys.argv[1:])}
         call = parse(main, sys.argv[1:], **defaults)
+        if app is not None:
+            runs.RunDirectory.open(call.keywords["run_dir"], app=app)
         start_tensorflow_quietly()
         call()
     except UserError as error:
@@ -73,9 +81,7 @@ def run(main: Callable[..., None], *, presets: Mapping[str, object] | None = Non
     sys.exit(0)
 
 
-def parse(
-    main: Callable[..., None], arguments: list[str], **defaults: object
-) -> Callable[[], None]:
+def parse(main: Callable[..., None], arguments: list[str], **defaults: object) -> functools.partial:
     """Reads `arguments` for the keywords of `main` and returns the call, not yet made.
 
     Raises:
@@ -83,7 +89,7 @@ def parse(
     """
 
     @functools.wraps(main)
-    def keep(*positional, **keywords) -> Callable[[], None]:
+    def keep(*positional, **keywords) -> functools.partial:
         return functools.partial(main, *positional, **keywords)
 
     said = io.StringIO()

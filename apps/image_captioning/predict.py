@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import tyro
 
+from apps.image_captioning.config import APP
 from common import cli, files
 from common.errors import UserError
 
@@ -222,4 +223,4 @@ def _draw(found: list[tuple[Path, Captions]], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, app=APP)
