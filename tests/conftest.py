@@ -22,6 +22,12 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=1)
 
 
+def pytest_collection_modifyitems(items):
+    """The files with the longest tests come first: at the end a worker would wait for another."""
+    longest = ("test_app_contract.py", "test_strategies.py", "test_train.py")
+    items.sort(key=lambda item: item.path.name not in longest)
+
+
 @pytest.fixture(scope="session")
 def shared_dir(tmp_path_factory) -> Path:
     """A folder of this test session, the same for all its workers."""

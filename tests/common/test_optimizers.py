@@ -46,7 +46,7 @@ def test_steps_that_were_clipped_are_counted(limits, count):
 def test_the_count_is_saved_with_the_optimizer(tmp_path):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    model.compile(ClippedAdam(0.1, global_clipnorm=1e-3), "mse")
+    model.compile(ClippedAdam(0.1, global_clipnorm=1e-3), "mse", run_eagerly=True)
     model.fit(np.ones((4, 2)), np.ones(4) * 9, batch_size=2, epochs=3, verbose=0)
     assert int(model.optimizer.num_clipped) == 6
     model.save(tmp_path / "model.keras")
@@ -98,7 +98,7 @@ def test_averages_are_swapped_in_and_out():
 def test_a_fit_leaves_the_weights_that_were_trained():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    model.compile(made(average=0.9), "mse")
+    model.compile(made(average=0.9), "mse", run_eagerly=True)
     model.fit(np.ones((4, 2)), np.ones(4) * 9, batch_size=2, epochs=1, verbose=0)
     trained = model.get_weights()
     model.optimizer.swap_averages()

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import tensorflow as tf
 
 from apps.visual_qa import config, data, evaluate, train
 
@@ -53,7 +54,10 @@ def test_rare_question_types_are_put_together():
 
 @pytest.fixture
 def train_tiny(cache_dir, tmp_path):
-    """Trains one epoch on a small folder in an official layout."""
+    """Trains one epoch on a small folder in an official layout, and evaluates, without graphs.
+
+    There are few batches: tracing would take most of the time.
+    """
 
     def run(name, root, *, model=None, **options):
         source = config.DataConfig(name=name, root=root, cache_dir=cache_dir, **options)
@@ -62,9 +66,12 @@ def train_tiny(cache_dir, tmp_path):
         train.train(config.Config(model=model, data=source, train=epoch), tmp_path / "run")
         return tmp_path / "run"
 
-    return run
+    tf.config.run_functions_eagerly(True)
+    yield run
+    tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 def test_vqa_v2_is_scored_by_the_official_soft_accuracy(vqa_v2, train_tiny):
     run = train_tiny("vqa_v2", vqa_v2, model={"word_vectors": "glove", "word_dim": 50})
     result = evaluate.evaluate(run, "test")
@@ -74,6 +81,7 @@ def test_vqa_v2_is_scored_by_the_official_soft_accuracy(vqa_v2, train_tiny):
     assert set(result.details["accuracy by type"]) == {"number", "other"}
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 def test_daquar_answers_never_seen_in_training_are_wrong_and_moved_files_are_found(
     daquar, train_tiny, tmp_path
 ):
