@@ -1,6 +1,8 @@
 """Features beside librosa's, and what padding may not change."""
 
-import librosa
+import functools
+
+import numba
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,11 +26,30 @@ def features(waveform: np.ndarray, **options):
     return values[0].numpy(), mask[0].numpy()
 
 
+@functools.cache
+def librosa_feature():
+    """`librosa.feature`, whose modules compile a dozen functions for half a minute when imported.
+
+    Nothing here needs their speed, nor most of the functions.
+    """
+
+    def as_it_is(*given, **options):
+        return given[0] if given and callable(given[0]) else lambda function: function
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba, "vectorize", as_it_is)
+        patch.setattr(numba, "guvectorize", as_it_is)
+        from librosa.feature import delta, melspectrogram, mfcc  # noqa: F401  (loaded by name)
+    import librosa
+
+    return librosa.feature
+
+
 def log_mel_of_librosa(waveform: np.ndarray, num_mels: int) -> np.ndarray:
     emphasised = waveform - 0.97 * np.concatenate([[0], waveform[:-1]]).astype(np.float32)
     # librosa centres the 400-sample window in its 512-sample frame: 56 more on either side.
     padded = np.pad(emphasised, 120 + 56)
-    power = librosa.feature.melspectrogram(
+    power = librosa_feature().melspectrogram(
         y=padded,
         sr=16_000,
         n_fft=512,
@@ -54,16 +75,16 @@ def test_log_mel_energies_are_those_of_librosa(num_mels):
 def test_cepstra_are_those_of_librosa():
     waveform = sound(8000)
     log_mel = log_mel_of_librosa(waveform, 26)
-    expected = librosa.feature.mfcc(S=log_mel.T, n_mfcc=13, norm="ortho").T[:, 1:]
+    expected = librosa_feature().mfcc(S=log_mel.T, n_mfcc=13, norm="ortho").T[:, 1:]
     np.testing.assert_allclose(features(waveform)[0][:, :12], expected, atol=1e-3)
 
 
 def test_derivatives_are_those_of_librosa():
     values, _ = features(sound(8000))
     static, first, second = np.split(values, 3, axis=1)
-    of_librosa = librosa.feature.delta(static.T, width=5, mode="nearest").T
+    of_librosa = librosa_feature().delta(static.T, width=5, mode="nearest").T
     np.testing.assert_allclose(first, of_librosa, atol=1e-3)
-    twice = librosa.feature.delta(of_librosa.T, width=5, mode="nearest").T
+    twice = librosa_feature().delta(of_librosa.T, width=5, mode="nearest").T
     np.testing.assert_allclose(second, twice, atol=1e-3)
 
 
