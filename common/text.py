@@ -108,13 +108,23 @@ def encode(
         token_ids int32 (batch, time), PAD at the end of shorter rows, and token_mask bool
         (batch, time), True = real. Time is at least 1; a row without words is all padding.
     """
-    split = words(text)[:, :max_words]
+    split = words(text)
+    lengths = tf.minimum(split.row_lengths(), max_words)
     # At least one step: an LSTM cannot run over zero of them.
-    time = tf.maximum(tf.reduce_max(split.row_lengths(), axis=0), 1)
-    token_mask = tf.sequence_mask(split.row_lengths(), time)
-    padded = split.to_tensor(default_value="")  # (batch, 0) when no row has a word
-    padded = tf.pad(padded, [[0, 0], [0, tf.cast(time, tf.int32) - tf.shape(padded)[1]]])
+    time = tf.maximum(tf.reduce_max(lengths), 1)
+    token_mask = tf.sequence_mask(lengths, time)
+    padded = pad(split, time)
     return tf.where(token_mask, table.lookup(padded), PAD), token_mask
+
+
+def pad(ragged: tf.RaggedTensor, time: tf.Tensor) -> tf.Tensor:
+    """Rows (batch, None, ...) cut at, or filled with zeros or "" up to, `time` int64 ().
+
+    One operation: slices of ragged tensors take dozens, and long to trace.
+    """
+    shape = [None, None, *ragged.shape[2:]]
+    padded = ragged.to_tensor(shape=tf.stack([-1, time, *shape[2:]]))
+    return tf.ensure_shape(padded, shape)
 
 
 def assert_words(token_mask: tf.Tensor, name: str) -> tf.Tensor:

@@ -40,10 +40,11 @@ def encode(
         (batch, time), True = real. Time is at least 1; a row without words is all padding.
         Keys of two words are equal when the words, their stems or their first letters are.
     """
-    split = words(strings)[:, :max_words]
+    split = words(strings)
+    lengths = tf.minimum(split.row_lengths(), max_words)
     # At least one step: an LSTM cannot run over zero of them.
-    time = tf.maximum(tf.reduce_max(split.row_lengths(), axis=0), 1)
-    mask = tf.sequence_mask(split.row_lengths(), time)
+    time = tf.maximum(tf.reduce_max(lengths), 1)
+    mask = tf.sequence_mask(lengths, time)
     flat = split.flat_values
     known = table.lookup(flat)
     bucket = tf.cast(tf.strings.to_hash_bucket_fast(flat, num_buckets), tf.int32)
@@ -56,11 +57,8 @@ def encode(
     letters = tf.strings.substr(flat, 0, _NUM_LETTERS, unit="UTF8_CHAR")
     keys = tf.strings.to_hash_bucket_fast(tf.stack([flat, stems, letters], axis=-1), _LARGEST)
     keys = tf.cast(keys, tf.int32) + 1  # 0 is padding
-    return {"ids": _padded(ids, split, time), "keys": _padded(keys, split, time), "mask": mask}
-
-
-def _padded(flat: tf.Tensor, like: tf.RaggedTensor, time: tf.Tensor) -> tf.Tensor:
-    rows = tf.RaggedTensor.from_row_splits(flat, like.row_splits, validate=False).to_tensor()
-    # (batch, 0, ...) when no row has a word
-    missing = tf.cast(time, tf.int32) - tf.shape(rows)[1]
-    return tf.pad(rows, [[0, 0], [0, missing], *[[0, 0]] * (flat.shape.rank - 1)])
+    padded = {
+        name: text.pad(split.with_flat_values(values), time)
+        for name, values in (("ids", ids), ("keys", keys))
+    }
+    return {**padded, "mask": mask}
