@@ -40,7 +40,7 @@ def launch(command: Sequence[str], *, workers: int, restarts: int = 0) -> int:
 
 def _run(command: Sequence[str], workers: int) -> tuple[int, int]:
     """One start of all workers: exit code and number of the first that failed; (0, -1) if none."""
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
     processes = []
     try:
         for index in range(workers):
@@ -75,7 +75,8 @@ def _resumed(command: Sequence[str]) -> list[str]:
     return command
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody has now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:

@@ -10,9 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from common.service_batches import Service
+
 Example = dict[str, tf.Tensor]
+Examples = tf.data.Dataset | Callable[[tf.Tensor], tf.data.Dataset]
 Length = Callable[[Example], tf.Tensor]
 Change = Callable[[Example, tf.Tensor], Example]
+_SEED = "seed of change"  # a name that no example has
 
 
 class Buckets(NamedTuple):
@@ -37,7 +41,7 @@ def token_budget(boundaries: Sequence[int], *, tokens: int, longest: int) -> Buc
 
 
 def training_batches(
-    examples: tf.data.Dataset,
+    examples: Examples,
     *,
     buckets: Buckets,
     length: Length,
@@ -45,6 +49,7 @@ def training_batches(
     first_epoch: int = 0,
     shuffle_buffer: int = 2048,
     change: Change | None = None,
+    service: Service | None = None,
 ) -> tf.data.Dataset:
     """Endless padded batches, epoch after epoch, each example once an epoch.
 
@@ -52,37 +57,70 @@ def training_batches(
     emptied at the end of an epoch. `fit` needs that number as `steps_per_epoch`.
 
     Args:
-        examples: a finite data set of dicts of tensors, in a fixed order; cached or streamed.
+        examples: a finite data set of dicts of tensors, in a fixed order, cached or streamed; or a
+            function that gives that of an epoch, int64 ().
         buckets: from `equal_batches` or `token_budget`.
         length: the length of an example, int, by which it is put into a bucket.
         seed: together with the epoch it decides the order.
         first_epoch: where to begin, for a resumed run.
         shuffle_buffer: examples held for shuffling; the whole epoch when it is smaller.
         change: makes of an example what is shown this time, given an int64 (2,) seed that is a
-            function of (seed, epoch, place among the examples). `length` is of the result; it has
-            to be that of the example, whatever the change, for the number of batches to hold.
+            function of (seed, epoch, place among the examples). It must leave what `length` reads.
+        service: makes the same batches in other processes. All of them read all `examples`; each
+            changes and pads those of its own batches alone, so `change` is where the work belongs.
     """
 
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+    def shown(epoch: tf.Tensor) -> tf.data.Dataset:
         # A seed computed from the epoch: `shuffle` counts its iterations when left to itself, and
         # would begin at the first order again after a resume.
         # Of this traced function alone: `shuffle` mixes it in, and cannot take a zero.
         tf.random.set_seed(1)
         order = tf.random.stateless_uniform([], [seed, epoch], maxval=tf.int64.max, dtype=tf.int64)
-        given = examples if change is None else examples.enumerate()
-        shown = given.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
+        given = examples(epoch) if callable(examples) else examples
         if change is not None:
-            shown = _changed(shown, change, order)
-        return bucketed(shown, buckets=buckets, length=length)
+            given = given.enumerate().map(
+                lambda place, example: {**example, _SEED: tf.stack([order, place])}
+            )
+        return given.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
+
+    def changed(dataset: tf.data.Dataset, change: Change | None = change) -> tf.data.Dataset:
+        if change is None:
+            return dataset
+        return dataset.map(
+            lambda given: change(
+                {name: given[name] for name in given if name != _SEED}, given[_SEED]
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        return bucketed(changed(shown(epoch)), buckets=buckets, length=length)
+
+    def groups(epoch: tf.Tensor) -> tf.data.Dataset:
+        return _grouped(shown(epoch), buckets=buckets, length=length)
+
+    def batch(group: tf.data.Dataset) -> Example:
+        return changed(group).padded_batch(max(buckets.batch_sizes)).get_single_element()
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    if service is not None:
+        return service.map(epochs.flat_map(groups), batch)
     return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
-def _changed(numbered: tf.data.Dataset, change: Change, epoch_seed: tf.Tensor) -> tf.data.Dataset:
-    return numbered.map(
-        lambda place, example: change(example, tf.stack([epoch_seed, place])),
-        num_parallel_calls=tf.data.AUTOTUNE,
+def _grouped(examples: tf.data.Dataset, *, buckets: Buckets, length: Length) -> tf.data.Dataset:
+    """The batches of `bucketed` in its order, as data sets of their examples."""
+
+    def bucket(example: Example) -> tf.Tensor:
+        boundaries = tf.constant(buckets.boundaries, tf.int64, [len(buckets.boundaries)])
+        return tf.searchsorted(
+            boundaries, tf.cast(length(example), tf.int64)[None], out_type="int64"
+        )[0]
+
+    return examples.group_by_window(
+        bucket,
+        lambda _, group: tf.data.Dataset.from_tensors(group),
+        window_size_func=lambda key: tf.gather(tf.constant(buckets.batch_sizes, tf.int64), key),
     )
 
 

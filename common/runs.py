@@ -34,7 +34,8 @@ Config = TypeVar("Config")
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
 
 
-MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy")  # when resumed
+# When resumed.
+MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy", "data.service")
 
 
 class RunDirectory:

@@ -55,6 +55,8 @@ class DataConfig:
     """Whose documentation is mined for docstrings."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    service: str | None = None
+    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
     protocol: Literal["raw", "clean", "filtered"] = "clean"
     """Which questions count in MAP and MRR: see README.md."""
     max_questions: int | None = None

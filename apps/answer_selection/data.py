@@ -21,7 +21,7 @@ from apps.answer_selection import datasets, features
 from apps.answer_selection.config import DataConfig
 from apps.answer_selection.draws import draw, fold_of
 from apps.answer_selection.survey import Survey, survey
-from common import pipeline
+from common import pipeline, service_batches
 from common.errors import UserError
 from common.text import Vocabulary
 
@@ -36,6 +36,7 @@ class TrainingData(NamedTuple):
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
     candidates_per_question: int
+    service: service_batches.Service | None
 
     @property
     def num_batches(self) -> int:
@@ -45,23 +46,22 @@ class TrainingData(NamedTuple):
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; order and candidates are a function of (seed, epoch)."""
 
-        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            drawn = self.examples.map(
+        def drawn(epoch: tf.Tensor) -> tf.data.Dataset:
+            return self.examples.map(
                 lambda example: draw(
                     example, seed=seed, epoch=epoch, most=self.candidates_per_question
                 ),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
-            return pipeline.training_batches(
-                drawn,
-                buckets=self.buckets,
-                length=lambda example: tf.shape(example["candidate_ids"])[1],
-                seed=seed,
-                first_epoch=epoch,
-            ).take(self.num_batches)
 
-        epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-        return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+        return pipeline.training_batches(
+            drawn,
+            buckets=self.buckets,
+            length=lambda example: tf.shape(example["candidate_ids"])[1],
+            seed=seed,
+            first_epoch=first_epoch,
+            service=self.service,
+        )
 
     def without_fold(self, fold: int, num_folds: int) -> "TrainingData":
         """The same without the training questions of a fold; words and IDF stay as they are.
@@ -163,6 +163,7 @@ def make_training_data(
     The encoded training texts stay in memory when `config.memory_mb` has room for all; else they
     are read and encoded again each epoch, so that memory does not grow with the data set.
     """
+    service = service_batches.connect(config.service)
     records, held_back = load_split(config, "train"), load_split(config, "validation")
     found = survey(records, config, more_words=more_words)
     both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
@@ -179,6 +180,7 @@ def make_training_data(
         pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         evaluation_batches(make_examples(held_back, found.words, config), batch_size=batch_size),
         candidates_per_question,
+        service,
     )
 
 

@@ -85,6 +85,8 @@ class DataConfig:
     """File with a line `word PH PH`, as in CMUdict, for words that align does not know."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    service: str | None = None
+    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
     num_utterances: int = 1000
     """Training sentences that espeak speaks; a tenth as many for validation and for test."""
     fold: int = 0

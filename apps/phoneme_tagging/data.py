@@ -24,7 +24,7 @@ from apps.phoneme_tagging import datasets
 from apps.phoneme_tagging.config import AugmentConfig, DataConfig, ModelConfig
 from apps.phoneme_tagging.examples import make_encoder, make_examples
 from apps.phoneme_tagging.phones import PHONES_61, fold
-from common import audio, pipeline
+from common import audio, pipeline, service_batches
 from common.errors import UserError
 from common.text import Vocabulary
 
@@ -53,6 +53,7 @@ class TrainingData(NamedTuple):
     change: pipeline.Change | None
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
+    service: service_batches.Service | None
 
     @property
     def num_batches(self) -> int:
@@ -68,6 +69,7 @@ class TrainingData(NamedTuple):
             seed=seed,
             first_epoch=first_epoch,
             change=self.change,
+            service=self.service,
         )
 
     def summary(self) -> str:
@@ -171,16 +173,17 @@ def make_training_data(
     batch_size: int,
 ) -> TrainingData:
     """Reads the training and validation splits and makes all that `fit` needs of them."""
+    service = service_batches.connect(config.service)
     records = load_split(config, "train")
     examples = make_examples(records, model)
     found = survey(examples, phone_set=model.phone_set)
     targets = make_targets(found.phones, phone_set=model.phone_set)
-    plain = augment is None or augment == AugmentConfig()
+    plain = augment in (None, AugmentConfig()) and service is None
     change = None if plain else _make_change(make_encoder(model), augment, targets)
     shown = (
         _cached(examples.map(targets), found, 4 * len(found.mean))
         if plain
-        else _cached(records, found, 2 * audio.FRAME_SHIFT)
+        else _cached(records.map(_with_length), found, 2 * audio.FRAME_SHIFT)
     )
     held_back = make_examples(load_split(config, "validation"), model).map(targets)
     held_back = _cached(held_back, found, 4 * len(found.mean))
@@ -196,7 +199,12 @@ def make_training_data(
             batch_size=batch_size,
             num_examples=int(held_back.reduce(0, lambda count, _: count + 1)),
         ),
+        service=service,
     )
+
+
+def _with_length(record: dict) -> dict[str, tf.Tensor]:
+    return {**record, "num_frames": audio.num_frames(tf.size(record["waveform"]))}
 
 
 def _make_change(encode, augment: AugmentConfig | None, targets) -> pipeline.Change:

@@ -29,7 +29,7 @@ def train(
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
         resume: continue that run from its last checkpoint; only `train.epochs`,
-            `train.checkpoint_minutes` and `train.strategy` may differ.
+            `train.checkpoint_minutes`, `train.strategy` and `data.service` may differ.
         dry_run: take two steps, tell what the whole would take, and leave nothing.
 
     Raises:

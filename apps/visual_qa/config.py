@@ -52,6 +52,8 @@ class DataConfig:
     """Folder with the official files as published."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    service: str | None = None
+    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
     max_images: int | None = None
     """Take only the first so many training images; an eighth as many for validation."""
     max_question_words: int = 30

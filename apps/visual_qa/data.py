@@ -11,7 +11,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from apps.visual_qa import datasets
 from apps.visual_qa.config import DataConfig
-from common import images, pipeline, text
+from common import images, pipeline, service_batches, text
 from common.errors import UserError
 from common.text import Vocabulary
 
@@ -45,8 +45,10 @@ class TrainingData(NamedTuple):
 
     found: Survey
     examples: tf.data.Dataset
+    change: pipeline.Change | None
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
+    service: service_batches.Service | None
 
     @property
     def num_batches(self) -> int:
@@ -61,6 +63,8 @@ class TrainingData(NamedTuple):
             length=lambda example: tf.size(example["token_ids"]),
             seed=seed,
             first_epoch=first_epoch,
+            change=self.change,
+            service=self.service,
         )
 
     def summary(self) -> str:
@@ -134,10 +138,13 @@ def make_examples(
     vocabularies: Vocabularies,
     config: DataConfig,
     *,
-    image_size: int,
+    image_size: int | None,
     questions_per_image: int,
 ) -> tf.data.Dataset:
-    """Encodes records; one example is an image with at most `questions_per_image` questions."""
+    """Encodes records; one example is an image with at most `questions_per_image` questions.
+
+    Without an `image_size` the images stay bytes, for `decoder`.
+    """
     word_table = vocabularies.words.make_table(unknown=text.UNK)
     answer_table = vocabularies.answers.make_table(unknown=-1)
 
@@ -146,7 +153,7 @@ def make_examples(
             record["question"], word_table, max_words=config.max_question_words
         )
         return {
-            "image": images.decode_and_resize(record["image"], image_size),
+            "image": record["image"],
             "token_ids": token_ids,
             "token_mask": token_mask,
             "question_mask": tf.ones_like(record["question"], tf.bool),
@@ -169,8 +176,18 @@ def make_examples(
 
         return tf.data.Dataset.from_tensor_slices(starts).map(group)
 
-    encoded = records.map(encode, num_parallel_calls=tf.data.AUTOTUNE)
-    return encoded.flat_map(groups)
+    encoded = records.map(encode, num_parallel_calls=tf.data.AUTOTUNE).flat_map(groups)
+    if image_size is None:
+        return encoded
+    return encoded.map(decoder(image_size), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def decoder(image_size: int) -> Callable[..., dict[str, tf.Tensor]]:
+    """A function of an example whose image is bytes."""
+    return lambda example, seed=None: {
+        **example,
+        "image": images.decode_and_resize(example["image"], image_size),
+    }
 
 
 def make_training_data(
@@ -179,31 +196,40 @@ def make_training_data(
     """Reads the training and validation splits and makes all that `fit` needs of them.
 
     Decoded training images stay in memory when `config.memory_mb` has room for all; else they are
-    read and decoded again each epoch, so that memory does not grow with the data set.
+    read and decoded again each epoch, so that memory does not grow with the data set. A service
+    decodes them each epoch too: what one of its workers keeps would be of no use to the others.
     """
+    service = service_batches.connect(config.service)
     records, held_back = load_split(config, "train"), load_split(config, "validation")
     found = survey(records, config, questions_per_image=questions_per_image)
 
-    def examples_of(split: tf.data.Dataset) -> tf.data.Dataset:
+    fit = len(found.group_cells) * 3 * image_size**2 <= config.memory_mb * 2**20
+    cached = fit and service is None
+
+    def examples_of(split: tf.data.Dataset, size: int | None) -> tf.data.Dataset:
         return make_examples(
             split,
             found.vocabularies,
             config,
-            image_size=image_size,
+            image_size=size,
             questions_per_image=questions_per_image,
         )
 
-    examples = examples_of(records)
-    if len(found.group_cells) * 3 * image_size**2 <= config.memory_mb * 2**20:
-        examples = examples.cache()
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(found.group_cells, share)) for share in (1 / 3, 2 / 3)}
     groups = held_back.map(lambda record: -(-tf.size(record["question"]) // questions_per_image))
-    validation = pipeline.evaluation_batches(
-        examples_of(held_back), batch_size=batch_size, num_examples=int(groups.reduce(0, tf.add))
+    return TrainingData(
+        found=found,
+        examples=examples_of(records, image_size).cache() if cached else examples_of(records, None),
+        change=None if cached else decoder(image_size),
+        buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
+        validation=pipeline.evaluation_batches(
+            examples_of(held_back, image_size),
+            batch_size=batch_size,
+            num_examples=int(groups.reduce(0, tf.add)),
+        ),
+        service=service,
     )
-    buckets = pipeline.equal_batches(sorted(boundaries), batch_size=batch_size)
-    return TrainingData(found, examples, buckets, validation)
 
 
 def as_training(
