@@ -1,0 +1,171 @@
+"""Measures the terms of cost_model.py with visual question answering at SMALL, and projects them.
+
+    python -m benchmarks.scaling_cost
+
+One thread a process: steps of two batch sizes, the input alone, and sums of tensors between two
+processes on loopback. Two processes that train together say how true the model is.
+"""
+
+import datetime
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from benchmarks import commands, cost_model
+from common import cli, files, launch
+
+BATCH, EPOCHS, IMAGES, ROUNDS = 16, 4, 512, 15
+SUMMED = (
+    (1, 2**10),
+    (16, 2**10),
+    (64, 2**10),
+    (1, 2**20),
+    (1, 2**22),
+    (1, 2**24),
+)  # tensors, bytes
+# Two for operations, of which one may wait for the other process; a single core, see `_pin`.
+ONE_THREAD = {
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "2",
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+
+
+def main(
+    *,
+    gigabytes_per_second: float = 1.25,
+    images: int = 4000,
+    part: str = "",
+    out: Path = Path(),
+) -> None:
+    """Prints what stands in docs/scaling.md and writes results/scaling_cost.json.
+
+    Args:
+        gigabytes_per_second: Of the network between the projected workers; 1.25 is 10 Gbit.
+        images: Of a projected epoch.
+        part: For the processes of the benchmark itself.
+        out: Likewise.
+    """
+    if part:
+        _pin()
+        cli.start_tensorflow_quietly()
+        measured = _sum() if part == "sum" else _train(int(part), out)
+        if measured is not None:
+            files.write_json(out / "measured.json", measured)
+        return
+    os.environ.update(ONE_THREAD)
+    with tempfile.TemporaryDirectory() as name:
+        half, whole = (_measured(Path(name), str(batch)) for batch in (BATCH // 2, BATCH))
+        sums = _measured(Path(name), "sum", workers=2)
+        together = _measured(Path(name), str(BATCH), workers=2)
+    cost = cost_model.fit_cost(half, whole, sums, batch=BATCH)
+    network = cost.all_reduce._replace(speed=1e9 * gigabytes_per_second)
+    report = {
+        "command": " ".join(["python -m benchmarks.scaling_cost", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} CPU cores, one thread a process",
+        "batch": BATCH,
+        "cost": {**cost._asdict(), "all_reduce": cost.all_reduce._asdict()},
+        "sums": sums,
+        "two_workers": {
+            "predicted_step": cost.step(workers=2, batch=BATCH / 2),
+            "measured_step": together["step"],
+        },
+        "network_gigabytes_per_second": gigabytes_per_second,
+        "epochs": cost_model.project(
+            cost._replace(all_reduce=network), batch=BATCH, examples=images
+        ),
+    }
+    files.write_json(commands.RESULTS / "scaling_cost.json", report)
+    print(cost_model.as_markdown(report))
+
+
+def _pin() -> None:
+    """Gives this process a core of its own."""
+    task = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[task["index"]]})
+
+
+def _measured(folder: Path, part: str, *, workers: int = 1):
+    """What the processes of a part measure."""
+    out = folder / f"{part}-{workers}"
+    line = [sys.executable, "-m", "benchmarks.scaling_cost", "--part", part, "--out", str(out)]
+    out.mkdir()
+    if code := launch.launch(line, workers=workers):
+        sys.exit(code)
+    return files.read_json(out / "measured.json")
+
+
+def _sum() -> list[dict] | None:
+    """Seconds of sums over all workers, by number of tensors and bytes; of the first worker."""
+    import tensorflow as tf
+
+    from common import strategies
+
+    strategy = strategies.make_strategy("multi_worker")
+    rows = []
+    for tensors, size in SUMMED:
+
+        def add(tensors=tensors, size=size):
+            values = [tf.zeros([size // tensors // 4]) for _ in range(tensors)]
+            return strategies.sum_over_replicas(values)
+
+        step = tf.function(lambda add=add: strategy.run(add), autograph=False)
+        seconds = []
+        for _ in range(ROUNDS + 3):
+            begun = time.monotonic()
+            step()
+            seconds.append(time.monotonic() - begun)
+        rows.append({"tensors": tensors, "bytes": size, "seconds": statistics.median(seconds[3:])})
+    return rows if strategies.is_chief(strategy) else None
+
+
+def _train(batch_size: int, folder: Path) -> dict | None:
+    """Seconds of a step and of its input, at the end of a training; of the first worker."""
+    from apps.visual_qa import config, data, model, train
+    from common import strategies, training
+    from common.runs import RunDirectory
+
+    small = config.SMALL
+    strategy = training.start(seed=1, deterministic=False, strategy="auto")
+    run = RunDirectory(folder, writes=strategies.is_chief(strategy))
+    shown = data.make_training_data(
+        replace(small.data, max_images=IMAGES),
+        image_size=small.model.image_size,
+        batch_size=batch_size,
+        questions_per_image=small.train.questions_per_image,
+    )
+    words, answers = shown.found.vocabularies
+    with training.scope(strategy):
+        sizes = model.Sizes(num_words=len(words), num_answers=len(answers))
+        network = model.build_model(small.model, sizes, word_vectors=None)
+    options = replace(small.train, batch_size=batch_size, epochs=EPOCHS, patience=EPOCHS)
+    history = train._fit(network, shown, run, options, name="model")
+    batches = iter(shown.batches(seed=1))
+    seconds = []
+    for _ in range(EPOCHS):
+        begun = time.monotonic()
+        for _ in range(shown.num_batches):
+            next(batches)
+        seconds.append(time.monotonic() - begun)
+    if not run.writes:
+        return None
+    return {
+        "step": statistics.median(row["train_seconds"] for row in history[1:]) / shown.num_batches,
+        "input": statistics.median(seconds[1:]) / shown.num_batches,
+        "tensors": len(network.trainable_variables),
+        "bytes": 4 * sum(int(np.prod(one.shape)) for one in network.trainable_variables),
+    }
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
