@@ -108,7 +108,7 @@ def test_an_app_gets_the_same_batches_from_a_service(app, address, cache_dir):
 
     shown = make(replace(tiny, cache_dir=cache_dir, service=address), **OPTIONS[app])
     given, expected = (
-        list(one.batches(seed=1, first_epoch=1).take(one.num_batches + 1).as_numpy_iterator())
+        list(one.batches(seed=1, first_epoch=1).take(4).as_numpy_iterator())
         for one in (shown, shown._replace(service=None))
     )
     assert equal(given, expected)
