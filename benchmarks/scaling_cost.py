@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -100,7 +101,10 @@ def _measured(folder: Path, part: str, *, workers: int = 1):
     out = folder / f"{part}-{workers}"
     line = [sys.executable, "-m", "benchmarks.scaling_cost", "--part", part, "--out", str(out)]
     out.mkdir()
-    if code := launch.launch(line, workers=workers):
+    # A cluster of one would be another program than a training without any.
+    alone = workers == 1
+    code = subprocess.run(line).returncode if alone else launch.launch(line, workers=workers)
+    if code:
         sys.exit(code)
     return files.read_json(out / "measured.json")
 
