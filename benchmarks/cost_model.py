@@ -107,14 +107,16 @@ def as_markdown(report: dict) -> str:
         lines.append(f"| {' | '.join([*cells, format(row['efficiency'], '.0%')])} |")
     cost, two = report["cost"], report["two_workers"]
     ring = cost["all_reduce"]
-    predicted, measured = (1e3 * two[f"{name}_step"] for name in ("predicted", "measured"))
+    predicted, measured = two["predicted_step"], two["measured_step"]
+    found = "not measured"
+    if measured:
+        found = f"{1e3 * measured:.1f} ms measured ({predicted / measured - 1:+.0%})"
     lines.append(
         f"\nOne thread: {1e3 * cost['fixed']:.1f} ms a step and {1e3 * cost['compute']:.2f} ms an "
         f"example of compute, {1e3 * cost['input']:.3f} ms an example of input. A sum over two "
         f"workers on loopback: {1e3 * ring['start']:.2f} ms, {1e3 * ring['latency']:.3f} ms a "
         f"tensor, {ring['speed'] / 1e9:.2f} GB/s; {cost['tensors']} tensors, "
         f"{cost['size'] / 1e6:.2f} MB a step. Two workers with a batch of "
-        f"{report['batch']} together: {predicted:.1f} ms a step by the model, {measured:.1f} ms "
-        f"measured ({predicted / measured - 1:+.0%})."
+        f"{report['batch']} together: {1e3 * predicted:.1f} ms a step by the model, {found}."
     )
     return "\n".join(lines)
