@@ -28,7 +28,8 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
 
     if inputs.dtype != tf.float32:
         return many()
-    outputs, hidden, cell = tf.cond(tf.shape(inputs)[0] <= MOST_SEQUENCES, few, many)
+    number = tf.shape(inputs)[0]  # 0 in the share of a worker
+    outputs, hidden, cell = tf.cond((number > 0) & (number <= MOST_SEQUENCES), few, many)
     # What is known of the shapes: the loop of a layer above takes no wider ones than its states'.
     units = sum(pair[0].shape[-1] for pair in states)
     outputs.set_shape([*inputs.shape[:2], units])

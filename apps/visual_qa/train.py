@@ -108,8 +108,11 @@ def _fit(
     from apps.visual_qa.validation import LargestShare
     from common import losses, optimizers, strategies, training
 
-    with training.scope(model.distribute_strategy):
-        fitted = strategies.Model(model.input, model.output["logits"])  # attention has no target
+    strategy, logits = model.distribute_strategy, model.output["logits"]
+    # Keras does not sum what a metric of its own kind has counted on several workers.
+    told = [LargestShare(logits.shape[-1])] if strategy.num_replicas_in_sync == 1 else []
+    with training.scope(strategy):
+        fitted = strategies.Model(model.input, logits)  # attention has no target
         fitted.compile(
             optimizer=optimizers.make_optimizer(
                 options.learning_rate,
@@ -121,7 +124,7 @@ def _fit(
                 precision=options.precision,
             ),
             loss=losses.WeightedCrossEntropy(),
-            weighted_metrics=["accuracy", LargestShare(model.output["logits"].shape[-1])],
+            weighted_metrics=["accuracy", *told],
         )
     keep = training.KeepRun(
         run,

@@ -105,6 +105,16 @@ def test_outside_training_too(mask, direction, batch, monkeypatch):
         np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_of_no_sequence_has_an_output_of_none(training):
+    """As the share of a worker may be."""
+    layer, _ = make_pair(5, "concat")
+    call = tf.function(lambda values, mask: layer(values, mask=mask, training=training))
+    made = call(VALUES[:0], np.ones(VALUES.shape[:2], bool)[:0])
+    first = made[0] if isinstance(made, (list, tuple)) else made
+    assert first.shape[0] == 0 and first.shape[-1] == 10
+
+
 def test_gradients_are_the_slopes_of_the_equations():
     """Against differences of the equations in NumPy, in float64."""
     layer, _ = make_pair(4, "forward")
