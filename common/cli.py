@@ -146,6 +146,10 @@ def default_config(presets: Mapping[str, object], arguments: list[str]) -> objec
 def start_tensorflow_quietly() -> None:
     """Imports TensorFlow without its start-up lines: they bury the one that a user has to read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "TF_CONFIG" in os.environ:
+        # A worker's share of a batch may be empty: in TensorFlow 2.21 on CPUs oneDNN's convolutions
+        # have the wrong number of channels then, and its pooling ends the process.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.getLogger("absl").setLevel(logging.ERROR)
     # Keras imports these two for features that no command uses: a third of the whole start.
     # None in sys.modules makes its `import` fail, which it allows for.

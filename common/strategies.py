@@ -52,8 +52,9 @@ def _add_up(strategy):
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether other processes train the same model."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    """Whether other processes train the same model; not so in a cluster of one."""
+    multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return multi_worker and strategy.extended._in_multi_worker_mode()
 
 
 def sum_over_replicas(value):
