@@ -24,9 +24,9 @@ from common import cli, files
 
 STACKED = ("--model.matching", "stacked", "--model.no-match-features")
 ROWS = {
-    "compare_aggregate": (),
+    "compare_aggregate_pointwise": ("--train.loss", "pointwise"),  # the default
+    "compare_aggregate_listwise": ("--train.loss", "listwise"),
     "compare_aggregate_pairwise": ("--train.loss", "pairwise"),
-    "compare_aggregate_pointwise": ("--train.loss", "pointwise"),
     "compare_aggregate_combination": ("--train.combine-folds", "3"),
     "attentive_pooling": ("--model.matching", "attentive_pooling"),
     "lstm_1": (*STACKED, "--model.direction", "forward"),

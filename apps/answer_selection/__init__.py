@@ -8,5 +8,6 @@ https://arxiv.org/abs/1611.01747; by option the attentive pooling of dos Santos 
 https://arxiv.org/abs/1602.03609, or the stacked BiLSTM of Wang & Nyberg (2015),
 https://aclanthology.org/P15-2116.
 Differs from the papers: each word also says whether, and how rare, it stands in the other text; the
-question is read once for all its candidates; a listwise loss; a second BiLSTM aggregates, no CNN.
+question is read once for all its candidates, which the loss takes one by one, not as a list; a
+second BiLSTM aggregates, no CNN.
 """

@@ -83,8 +83,8 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    loss: Literal["listwise", "pairwise", "pointwise"] = "listwise"
-    """Softmax over a question's candidates, hinge between right and wrong, or cross-entropy."""
+    loss: Literal["pointwise", "listwise", "pairwise"] = "pointwise"
+    """Cross-entropy, softmax over a question's candidates, or hinge between right and wrong."""
     margin: float = 0.5
     """By which a right candidate should score above a wrong one (pairwise)."""
     epochs: int = 3
@@ -137,7 +137,7 @@ class Config:
 TINY = Config(
     model=ModelConfig(word_dim=8, word_vectors="random", units=8, compare_units=16, dropout=0.0),
     data=DataConfig(packages=("numpy",), max_questions=256, hash_buckets=16),
-    train=TrainConfig(epochs=2, batch_size=16),
+    train=TrainConfig(epochs=2, batch_size=16, learning_rate=1.5e-2),
 )
 SMALL = Config()
 PAPER = Config(  # sizes of Wang & Jiang 2017: 150 units, vectors of 300 numbers kept as they come
