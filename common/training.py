@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import cli, optimizers, runs, strategies, telling
+from common import cli, optimizers, rehearsal, runs, strategies, telling
 from common.checkpoints import Checkpoints
 from common.errors import UserError
 
@@ -237,7 +237,7 @@ def fit(
     strategy = model.distribute_strategy
     keep.restore(model)
     if keep.run.dry_run:
-        _rehearse(model, batches(0), keep, num_batches=steps_per_epoch * epochs)
+        rehearsal.rehearse(model, batches(0), name=keep.name, num_batches=steps_per_epoch * epochs)
         return []
     if validation_data is not None:
         validation_data = strategies.read_by_all(validation_data)
@@ -259,50 +259,6 @@ def fit(
         )
     strategies.wait_for_all(strategy)  # for the files of the best model
     return keep.history
-
-
-def _rehearse(
-    model: keras.Model, batches: tf.data.Dataset, keep: KeepRun, *, num_batches: int
-) -> None:
-    logger.info("%s:\n%s", keep.name, _parameter_table(model))
-    ended: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: ended.append(time.monotonic())
-    )
-    model.fit(
-        strategies.read_by_all(batches),
-        steps_per_epoch=2,
-        shuffle=False,
-        callbacks=[clock],
-        verbose=cli.bars(),
-    )
-    seconds = ended[1] - ended[0]  # the first step waits for the graph
-    logger.info(
-        "%s: %.2f s for a step, at most %.1f minutes for %d steps, without validation",
-        keep.name,
-        seconds,
-        seconds * num_batches / 60,
-        num_batches,
-    )
-
-
-def _parameter_table(model: keras.Model) -> str:
-    """A line for each layer that has weights: their shapes and number, and whether they learn."""
-    layers: dict[str, list] = {}
-    for weight in model.weights:
-        layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
-    lines = []
-    for name, weights in layers.items():
-        shapes = " ".join("x".join(map(str, one.shape)) or "1" for one in weights)
-        fixed = "" if any(one.trainable for one in weights) else "  fixed"
-        lines.append(f"  {name:<44} {shapes:<36} {_number_of(weights):>11,}{fixed}")
-    learnt = _number_of(model.trainable_weights)
-    lines.append(f"  in all {_number_of(model.weights):,} parameters, {learnt:,} of them learn")
-    return "\n".join(lines)
-
-
-def _number_of(weights) -> int:
-    return sum(math.prod(one.shape) for one in weights)
 
 
 def report_rates(
