@@ -51,7 +51,7 @@ def test_events_and_scalars_tell_each_epoch_and_a_second_start_goes_on(tmp_path,
     )
 
 
-def fit(path, batches, *, steps: int, epochs: int = 1, validation=None) -> list[dict]:
+def fit(path, batches, *, steps: int, epochs: int = 1, validation=None, callbacks=()) -> list[dict]:
     """Trains a model of a mask and its mean; the rows of its epochs."""
     mask = keras.Input((None,), dtype="bool", name="mask")
     share = keras.layers.Lambda(lambda m: keras.ops.mean(keras.ops.cast(m, "float32"), 1)[:, None])
@@ -70,7 +70,7 @@ def fit(path, batches, *, steps: int, epochs: int = 1, validation=None) -> list[
         epochs=epochs,
         validation_data=validation,
         shuffle=False,
-        callbacks=[tells],
+        callbacks=[*callbacks, tells],
         verbose=0,
     )
     lines = (path / "log" / "events.jsonl").read_text().splitlines()
@@ -108,8 +108,14 @@ def test_who_waits_is_told(tmp_path, slow):
             return tf.nest.map_structure(tf.identity, (inputs, *rest))
 
     shown = masks((1, 4), (2, 2))
-    row = fit(tmp_path, shown.map(slowed) if slow else shown, steps=20, epochs=2)[1]
-    # A step takes milliseconds.
+    slow_step = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: time.sleep(0.1)
+    )
+    row = (
+        fit(tmp_path, shown.map(slowed), steps=10, epochs=2)[1]
+        if slow
+        else fit(tmp_path, shown, steps=10, epochs=2, callbacks=[slow_step])[1]
+    )
     assert (row["waiting_share"] > 0.5) == slow
 
 
