@@ -4,14 +4,35 @@ import json
 import logging
 import resource
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from common import recurrent, runs
+from common.errors import UserError
 
 logger = logging.getLogger("cellstate")
+
+NUM_SAMPLES = 2
+
+
+class Sample(NamedTuple):
+    """What a network says of a validation example, as Markdown, and a picture of how it came to it.
+
+    `picture` is a PNG file.
+    """
+
+    text: str
+    picture: Path
+
+
+Samples = Callable[[Path], Iterable[Sample]]
+"""A function of the folder for the pictures; the same examples each time."""
 
 
 class Telling(keras.callbacks.Callback):
@@ -29,9 +50,10 @@ class Telling(keras.callbacks.Callback):
         gradient_norm         of the last step, before clipping
         peak_gib              the largest memory that the process has held
 
-    TensorBoard has the same numbers by epoch, and the loss every `EVERY` steps. A resumed training
-    goes on in the same files, with another "begin". Where more than half of the predictions on
-    validation are the same one (val_largest_share), a warning says so.
+    TensorBoard has the same numbers by epoch, the loss every `EVERY` steps, and `Samples` after an
+    epoch that ends a minute or more after the last ones, or after the training began. A resumed
+    training goes on in the same files, with another "begin". Where more than half of the
+    predictions on validation are the same one (val_largest_share), a warning says so.
 
     Args:
         run: the run directory.
@@ -39,17 +61,26 @@ class Telling(keras.callbacks.Callback):
         num_examples: in an epoch.
         num_batches: in an epoch; the rest of a broken one has fewer.
         unit: of the examples, for the log.
+        make_samples: makes what tells samples, before the first ones; or there are none.
     """
 
     EVERY = 50
+    SAMPLES_EVERY_S = 60.0
 
     def __init__(
-        self, run: runs.RunDirectory, *, name: str, num_examples: int, num_batches: int, unit: str
+        self,
+        run: runs.RunDirectory,
+        *,
+        name: str,
+        num_examples: int,
+        num_batches: int,
+        unit: str,
+        make_samples: Callable[[], Samples] | None = None,
     ):
         super().__init__()
         self.run, self.name, self.unit = run, name, unit
         self.num_examples, self.num_batches = num_examples, num_batches
-        self._waited = 0.0
+        self._waited, self._make_samples, self._samples = 0.0, make_samples, None
 
     def watch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """The same batches; adds up how long each is waited for."""
@@ -79,6 +110,7 @@ class Telling(keras.callbacks.Callback):
         folder = self.run.path / "log"
         folder.mkdir(parents=True, exist_ok=True)
         self._summaries = tf.summary.create_file_writer(str(folder / "tensorboard" / self.name))
+        self._sampled = time.monotonic()
         self._tell("begin", {})
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -105,6 +137,10 @@ class Telling(keras.callbacks.Callback):
         with self._summaries.as_default(step=epoch + 1):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
+        if self._make_samples and time.monotonic() - self._sampled >= self.SAMPLES_EVERY_S:
+            self._samples = self._samples or self._make_samples()
+            self._show(self._samples, step=epoch + 1)
+            self._sampled = time.monotonic()
         self._tell("epoch", {"epoch": epoch + 1, **row})
         logger.info("%s: %s", self.name, self._as_line(row))
         if row.get("val_largest_share", 0.0) > 0.5:
@@ -117,6 +153,17 @@ class Telling(keras.callbacks.Callback):
         """The last line."""
         self._tell("end", {})
         self._summaries.close()
+
+    def _show(self, samples: Samples, *, step: int) -> None:
+        with tempfile.TemporaryDirectory() as folder, self._summaries.as_default(step=step):
+            try:
+                for number, (text, picture) in enumerate(samples(Path(folder)), start=1):
+                    pixels = tf.io.decode_png(picture.read_bytes(), channels=3)
+                    tf.summary.text(f"sample_{number}", text)
+                    tf.summary.image(f"sample_{number}", pixels[None])
+            except UserError as problem:  # a strange example is no reason to end a training
+                logger.warning("note: no samples: %s", problem)
+                self._make_samples = None
 
     def _speeds(self, seconds: float) -> dict[str, float]:
         share = self.params["steps"] / self.num_batches  # of an epoch that was broken

@@ -217,6 +217,7 @@ def fit(
     unit: str,
     validation_data: tf.data.Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    make_samples: Callable[[], telling.Samples] | None = None,
 ) -> list[dict[str, float]]:
     """Fits from the last checkpoint on, or from the start; the history, a row for each epoch.
 
@@ -233,6 +234,7 @@ def fit(
         unit: what they are, in the plural.
         validation_data: finite batches.
         callbacks: called before `keep`, for which they may add metrics to the epoch's logs.
+        make_samples: makes what TensorBoard shows of validation examples.
     """
     strategy = model.distribute_strategy
     keep.restore(model)
@@ -242,7 +244,9 @@ def fit(
     if validation_data is not None:
         validation_data = strategies.read_by_all(validation_data)
     numbers = {"num_examples": num_examples, "num_batches": steps_per_epoch}
-    told = telling.Telling(keep.run, name=keep.name, unit=unit, **numbers)
+    told = telling.Telling(
+        keep.run, name=keep.name, unit=unit, make_samples=make_samples, **numbers
+    )
     # On several devices the pipeline is copied and asks ahead: nobody could tell who waits.
     watch = told.watch if strategy.num_replicas_in_sync == 1 else lambda shown: shown
     while keep.first_epoch < epochs and not keep.finished:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import functools
 import importlib
 import os
 from collections.abc import Callable
@@ -76,9 +77,14 @@ def tiny_options(cache_dir):
 def tiny_run(shared_dir, run_command, tiny_options):
     """`tiny_run(app)`: a run of the TINY preset, trained once for all tests. Do not change it."""
 
-    return lambda app: _made_once(
-        shared_dir / f"tiny-{app}", lambda path: run_command(app, "train", *tiny_options(path))
-    )
+    def train(app: str, path: Path) -> None:
+        from common import telling
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(telling.Telling, "SAMPLES_EVERY_S", 0.0)
+            run_command(app, "train", *tiny_options(path))
+
+    return lambda app: _made_once(shared_dir / f"tiny-{app}", functools.partial(train, app))
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
-from common import cli, tuning
+from common import cli, telling, tuning
 from common.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +144,23 @@ def test_a_dry_run_in_half_precision_tells_and_leaves_nothing(
     assert re.search(r"in all [\d,]+ parameters, [\d,]+ of them learn", caplog.text)
     assert re.search(r"model: \d+\.\d+ s for a step, at most \d+\.\d minutes", caplog.text)
     assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_shows_validation_examples_after_each_epoch(app, tiny):
+    folder = tiny / "log" / "tensorboard" / "model"
+    shown = [
+        (event.step, value.tag, tf.make_ndarray(value.tensor))
+        for path in folder.glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag.startswith("sample_")
+    ]
+    assert len(shown) == 2 * 2 * telling.NUM_SAMPLES  # a text and a picture in each of two epochs
+    pictures = {(step, tag): found[2] for step, tag, found in shown if found.ndim}
+    for step, tag, text in shown:
+        if not text.ndim:
+            assert re.search(r"\*\*.+\*\*", text.item().decode()), "nothing said, or nothing right"
+            assert tf.io.decode_png(pictures[step, tag], channels=3).numpy().std() > 10
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -135,18 +135,25 @@ class Predictor:
 def load_ranker(run_dir: Path):
     """The inference part of a run: raw strings in, scores out (model.Ranker)."""
     from apps.answer_selection import combination
-    from apps.answer_selection.model import Ranker
     from common.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
+    words = Vocabulary.load(run.path / "vocab_words.txt")
+    combined = combination.load(run.path)
+    return make_ranker(run.load_model(), words, run.read_config(Config), combined)
+
+
+def make_ranker(model, words, config: Config, combined=None):
+    """The inference part (model.Ranker) of a network, with a combination or without."""
+    from apps.answer_selection.model import Ranker
+
     return Ranker(
-        run.load_model(),
-        Vocabulary.load(run.path / "vocab_words.txt"),
+        model,
+        words,
         num_buckets=config.data.hash_buckets,
         max_question_words=config.data.max_question_words,
         max_candidate_words=config.data.max_candidate_words,
-        combined=combination.load(run.path),
+        combined=combined,
     )
 
 

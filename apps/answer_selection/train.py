@@ -103,7 +103,7 @@ def _fit(
     """Fits the network, from its last checkpoint on; the best goes to model.keras."""
     import keras
 
-    from apps.answer_selection import data, losses
+    from apps.answer_selection import data, losses, samples
     from common import optimizers, strategies, training
 
     options = config.train
@@ -141,6 +141,7 @@ def _fit(
         num_examples=len(shown.found.lengths),
         unit="questions",
         callbacks=[_make_validation(model, shown, config)],
+        make_samples=functools.partial(samples.make_samples, model, shown.found.words, config),
     )
 
 

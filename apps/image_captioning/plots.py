@@ -37,5 +37,5 @@ def words_over_images(
         for axis, word, looked in zip(row[1:], words, attention, strict=False):
             plots.heat_map(axis, image, looked)
             axis.set_title(f"{word or '(end)'}\n{looked.max():.0%}", fontsize=8, parse_math=False)
-    title = "Where it looked at each word, and the largest share of a region"
+    title = "Where it looked at each word, and the largest share"
     plots.finish(figure, title=title, path=path)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.image_captioning.model import Network
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import training
+    from common import telling, training
 
 logger = logging.getLogger("cellstate")
 
@@ -43,7 +43,7 @@ def train(
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     import keras
 
-    from apps.image_captioning import data
+    from apps.image_captioning import data, samples
     from apps.image_captioning.model import build_network, make_image_encoder
     from apps.image_captioning.neighbours import Neighbours
     from apps.image_captioning.validation import ValidationScores
@@ -88,7 +88,10 @@ def train(
     )
     scores = ValidationScores(writer, network.grid_of, held_back_batches)
     held_back_batches = held_back_batches.map(_as_training(network))
-    fit = functools.partial(_fit, network, scores, held_back_batches, shown_batches, run, options)
+    sampled = functools.partial(samples.make_samples, network, writer, config)
+    fit = functools.partial(
+        _fit, network, scores, sampled, held_back_batches, shown_batches, run, options
+    )
     told = fit(_told(network, shown_batches, options), "model", options.epochs)
     if dry_run:
         return run
@@ -115,6 +118,7 @@ def train(
 def _fit(
     network: "Network",
     scores: "ValidationScores",
+    make_samples: "Callable[[], telling.Samples]",
     held_back: "tf.data.Dataset",
     shown: "data.TrainingData",
     run: RunDirectory,
@@ -160,6 +164,7 @@ def _fit(
         unit="images",
         validation_data=held_back,
         callbacks=[scores],
+        make_samples=make_samples,
     )
     return keep
 

@@ -99,7 +99,7 @@ def _fit(
     """Fits the network, from its last checkpoint on; the best goes to `model.keras`."""
     import keras
 
-    from apps.phoneme_tagging import data
+    from apps.phoneme_tagging import data, samples
     from apps.phoneme_tagging.model import Decoder, LanguageModel
     from apps.phoneme_tagging.validation import PhoneAccuracy
     from common import losses, optimizers, strategies, training
@@ -142,6 +142,7 @@ def _fit(
         unit="frames",
         validation_data=shown.validation.map(as_training),
         callbacks=[PhoneAccuracy(model, decoder, found.phones.tokens, shown.validation)],
+        make_samples=functools.partial(samples.make_samples, model, found.phones, decoder, config),
     )
 
 

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from apps.visual_qa.config import APP, MONITOR, PRESETS, Config, TrainConfig
+from apps.visual_qa.config import APP, MONITOR, PRESETS, Config
 from common import cli
 from common.runs import RunDirectory
 
@@ -82,7 +82,7 @@ def train(
     history = []
     for name, model in networks.items():
         keras.utils.set_random_seed(options.seed)
-        history = _fit(model, shown, run, options, name=name)
+        history = _fit(model, shown, run, config, name=name)
     if dry_run:
         return run
     training.report_rates(
@@ -99,15 +99,16 @@ def _fit(
     model: "keras.Model",
     shown: "data.TrainingData",
     run: RunDirectory,
-    options: TrainConfig,
+    config: Config,
     *,
     name: str,
 ) -> list[dict[str, float]]:
     """Fits one network, from its last checkpoint on; the best goes to `<name>.keras`."""
-    from apps.visual_qa import data
+    from apps.visual_qa import data, samples
     from apps.visual_qa.validation import LargestShare
     from common import losses, optimizers, strategies, training
 
+    options, found = config.train, shown.found
     strategy, logits = model.distribute_strategy, model.output["logits"]
     # Keras does not sum what a metric of its own kind has counted on several workers.
     told = [LargestShare(logits.shape[-1])] if strategy.num_replicas_in_sync == 1 else []
@@ -135,15 +136,17 @@ def _fit(
         minutes=options.checkpoint_minutes,
     )
     as_training = functools.partial(data.as_training, inputs=model.input)
+    sampled = functools.partial(samples.make_samples, model, found.vocabularies, config)
     return training.fit(
         fitted,
         lambda epoch: shown.batches(seed=options.seed, first_epoch=epoch).map(as_training),
         keep,
         steps_per_epoch=shown.num_batches,
         epochs=options.epochs,
-        num_examples=shown.found.num_images,
+        num_examples=found.num_images,
         unit="images",
         validation_data=shown.validation.map(as_training),
+        make_samples=sampled if name == "model" else None,  # the rival has no picture
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from common import strategies, telling
+from common.errors import UserError
 from common.optimizers import make_optimizer
 from common.runs import RunDirectory
 
@@ -51,7 +52,9 @@ def test_events_and_scalars_tell_each_epoch_and_a_second_start_goes_on(tmp_path,
     )
 
 
-def fit(path, batches, *, steps: int, epochs: int = 1, validation=None, callbacks=()) -> list[dict]:
+def fit(
+    path, batches, *, steps: int, epochs: int = 1, validation=None, callbacks=(), **options
+) -> list[dict]:
     """Trains a model of a mask and its mean; the rows of its epochs."""
     mask = keras.Input((None,), dtype="bool", name="mask")
     share = keras.layers.Lambda(lambda m: keras.ops.mean(keras.ops.cast(m, "float32"), 1)[:, None])
@@ -61,9 +64,8 @@ def fit(path, batches, *, steps: int, epochs: int = 1, validation=None, callback
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["accuracy"],
     )
-    tells = telling.Telling(
-        RunDirectory(path), name="model", num_examples=2 * steps, num_batches=steps, unit="rows"
-    )
+    sizes = {"num_examples": 2 * steps, "num_batches": steps}
+    tells = telling.Telling(RunDirectory(path), name="model", unit="rows", **sizes, **options)
     model.fit(
         tells.watch(batches.repeat()),
         steps_per_epoch=steps,
@@ -117,6 +119,16 @@ def test_who_waits_is_told(tmp_path, slow):
         else fit(tmp_path, shown, steps=10, epochs=2, callbacks=[slow_step])[1]
     )
     assert (row["waiting_share"] > 0.5) == slow
+
+
+def test_an_example_that_cannot_be_shown_does_not_end_the_training(tmp_path, caplog, monkeypatch):
+    def broken(folder):
+        raise UserError("expected a question")
+
+    monkeypatch.setattr(telling.Telling, "SAMPLES_EVERY_S", 0.0)
+    rows = fit(tmp_path, masks((1, 4)), steps=1, epochs=2, make_samples=lambda: broken)
+    assert len(rows) == 2
+    assert caplog.text.count("no samples: expected a question") == 1
 
 
 def test_a_model_that_always_says_the_same_is_told(tmp_path, caplog):
