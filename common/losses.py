@@ -1,8 +1,7 @@
 """Losses that average over real targets: weights come from the targets, never from a lost mask."""
 
-from collections.abc import Callable
-
 import keras
+import tensorflow as tf
 from keras import ops
 
 from common import strategies
@@ -41,23 +40,47 @@ class WeightedCrossEntropy(WeightedMean):
         return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
 
 
-def smoothed_cross_entropy(smoothing: float) -> Callable:
-    """For `compile`: cross-entropy against targets of which a share is spread over all classes.
+class StepsCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of the real steps of sequences, a share of each target spread over all classes.
 
-    loss = mean of -(1 - smoothing) log p(target) - smoothing * mean over classes of log p
+    loss = mean over real steps of
+        weight * (-(1 - smoothing) log p(target) - smoothing * mean over classes of log p)
 
-    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. Shapes: target int32 (steps,), logits
-    float (steps, classes), sample_weight float (steps,): the mean is over steps, whatever their
-    weights, so that these may be rewards.
+    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The mean is over the real steps of all
+    replicas, whatever their weights, so that these may be rewards.
+
+    Shapes: target int32 (batch, ..., time), -1 where there is no step; logits float
+    (steps, classes) of the real steps alone, row by row; sample_weight float32 as the target.
+
+    Args:
+        smoothing: the share, 0 to 1.
     """
 
-    def loss(target, logits):
-        logits = ops.cast(logits, "float32")
+    def __init__(self, smoothing: float = 0.0):
+        super().__init__()
+        self.smoothing = smoothing
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss, a number."""
+        real = y_true >= 0
+        values = self.call(tf.boolean_mask(y_true, real), y_pred)
+        if sample_weight is not None:
+            values *= tf.boolean_mask(sample_weight, real)
+        count = strategies.sum_over_replicas(tf.cast(tf.size(values), values.dtype))
+        return tf.math.divide_no_nan(tf.reduce_sum(values), count)
+
+    def call(self, y_true, y_pred):
+        """Of target int32 (steps,) and logits (steps, classes), float32 (steps,)."""
+        logits = ops.cast(y_pred, "float32")
         # Both are one operation with its own gradient.
-        if not smoothing:
-            return ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
+        if not self.smoothing:
+            return ops.sparse_categorical_crossentropy(y_true, logits, from_logits=True)
         classes = logits.shape[-1]
-        wanted = (1 - smoothing) * ops.one_hot(target, classes) + smoothing / classes
+        wanted = (1 - self.smoothing) * ops.one_hot(y_true, classes) + self.smoothing / classes
         return ops.categorical_crossentropy(wanted, logits, from_logits=True)
 
-    return loss
+
+def accuracy(y_true, y_pred):
+    """For `compile`: 1 where the real steps of `StepsCrossEntropy` are told right, float32."""
+    told = tf.argmax(y_pred, axis=-1, output_type=y_true.dtype)
+    return tf.cast(told == tf.boolean_mask(y_true, y_true >= 0), tf.float32)

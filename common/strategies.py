@@ -1,7 +1,9 @@
 """Training on several GPUs or machines: the same weights as one process with the same batches."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Literal
 
 import keras
@@ -46,6 +48,16 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
         _add_up(strategy)
 
 
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Lets the other workers begin when the chief has come to the end: they find what it made."""
+    if not is_chief(strategy):
+        wait_for_all(strategy)
+    yield
+    if is_chief(strategy):
+        wait_for_all(strategy)
+
+
 @tf.function
 def _add_up(strategy):
     return strategy.reduce("SUM", strategy.run(lambda: tf.constant(0.0)), axis=None)
@@ -77,9 +89,10 @@ class Model(keras.Model):
     """A functional model that `fit` takes on several workers; make and compile it in their scope.
 
     Keras 3.15 makes the metrics in the first step, which is then traced twice: on one device they
-    are made here, from the shapes of the data set. On several, Keras would make them by the mean of
-    the parts of a batch, which masks do not have, and averages what a step reports to several
-    workers over an axis that single numbers do not have.
+    are made here, from the shapes of the data set. So they are on several of one machine, where
+    TensorFlow could not make them in a step, and Keras would by the mean of the parts of a batch,
+    which masks do not have. What a step reports to several workers Keras averages over an axis that
+    single numbers do not have.
 
     Attributes:
         padding: the share of padding in the steps of this epoch, of the inputs that are masks;
@@ -115,15 +128,17 @@ class Model(keras.Model):
         return {name: tf.reshape(tf.convert_to_tensor(value), [1]) for name, value in logs.items()}
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        metrics = self._compile_metrics
-        alone = self.distribute_strategy.num_replicas_in_sync == 1
-        if metrics is None or metrics.built or iterator is None or not alone:
+        metrics, strategy = self._compile_metrics, self.distribute_strategy
+        if metrics is None or metrics.built or iterator is None or is_multi_worker(strategy):
             return
         spec = iterator.data_adapter.get_tf_dataset().element_spec
         targets = tf.nest.map_structure(
             lambda one: keras.KerasTensor(one.shape, one.dtype), spec[1]
         )
-        metrics.build(targets, self.output)
+        with strategy.scope():
+            metrics.build(targets, self.output)
+            if not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
 
 
 def _check_tf_config() -> None:

@@ -114,11 +114,8 @@ class KeepRun(keras.callbacks.Callback):
         )
         strategy = model.distribute_strategy
         self._alone = not strategies.is_multi_worker(strategy)
-        if not self.run.writes:
-            strategies.wait_for_all(strategy)
-        state = self.checkpoints.restore()
-        if self.run.writes:  # it has removed what is damaged, before another would choose it
-            strategies.wait_for_all(strategy)
+        with strategies.chief_first(strategy):  # it removes what is damaged
+            state = self.checkpoints.restore()
         if state:
             self.history, self._part = state["history"], state["part"]
             logger.info(

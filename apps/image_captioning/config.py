@@ -100,6 +100,9 @@ class TrainConfig:
     """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of products and activations of a CNN that is trained along; all else is float32."""
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "none"
+    """One device, all GPUs of this machine, which needs coverage 0, or the machines of TF_CONFIG
+    (docs/scaling.md)."""
     checkpoint_minutes: float = 10.0
     """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     label_smoothing: float = 0.0

@@ -210,14 +210,14 @@ def make_buckets(lengths: list[int], *, batch_size: int) -> pipeline.Buckets:
 
 
 def as_training(batch: dict[str, tf.Tensor], *, inputs: Iterable[str]) -> tuple:
-    """A batch as (inputs, target int32 (steps,)): the next word of every real step, row by row.
+    """A batch as (inputs, target int32 (batch, captions, time)): the next words, -1 where none is.
 
     The inputs lack the last step, which has no next word; `inputs` are the names that the model
     takes, Keras would mix up any others. "read_ids" are read in place of "token_ids", which stay
     the target; "reward" (batch, captions) becomes a third part, the weight of each step.
     """
     real = batch["token_mask"][..., 1:]
-    target = tf.boolean_mask(batch["token_ids"][..., 1:], real)
+    target = tf.where(real, batch["token_ids"][..., 1:], -1)
     shifted = {
         **batch,
         "token_ids": batch.get("read_ids", batch["token_ids"])[..., :-1],
@@ -226,5 +226,4 @@ def as_training(batch: dict[str, tf.Tensor], *, inputs: Iterable[str]) -> tuple:
     given = {name: shifted[name] for name in inputs}, target
     if "reward" not in batch:
         return given
-    everywhere = tf.broadcast_to(batch["reward"][..., None], tf.shape(real))
-    return *given, tf.boolean_mask(everywhere, real)
+    return *given, tf.broadcast_to(batch["reward"][..., None], tf.shape(real))

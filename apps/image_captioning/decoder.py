@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from apps.image_captioning.scan import Product, product_with, scan
-from common import decoding
+from common import decoding, strategies
 
 
 class Memory(NamedTuple):
@@ -177,7 +177,13 @@ class Decoder(keras.layers.Layer):
 
 
 def _uncovered(attention, real):
-    """Mean over captions of the squared shares by which regions were looked at too little."""
+    """Mean over captions of the squared shares by which regions were looked at too little.
+
+    Over those of all replicas: of what a layer adds to the loss, Keras takes the mean of theirs.
+    """
     looked = tf.reduce_sum(attention * tf.cast(real, tf.float32)[..., None], axis=1)
     by_caption = tf.reduce_sum(tf.square(1.0 - looked), axis=1)
-    return tf.reduce_mean(tf.boolean_mask(by_caption, real[:, 0]))
+    counted = tf.cast(real[:, 0], tf.float32)
+    num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    count = strategies.sum_over_replicas(tf.reduce_sum(counted)) / num_replicas
+    return tf.math.divide_no_nan(tf.reduce_sum(by_caption * counted), count)

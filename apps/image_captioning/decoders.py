@@ -17,16 +17,17 @@ def _look(query, constants: dict) -> tuple:
     Query (rows, attention_units) -> context (rows, region_dim), weights (rows, regions).
     """
     regions, keys = constants["regions"], constants["keys"]
-    rows, batch = tf.shape(query)[0], tf.shape(regions)[0]
+    rows = tf.shape(query)[0]
+    batch, places = tf.unstack(tf.shape(regions)[:2])
     count = rows // tf.maximum(batch, 1)
     query = tf.reshape(query, [batch, count, 1, query.shape[-1]])
     # (batch, rows of an image, regions, attention_units)
     energy = tf.tanh(tf.expand_dims(keys, 1) + query)
     # A product of two matrices: of four axes with two, TensorFlow 2.21 corrupts memory here.
     scores = tf.matmul(tf.reshape(energy, [-1, energy.shape[-1]]), constants["score"])
-    weights = tf.nn.softmax(tf.reshape(scores, [batch, count, -1]))
+    weights = tf.nn.softmax(tf.reshape(scores, [batch, count, places]))
     context = tf.matmul(weights, regions)
-    return tf.reshape(context, [rows, regions.shape[-1]]), tf.reshape(weights, [rows, -1])
+    return tf.reshape(context, [rows, regions.shape[-1]]), tf.reshape(weights, [rows, places])
 
 
 def _attention(units: int) -> tuple:

@@ -11,11 +11,30 @@ import numpy as np
 import tensorflow as tf
 
 from apps.image_captioning import scoring
+from apps.image_captioning.config import TrainConfig
 from apps.image_captioning.decoder import Decoder
 from apps.image_captioning.writer import Writer
-from common import decoding, text
+from common import decoding, strategies, text
+from common.errors import UserError
 
 _END = " " + text.SPECIALS[text.END]  # counts as a word: else captions that break off are rewarded
+
+
+def check(options: TrainConfig, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for what several devices cannot do."""
+    devices = strategy.num_replicas_in_sync
+    if devices > 1 and (options.scheduled_sampling or options.self_critical_epochs):
+        # A batch is written before it is shared among them.
+        raise UserError(
+            f"expected one device for train.scheduled_sampling and train.self_critical_epochs, got "
+            f"{devices}: give --train.strategy none, or leave them out"
+        )
+    if devices > 1 and options.coverage and not strategies.is_multi_worker(strategy):
+        # Devices of one process share the list to which Keras' `add_loss` adds.
+        raise UserError(
+            f"expected train.coverage 0 on several devices of one machine, got {options.coverage} "
+            f"on {devices}: give --train.coverage 0, or --train.strategy none"
+        )
 
 
 def with_own_words(

@@ -33,8 +33,8 @@ def train(
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs` and
-            `train.checkpoint_minutes` may differ.
+        resume: continue that run from its last checkpoint; only `train.epochs`,
+            `train.checkpoint_minutes` and `train.strategy` may differ.
         dry_run: take two steps, tell what the whole would take, and leave nothing.
 
     Raises:
@@ -43,16 +43,26 @@ def train(
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     import keras
 
-    from apps.image_captioning import data, samples
+    from apps.image_captioning import data, own_words, samples
     from apps.image_captioning.model import build_network, make_image_encoder
     from apps.image_captioning.neighbours import Neighbours
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import embeddings, recurrent, training
+    from common import embeddings, recurrent, strategies, training
 
     options = config.train
-    strategy = training.start(seed=options.seed, deterministic=options.deterministic)
-    run = RunDirectory.begin(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
+    strategy = training.start(
+        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
+    )
+    own_words.check(options, strategy)
+    run = RunDirectory.begin(
+        run_dir,
+        app=APP,
+        config=config,
+        resume=resume,
+        dry_run=dry_run,
+        writes=strategies.is_chief(strategy),
+    )
 
     shown, held_back = (data.load_split(config.data, name) for name in ("train", "validation"))
     found = data.survey(shown.records, config.data)
@@ -63,7 +73,9 @@ def train(
         logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
 
     frozen = run.path / "encoder.keras"
-    encoder = run.load_model(frozen.name) if frozen.exists() else make_image_encoder(config.model)
+    with training.scope(strategy, options.precision):
+        kept = frozen.exists()
+        encoder = run.load_model(frozen.name) if kept else make_image_encoder(config.model)
     keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
     with training.scope(strategy, options.precision):
         network = build_network(
@@ -73,8 +85,9 @@ def train(
             coverage=options.coverage,
             word_vectors=vectors,
         )
-    shown_batches = data.TrainingData(config, found, shown, encoder)
-    held_back_batches = data.make_batches(held_back, found.words, config, encoder)
+    with strategies.chief_first(strategy):  # it computes the features
+        shown_batches = data.TrainingData(config, found, shown, encoder)
+        held_back_batches = data.make_batches(held_back, found.words, config, encoder)
 
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     found.words.save(run.path / "vocab_words.txt")
@@ -103,8 +116,9 @@ def train(
         if rewarded.best_value > told.best_value:
             run.save_model(run.load_model("self_critical.keras"), "model.keras")
         network.model.set_weights(run.load_model().get_weights())
-    every_image = data.make_batches(shown, found.words, config, network.encoder)
-    Neighbours.save(run.path, every_image, network.grid_of)
+    if run.writes:
+        every_image = data.make_batches(shown, found.words, config, network.encoder)
+        Neighbours.save(run.path, every_image, network.grid_of)
     training.report_rates(
         shown_batches.batches(),
         shown_batches.num_batches,
@@ -143,8 +157,8 @@ def _fit(
                 average=options.average,
                 precision=options.precision,
             ),
-            loss=losses.smoothed_cross_entropy(options.label_smoothing if told else 0.0),
-            metrics=["accuracy"],
+            loss=losses.StepsCrossEntropy(options.label_smoothing if told else 0.0),
+            metrics=[losses.accuracy],
         )
     keep = training.KeepRun(
         run,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.losses import WeightedCrossEntropy, smoothed_cross_entropy
+from common.losses import StepsCrossEntropy, WeightedCrossEntropy
 
 TARGETS = np.array([[2, 0, 0], [1, 1, 0]], "int32")
 WEIGHTS = np.array([[1, 0.5, 0], [2, 0, 0]], "float32")
@@ -78,5 +78,5 @@ def test_a_share_of_the_target_is_spread_over_all_classes(smoothing):
     target, logits = TARGETS.ravel(), LOGITS.reshape(-1, 4)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     wanted = np.eye(4)[target] * (1 - smoothing) + smoothing / 4
-    loss = smoothed_cross_entropy(smoothing)(tf.constant(target), tf.constant(logits))
+    loss = StepsCrossEntropy(smoothing).call(tf.constant(target), tf.constant(logits))
     np.testing.assert_allclose(loss, -(wanted * log_probs).sum(-1), rtol=1e-5)

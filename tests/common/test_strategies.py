@@ -1,6 +1,7 @@
 """Facts about training on several workers: two processes on loopback beside one."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from common.errors import UserError
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def test_two_workers_of_which_one_is_lost_end_with_the_weights_of_one_process(
+def test_two_workers_of_which_one_is_lost_and_two_devices_end_with_the_weights_of_one(
     tmp_path, monkeypatch
 ):
     spec = importlib.util.spec_from_file_location("worker", WORKER)
@@ -28,16 +29,18 @@ def test_two_workers_of_which_one_is_lost_end_with_the_weights_of_one_process(
     assert launch.launch(command, workers=2) == -9
     assert (tmp_path / "died").exists()
     assert launch.launch(command, workers=2) == 0
+    subprocess.run([*command, "mirrored"], check=True)  # two devices of one process
     ended = list(tmp_path.glob("weights-*.npz"))
-    assert len(ended) == 2
+    assert len(ended) == 3
     for path in ended:
         weights = np.load(path)
         for name, expected in alone.items():
             np.testing.assert_allclose(weights[name], expected, atol=1e-5)
-    one, two = ((tmp_path / name / "history.csv").read_text() for name in ("alone", "run"))
-    rows = [np.genfromtxt(text.splitlines(), delimiter=",", names=True) for text in (one, two)]
-    for name in ("epoch", "loss", "accuracy", "val_accuracy", "clipped_share"):
-        np.testing.assert_allclose(rows[1][name], rows[0][name], atol=1e-5)
+    texts = [(tmp_path / n / "history.csv").read_text() for n in ("alone", "run", "mirrored")]
+    first, *others = (np.genfromtxt(text.splitlines(), delimiter=",", names=True) for text in texts)
+    for rows in others:
+        for name in ("epoch", "loss", "accuracy", "val_accuracy", "clipped_share"):
+            np.testing.assert_allclose(rows[name], first[name], atol=1e-5)
 
 
 def test_a_user_error_is_not_tried_again(tmp_path):

@@ -79,5 +79,12 @@ def train(run_dir: Path, name: strategies.Name, *, dies: Path | None = None) -> 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    weights = train(folder / "run", "multi_worker", dies=folder / "died")
+    if sys.argv[2:] == ["mirrored"]:  # two devices of this process
+        processor, two = tf.config.list_physical_devices("CPU")[0], ["CPU:0", "CPU:1"]
+        devices = [tf.config.LogicalDeviceConfiguration() for _ in two]
+        tf.config.set_logical_device_configuration(processor, devices)
+        strategies.make_strategy = lambda name: tf.distribute.MirroredStrategy(two)
+        weights = train(folder / "mirrored", "mirrored")
+    else:
+        weights = train(folder / "run", "multi_worker", dies=folder / "died")
     np.savez(folder / f"weights-{os.getpid()}.npz", **weights)

@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 
 from apps.image_captioning import data, own_words, scoring
+from apps.image_captioning.config import TrainConfig
 from apps.image_captioning.writer import Writer
 from common import decoding, losses, text
+from common.errors import UserError
 from common.text import Vocabulary
 
 from .test_decoders import CAPTIONS, GRID, IMAGES, MASK, TIME, TOKEN_IDS, make
@@ -73,11 +75,24 @@ def test_the_share_of_own_words_rises_to_that_of_the_last_batch(decoder):
     np.testing.assert_allclose(shares, np.array([0.4, 0.6, 0.8]) * others, atol=0.04)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"scheduled_sampling": 0.2, "coverage": 0.0}, "scheduled"), ({"coverage": 0.1}, "coverage")],
+)
+def test_what_several_devices_cannot_do_is_named(options, named):
+    class Two:
+        num_replicas_in_sync = 2
+
+    own_words.check(TrainConfig(coverage=0.0), Two())
+    with pytest.raises(UserError, match=rf"train\.{named}.*--train\.strategy none"):
+        own_words.check(TrainConfig(**options), Two())
+
+
 def test_own_words_are_read_and_those_of_people_stay_the_target():
     batch = {"token_ids": TOKEN_IDS, "token_mask": MASK, "read_ids": TOKEN_IDS + 1}
     inputs, target = data.as_training(batch, inputs=["token_ids"])
     np.testing.assert_array_equal(inputs["token_ids"], TOKEN_IDS[..., :-1] + 1)
-    np.testing.assert_array_equal(target, TOKEN_IDS[..., 1:][MASK[..., 1:]])
+    np.testing.assert_array_equal(target, np.where(MASK, TOKEN_IDS, -1)[..., 1:])
 
 
 def test_the_gradient_of_rewards_is_that_of_the_paper(decoder):
@@ -86,7 +101,7 @@ def test_the_gradient_of_rewards_is_that_of_the_paper(decoder):
     weights = [one.value for one in decoder.trainable_weights]
     with tf.GradientTape() as tape:
         logits = decoder(inputs["grid"], inputs["token_ids"], inputs["token_mask"])
-        loss = tf.reduce_mean(weight * losses.smoothed_cross_entropy(0.0)(target, logits))
+        loss = losses.StepsCrossEntropy()(target, logits, sample_weight=weight)
     ours = tape.gradient(loss, weights)
 
     cider = scoring.Cider([[one + " <end>" for one in several] for several in KNOWN])
