@@ -49,8 +49,10 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
             "probability": "float32 (batch, frames), of that phone by the network",
             "start_s": "float32 (frames,), seconds",
         },
-        "signature wav": "wav string (batch,): WAV bytes, 16-bit PCM at 16 kHz, the mean of the "
-        "channels -> the same outputs; other kinds are an error that says so",
+        "signatures": {
+            "wav": "wav string (batch,): WAV bytes, 16-bit PCM at 16 kHz, the mean of the channels "
+            "-> the same outputs; other kinds are an error that says so",
+        },
         "training_data": config.data.name,
         "metrics": exporting.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name]],
