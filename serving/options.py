@@ -1,9 +1,10 @@
 """What a server allows and how it works, as options of its command; imports nothing heavy."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
-def _option(default: float, text: str):
+def _option(default: float, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
