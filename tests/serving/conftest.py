@@ -26,7 +26,7 @@ CARD = {
         "start_s": "float32 (frames,), seconds",
     },
     "signatures": {
-        "picture": "image string (batch,): JPEG, PNG or BMP bytes, any size -> size int32 (batch, 2)",
+        "picture": "image string (batch,): JPEG, PNG or BMP bytes -> size int32 (batch, 2)",
         "echo": "text string (batch,): UTF-8 -> text_bytes string (batch,)",
         "rank": "question string (), candidates string (candidates,) -> order int32 (candidates,)",
     },

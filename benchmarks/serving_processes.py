@@ -1,0 +1,98 @@
+"""Servers as processes, and requests of each app, for the benchmarks of `serving`."""
+
+import base64
+import contextlib
+import inspect
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.commands import ROOT
+
+
+class Server:
+    """`python -m serving` with one model, ready when made.
+
+    Attributes:
+        ready_s: from the start of the process.
+    """
+
+    def __init__(self, name: str, folder: Path, *options: object, port: int = 0):
+        line = [sys.executable, "-m", "serving", "--model", f"{name}={folder}", "--port", port]
+        begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [*map(str, line), *map(str, options)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr is not None
+        for said in self.process.stderr:
+            found = re.search(r"http://127.0.0.1:(\d+)", said)
+            if found:
+                self.port = int(found[1])
+                break
+        else:
+            sys.exit("the server has ended before it listened")
+        while self.get("/readyz")[0] != 200:
+            time.sleep(0.05)
+        self.ready_s = time.monotonic() - begun
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    @property
+    def memory_mib(self) -> float:
+        """Resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def stop(self) -> int:
+        """Ends it as a service manager would; its exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """Stops the servers whatever happens."""
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def documents(app: str, number: int = 64) -> list[dict]:
+    """Requests of an app: images of easy-VQA, sentences of NumPy's documentation, 1 to 3 s of noise.
+
+    What sound holds does not change what it costs.
+    """
+    draw = np.random.default_rng(1)
+    folder = resources.files("easy_vqa") / "data" / "test" / "images"
+    sentences = [line.strip() for line in inspect.getdoc(np).splitlines() if len(line.split()) > 4]
+    found = []
+    for index in range(number):
+        if app in ("visual_qa", "image_captioning"):
+            image = (folder / str(index) / f"{index}.png").read_bytes()
+            given = {"image": [{"b64": base64.b64encode(image).decode()}]}
+            if app == "visual_qa":
+                given["question"] = [f"what {['shape', 'color'][index % 2]} is it?"]
+        elif app == "answer_selection":
+            pick = sentences[index % len(sentences)]
+            given = {"question": [f"how do I use {pick.split()[0]}?"], "candidate": [pick]}
+        else:
+            samples = draw.normal(0, 0.1, int(draw.integers(16_000, 48_000))).clip(-1, 1)
+            given = {"waveform": [samples.round(5).tolist()], "num_samples": [len(samples)]}
+        found.append({"inputs": given})
+    return found
