@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -28,25 +29,33 @@ class Server:
     def __init__(self, name: str, folder: Path, *options: object, port: int = 0):
         line = [sys.executable, "-m", "serving", "--model", f"{name}={folder}", "--port", port]
         begun = time.monotonic()
+        self.log = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop the server
         self.process = subprocess.Popen(
-            [*map(str, line), *map(str, options)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+            [*map(str, line), *map(str, options)], cwd=ROOT, stderr=self.log
         )
-        assert self.process.stderr is not None
-        for said in self.process.stderr:
-            found = re.search(r"http://127.0.0.1:(\d+)", said)
-            if found:
-                self.port = int(found[1])
-                break
-        else:
-            sys.exit("the server has ended before it listened")
+        self.port = self._listening()
         while self.get("/readyz")[0] != 200:
             time.sleep(0.05)
         self.ready_s = time.monotonic() - begun
 
+    def _listening(self) -> int:
+        while self.process.poll() is None:
+            self.log.seek(0)
+            found = re.search(r"http://127.0.0.1:(\d+)", self.log.read())
+            if found:
+                return int(found[1])
+            time.sleep(0.05)
+        sys.exit("the server has ended before it listened")
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+            with urllib.request.urlopen(self.url + path) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -74,7 +83,7 @@ def running(*servers: Server) -> Iterator[None]:
 
 
 def documents(app: str, number: int = 64) -> list[dict]:
-    """Requests of an app: images of easy-VQA, sentences of NumPy's documentation, 1 to 3 s of noise.
+    """Requests of an app: images of easy-VQA, sentences of NumPy, 1 to 3 s of noise.
 
     What sound holds does not change what it costs.
     """
@@ -84,7 +93,7 @@ def documents(app: str, number: int = 64) -> list[dict]:
     found = []
     for index in range(number):
         if app in ("visual_qa", "image_captioning"):
-            image = (folder / str(index) / f"{index}.png").read_bytes()
+            image = (folder / f"{index}.png").read_bytes()
             given = {"image": [{"b64": base64.b64encode(image).decode()}]}
             if app == "visual_qa":
                 given["question"] = [f"what {['shape', 'color'][index % 2]} is it?"]

@@ -50,7 +50,8 @@ class Batcher:
         call: inputs -> outputs, run in `executor`.
         max_batch: rows of a batch; 1 turns batching off.
         max_queue: rows that may wait.
-        workers: runs at the same time, where requests are not joined.
+        workers: runs at the same time, where requests are not joined; where they are, one, since
+            a second would only take the company of the first.
         observe: called with the rows of each batch.
     """
 

@@ -38,8 +38,8 @@ class Limits(_Positive):
 class Settings(_Positive):
     """How the server works."""
 
-    max_batch: int = _option(32, "rows that requests are joined to; 1 turns batching off")
+    max_batch: int = _option(8, "rows that requests are joined to; 1 turns batching off")
     max_queue: int = _option(256, "rows that may wait for one signature")
-    threads: int = _option(2, "models that run at the same time")
+    threads: int = _option(2, "runs at the same time of what cannot be joined")
     poll_s: float = _option(2.0, "seconds between two looks for new versions")
     stop_s: float = _option(60.0, "seconds that accepted requests get when the server is stopped")

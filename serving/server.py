@@ -38,7 +38,7 @@ class Serving:
         self.limits, self.settings = limits, settings
         self.failure: str | None = None
         self.on_failure: Callable[[], None] = lambda: None
-        self.executor = ThreadPoolExecutor(settings.threads, "model")
+        self.executor = ThreadPoolExecutor(settings.threads * len(folders), "model")
         self.queue = {
             "max_batch": settings.max_batch,
             "max_queue": settings.max_queue,
