@@ -55,6 +55,11 @@ def test_common_imports_no_app(path):
     assert {name.split(".")[0] for name in ours(path)} <= {"common"}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "serving").glob("*.py")), ids=lambda p: p.name)
+def test_serving_knows_models_never_apps(path):
+    assert {name.split(".")[0] for name in ours(path)} <= {"serving"}
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_no_app_imports_another(app):
     for path in (ROOT / "apps" / app).glob("*.py"):
@@ -134,7 +139,8 @@ def test_an_app_has_the_whole_anatomy(app):
 
 
 def test_nothing_is_unpickled_outside_the_restricted_reader():
-    for path in [*(ROOT / "common").glob("*.py"), *(ROOT / "apps").rglob("*.py")]:
+    folders = ("common", "apps", "serving")
+    for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py")]:
         if path.name != "checkpoint_reader.py":
             names = {name.split(".")[0] for name in imports(path)}
             assert names & {"pickle", "dill", "joblib", "cloudpickle"} == set(), path
