@@ -1,4 +1,4 @@
-"""Eight clients that compare every answer with that of a server at rest.
+"""Clients that compare every answer with that of a server at rest.
 
 python -m benchmarks.serving_hardening_client PORT APP SECONDS
 
@@ -13,10 +13,8 @@ import sys
 import time
 
 from benchmarks.serving_client import ask, encoded
-from benchmarks.serving_hardening import same
+from benchmarks.serving_hardening import CLIENTS, same
 from benchmarks.serving_processes import documents
-
-CLIENTS = 8
 
 
 async def client(port, requests, expected, first, end, counts) -> None:
