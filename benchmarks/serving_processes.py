@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.commands import ROOT
+from common import sound_files
+
+KINDS = ["shape", "color"]
 
 
 class Server:
@@ -82,26 +85,37 @@ def running(*servers: Server) -> Iterator[None]:
             server.stop()
 
 
-def documents(app: str, number: int = 64) -> list[dict]:
+def documents(case: str, number: int = 64) -> list[dict]:
     """Requests of an app: images of easy-VQA, sentences of NumPy, 1 to 3 s of noise.
 
-    What sound holds does not change what it costs.
+    What sound holds does not change what it costs. It is sent as a WAV file, or in the case
+    "phoneme_tagging:floats" as numbers in JSON.
     """
     draw = np.random.default_rng(1)
     folder = resources.files("easy_vqa") / "data" / "test" / "images"
     sentences = [line.strip() for line in inspect.getdoc(np).splitlines() if len(line.split()) > 4]
     found = []
     for index in range(number):
-        if app in ("visual_qa", "image_captioning"):
-            image = (folder / f"{index}.png").read_bytes()
-            given = {"image": [{"b64": base64.b64encode(image).decode()}]}
-            if app == "visual_qa":
-                given["question"] = [f"what {['shape', 'color'][index % 2]} is it?"]
-        elif app == "answer_selection":
-            pick = sentences[index % len(sentences)]
-            given = {"question": [f"how do I use {pick.split()[0]}?"], "candidate": [pick]}
-        else:
-            samples = draw.normal(0, 0.1, int(draw.integers(16_000, 48_000))).clip(-1, 1)
-            given = {"waveform": [samples.round(5).tolist()], "num_samples": [len(samples)]}
-        found.append({"inputs": given})
+        image = {"image": [_b64((folder / f"{index}.png").read_bytes())]}
+        sentence = sentences[index % len(sentences)]
+        samples = draw.normal(0, 0.1, int(draw.integers(16_000, 48_000))).clip(-1, 1)
+        given = {
+            "image_captioning": image,
+            "visual_qa": {**image, "question": [f"what {KINDS[index % 2]} is it?"]},
+            "answer_selection": {
+                "question": [f"how do I use {sentence.split()[0]}?"],
+                "candidate": [sentence],
+            },
+            "phoneme_tagging": {"wav": [_b64(sound_files.encode(samples))]},
+            "phoneme_tagging:floats": {
+                "waveform": [samples.round(5).tolist()],
+                "num_samples": [len(samples)],
+            },
+        }[case]
+        signature = "wav" if "wav" in given else "serving_default"
+        found.append({"signature_name": signature, "inputs": given})
     return found
+
+
+def _b64(content: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(content).decode()}

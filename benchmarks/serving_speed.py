@@ -1,8 +1,8 @@
 """Times the server of `serving`: with joined requests and without, one client, start and export.
 
-python -m benchmarks.serving_speed [--apps phoneme_tagging ...] [--runs runs/demo]
+python -m benchmarks.serving_speed [--cases phoneme_tagging ...] [--runs runs/demo]
 
-For each app, two servers of its SavedModel take turns, one with the default options and one with
+For each case, two servers of its SavedModel take turns, one with the default options and one with
 `--max-batch 1`; a second process holds 16 clients on loopback that each send a request when their
 last is answered. Then one client: what a request takes beyond a call of the model in this process.
 `make demo` writes the runs.
@@ -27,17 +27,17 @@ RESULT = commands.RESULTS / "serving_speed.json"
 
 def main(
     *,
-    apps: tuple[str, ...] = tuple(commands.APPS),
+    cases: tuple[str, ...] = (*commands.APPS, "phoneme_tagging:floats"),
     runs_dir: Path = Path("runs/demo"),
     clients: int = 16,
     seconds: float = 3.0,
     rounds: int = 2,
     export: bool = False,
 ) -> None:
-    """Prints a line for each app and writes results/serving_speed.json.
+    """Prints a line for each case and writes results/serving_speed.json.
 
     Args:
-        apps: Which to measure; the figures of others stay as they are.
+        cases: Apps to measure; the figures of others stay as they are.
         runs_dir: Holds a run with its SavedModel in a folder of each app's name.
         clients: At the same time.
         seconds: Of one turn of one server.
@@ -46,17 +46,18 @@ def main(
     """
     rows = files.read_json(RESULT)["rows"] if RESULT.exists() else {}
     machine = runs.environment(seed=1, kernel="")
-    for app in apps:
+    for case in cases:
+        app = case.partition(":")[0]
         row = {
             "date": datetime.date.today().isoformat(),
             "git_commit": machine["git_commit"],
-            **measure(app, runs_dir / app / "saved_model", clients, seconds, rounds),
+            **measure(case, runs_dir / app / "saved_model", clients, seconds, rounds),
         }
         if export:
             done = commands.run(app, "export", "--run-dir", runs_dir / app)
             row["export_s"] = round(done.seconds, 1)
-        rows[app] = row
-        print(app, json.dumps(row), flush=True)
+        rows[case] = row
+        print(case, json.dumps(row), flush=True)
     report = {
         "command": "python -m benchmarks.serving_speed",
         "machine": f"{machine['cpu_count']} CPU cores, shared by server and clients",
@@ -66,10 +67,11 @@ def main(
     files.write_json(RESULT, report)
 
 
-def measure(app: str, folder: Path, clients: int, seconds: float, rounds: int) -> dict:
-    """The figures of one app."""
+def measure(case: str, folder: Path, clients: int, seconds: float, rounds: int) -> dict:
+    """The figures of one case."""
+    app = case.partition(":")[0]
     path = f"/v1/models/{app}:predict"
-    asked = documents(app)
+    asked = documents(case)
     requests = json.dumps([[path, json.dumps(document)] for document in asked])
     joining = Server(app, folder)
     single = Server(app, folder, "--max-batch", 1)
@@ -125,12 +127,13 @@ def own_time(folder: Path, asked: list[dict], calls: int = 100) -> float:
 
     loaded = tf.saved_model.load(str(folder))
     known = signatures.read_signatures(signatures.read_meta_graph(folder), {})
-    parsed = [wire.parse(json.dumps(document).encode(), known).inputs for document in asked]
+    parsed = [wire.parse(json.dumps(document).encode(), known) for document in asked]
     taken = []
     for index in range(calls + 10):
-        given = {name: tf.constant(value) for name, value in parsed[index % len(parsed)].items()}
+        signature, inputs, _ = parsed[index % len(parsed)]
+        given = {name: tf.constant(value) for name, value in inputs.items()}
         begun = time.perf_counter()
-        outputs = loaded.signatures["serving_default"](**given)
+        outputs = loaded.signatures[signature](**given)
         for value in outputs.values():
             value.numpy()
         taken.append(time.perf_counter() - begun)

@@ -107,6 +107,7 @@ def serve(options: argparse.Namespace) -> int:
             access_log=False,
             ws="none",
             server_header=False,
+            timeout_keep_alive=75,  # longer than most clients keep a connection that they may use
             timeout_graceful_shutdown=int(settings.stop_s),
         )
     )
