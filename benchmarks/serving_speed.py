@@ -12,6 +12,7 @@ import datetime
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def main(
         clients: At the same time.
         seconds: Of one turn of one server.
         rounds: Turns of each.
-        export: Time the export too; it replaces the SavedModel.
+        export: Time the export too.
     """
     rows = files.read_json(RESULT)["rows"] if RESULT.exists() else {}
     machine = runs.environment(seed=1, kernel="")
@@ -54,7 +55,9 @@ def main(
             **measure(case, runs_dir / app / "saved_model", clients, seconds, rounds),
         }
         if export:
-            done = commands.run(app, "export", "--run-dir", runs_dir / app)
+            with tempfile.TemporaryDirectory() as folder:
+                output = Path(folder) / "saved_model"
+                done = commands.run(app, "export", "--run-dir", runs_dir / app, "--output", output)
             row["export_s"] = round(done.seconds, 1)
         rows[case] = row
         print(case, json.dumps(row), flush=True)
