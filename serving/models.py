@@ -155,7 +155,10 @@ class Model:
         except Exception as error:
             self._failed = found.stamp
             reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-            self.states[found.number] = ("END", "the SavedModel cannot be loaded")
+            answers = self.version is not None and self.version.number == found.number
+            self.states[found.number] = (
+                ("AVAILABLE", "") if answers else ("END", "the SavedModel cannot be loaded")
+            )
             metrics.LOADS.labels(self.name, "failed").inc()
             logger.error("%s: version %d cannot be loaded: %s", self.name, found.number, reason)
             return f"version {found.number} in {found.folder} cannot be loaded: {reason}"

@@ -1,5 +1,6 @@
 """Versions on disk: which are loaded, when, and what becomes of the old ones."""
 
+import asyncio
 import gc
 import os
 import shutil
@@ -11,8 +12,9 @@ import pytest
 
 from serving import models
 from serving.limits import check, image_size
-from serving.options import Limits
+from serving.options import Limits, Settings
 from serving.probes import inputs
+from serving.server import Serving
 from tests.serving.conftest import serve
 
 DOCUMENT = {"inputs": {"waveform": [[1.0]], "num_samples": [1]}}
@@ -105,6 +107,24 @@ def test_a_folder_that_is_exported_again_is_loaded_again(saved_model, other_mode
         shutil.copytree(other_model, tmp_path / "new")
         (tmp_path / "new").rename(tmp_path / "m")
         wait_for(lambda: ask(client) == (200, [3.0]))
+
+
+def test_a_model_that_cannot_be_loaded_at_the_start_is_told(saved_model, tmp_path):
+    shutil.copytree(saved_model, tmp_path / "m")
+    os.truncate(tmp_path / "m" / "saved_model.pb", 1000)
+    serving = Serving({"m": tmp_path / "m"}, Limits(), Settings())
+
+    async def watch():
+        failed = asyncio.Event()
+        serving.on_failure = failed.set
+        watching = asyncio.create_task(serving.watch())
+        await asyncio.wait_for(failed.wait(), 20)
+        watching.cancel()
+
+    asyncio.run(watch())
+    assert "--model m: version 1" in serving.failure
+    assert "saved_model.pb cannot be read" in serving.failure
+    assert not serving.ready
 
 
 def wait_for(condition):
