@@ -61,13 +61,13 @@ def main(
             row["export_s"] = round(done.seconds, 1)
         rows[case] = row
         print(case, json.dumps(row), flush=True)
-    report = {
-        "command": "python -m benchmarks.serving_speed",
-        "machine": f"{machine['cpu_count']} CPU cores, shared by server and clients",
-        "clients": clients,
-        "rows": rows,
-    }
-    files.write_json(RESULT, report)
+        report = {
+            "command": "python -m benchmarks.serving_speed",
+            "machine": f"{machine['cpu_count']} CPU cores, shared by server and clients",
+            "clients": clients,
+            "rows": rows,
+        }
+        files.write_json(RESULT, report)
 
 
 def measure(case: str, folder: Path, clients: int, seconds: float, rounds: int) -> dict:
