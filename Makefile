@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types reproduce clean
+.PHONY: help demo test serve lint types reproduce clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ demo: $(VENV)/done ## Train, evaluate, export and ask every app on its default d
 
 test: $(VENV)/done ## Run the tests
 	@$(BIN)/python -m pytest -m "not data" -n 2 --dist worksteal
+
+serve: $(VENV)/done ## Try the demo's models on a page at http://127.0.0.1:7860
+	@test -n "$(wildcard runs/demo/*/saved_model)" || \
+	  { echo "expected models in runs/demo, found none: run make demo first" >&2; exit 2; }
+	@$(BIN)/python -m serving.page $(foreach run,$(wildcard runs/demo/*),--model $(notdir $(run))=$(run)/saved_model)
 
 lint: $(VENV)/done ## Check style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -51,9 +51,9 @@ def main(
             for part in _PARTS:
                 found = _timed(app, part, Path(folder) / part, epochs, options)
                 seconds[part] += found["epochs"][1:]
-            starts["fresh"].append(found["first_batch"])
+                starts["fresh"] += [found["first_batch"]] if part == "train" else []
             more = f"{options} --resume"
-            found = _timed(app, part, Path(folder) / part, epochs + 1, more)
+            found = _timed(app, "train", Path(folder) / "train", epochs + 1, more)
             starts["resumed"].append(found["first_batch"])
     fastest = {part: min(taken) for part, taken in seconds.items()}
     report = {

@@ -2,10 +2,11 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from common import files
+from common.errors import UserError
 
 _CHECK = Path(__file__).parent / "check_saved_model.py"
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -25,6 +27,7 @@ def write_saved_model(
     card: Mapping[str, object],
     probe: Mapping[str, Sequence],
     others: Mapping[str, Mapping[str, Sequence | str]] | None = None,
+    examples: Callable[[], Sequence[str]] | None = None,
 ) -> None:
     """Writes `module`, whose `__call__` becomes "serving_default", with its card.json.
 
@@ -37,6 +40,8 @@ def write_saved_model(
         card: task, inputs, outputs, training data, metrics, licences.
         probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
+        examples: gives arguments of `predict`, which examples.json keeps for people to try; none
+            where the package that has them is not installed.
 
     Raises:
         RuntimeError: the SavedModel would not run elsewhere, or gives other results there.
@@ -48,6 +53,8 @@ def write_saved_model(
         tf.saved_model.save(module, str(folder), signatures=calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
+        if examples:
+            _write_example(folder / "assets.extra", examples)
         problems = unportable_operations(folder)
         if problems:
             raise RuntimeError(f"the SavedModel needs this process: {', '.join(sorted(problems))}")
@@ -85,6 +92,25 @@ def stored_metrics(run_path: Path) -> dict[str, object]:
         stored = files.read_json(path)
         found[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
     return found
+
+
+def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
+    """examples.json: a list of inputs by name, each a text or {"file": name}, a file beside it."""
+    try:
+        given = examples()
+    except UserError:
+        return
+    row = {}
+    for option, value in zip(given[::2], given[1::2], strict=True):
+        path, name = Path(value), option.removeprefix("--")
+        if not path.is_absolute():
+            row[name] = value
+        elif path.suffix in (".rst", ".txt"):
+            row[name] = path.read_text(encoding="utf-8")
+        else:
+            row[name] = {"file": path.name}
+            shutil.copyfile(path, folder / path.name)
+    files.write_json(folder / "examples.json", [row])
 
 
 def _check_in_fresh_process(folder: Path, probes: Mapping, expected: Mapping) -> None:

@@ -15,7 +15,7 @@ from serving.errors import UserError
 from serving.options import Limits, Settings
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see python -m serving --help")
 
@@ -35,7 +35,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     Raises:
         UserError: one is unknown, missing or wrong.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m serving",
         description="Serves SavedModels over TensorFlow Serving's REST interface.",
         allow_abbrev=False,

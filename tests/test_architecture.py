@@ -89,7 +89,7 @@ ALLOWED = {
     "train": {"config", "data", "model", "samples"},
     "evaluate": {"config", "data", "model", "predict"},
     "predict": {"config", "model"},
-    "export": {"config", "model", "predict"},
+    "export": {"config", "datasets", "model", "predict"},
 }
 
 

@@ -34,7 +34,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     Raises:
         UserError: no run of this app.
     """
-    from apps.answer_selection import combination
+    from apps.answer_selection import combination, datasets
     from common import exporting
 
     run = RunDirectory.open(run_dir, app=APP)
@@ -70,6 +70,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
         card=card,
         probe={"question": [question, "what is tol?", "n_jobs"], "candidate": candidates},
         others={"rank": {"question": question, "candidates": candidates}},
+        examples=datasets.example_arguments,
     )
     return path
 

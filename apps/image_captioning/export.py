@@ -33,6 +33,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     """
     import tensorflow as tf
 
+    from apps.image_captioning import datasets
     from apps.image_captioning.model import load_captioner
     from common import exporting
 
@@ -59,7 +60,9 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     pixels = tf.cast(tf.random.stateless_uniform((48, 80, 3), [1, 2], maxval=256), tf.uint8)
     probe = {"image": [tf.io.encode_png(pixels).numpy(), tf.io.encode_jpeg(pixels[:7, :9]).numpy()]}
     path = output or run.path / "saved_model"
-    exporting.write_saved_model(captioner, path, card=card, probe=probe)
+    exporting.write_saved_model(
+        captioner, path, card=card, probe=probe, examples=datasets.example_arguments
+    )
     return path
 
 

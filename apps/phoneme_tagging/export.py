@@ -32,6 +32,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     Raises:
         UserError: no run of this app.
     """
+    from apps.phoneme_tagging import datasets
     from common import exporting, sound_files
     from common.audio import SAMPLE_RATE
 
@@ -66,6 +67,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
         card=card,
         probe={"waveform": waveform, "num_samples": [SAMPLE_RATE, 5000]},
         others={"wav": {"wav": [sound_files.encode(draw[0]), sound_files.encode(draw[1, :999])]}},
+        examples=datasets.example_arguments,
     )
     return path
 

@@ -31,6 +31,7 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     """
     import tensorflow as tf
 
+    from apps.visual_qa import datasets
     from common import exporting
 
     run = RunDirectory.open(run_dir, app=APP)
@@ -63,7 +64,9 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
         "question": ["what is it?", "Is there a RED one, or anything else here?"],
     }
     path = output or run.path / "saved_model"
-    exporting.write_saved_model(answerer, path, card=card, probe=probe)
+    exporting.write_saved_model(
+        answerer, path, card=card, probe=probe, examples=datasets.example_arguments
+    )
     return path
 
 

@@ -1,0 +1,191 @@
+"""Facts about the page: what its pictures show, and a real browser that uses every tab."""
+
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+from apps.answer_selection import features
+from serving import page, pictures, tabs
+
+ROOT = Path(__file__).parent.parent.parent
+# What keeps a browser on a machine without a network quiet.
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+TEXTS = (
+    "Number of jobs, -1 for all; see `n_jobs` (default: 4.5e-3).",
+    "It's the \u2018dog\u2019s\u2019 _own_ x_1 --- 42% of caf\u00e9s",
+    "\u4e2d\u6587 and \u0440\u0443\u0441\u0441\u043a\u0438\u0439",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_word_that_is_marked_is_the_word_that_the_model_read(text):
+    words = [word.decode() for word in features.words([text]).to_list()[0]]
+    for place, word in enumerate(words):
+        attention = [0.1] * len(words) + [0.0, 0.0]  # a batch pads it
+        attention[place] = 0.9
+        (marked,) = re.findall(r"<mark[^>]*>([^<]*)</mark>", pictures.marked(text, attention))
+        read = marked.replace("&#x27;", "'").replace("\u2019", "'").lower()
+        assert ("num" if read.isdigit() else read) == word
+
+
+def test_text_with_another_number_of_words_is_not_marked_and_stays_text():
+    for attention in ([0.4, 0.2, 0.3, 0.1], [0.0]):
+        assert pictures.marked("<b>two</b>&", attention) == "&lt;b&gt;two&lt;/b&gt;&amp;"
+
+
+def test_attention_is_brightest_where_the_model_looked():
+    file = io.BytesIO()
+    Image.new("RGB", (40, 20), "white").save(file, "PNG")
+    shown = pictures.looked_at(file.getvalue(), [[0.1, 0.1, 0.1, 0.7]])
+    light = np.asarray(shown.convert("L"), float).mean(axis=0)
+    assert light.argmax() > 0.75 * shown.width
+
+
+def test_phones_are_the_runs_of_frames():
+    found = pictures.merged(["a", "a", "b", "a", "", ""], seconds=0.047)
+    assert [one.phone for one in found] == ["a", "b", "a"]
+    assert [one.start_s for one in found] == pytest.approx([0, 0.02, 0.03])
+    assert [one.end_s for one in found] == pytest.approx([0.02, 0.03, 0.047])
+
+
+def test_text_is_cut_into_sentences_and_items_each_once():
+    text = "One line\ngoes on. Another!\n\n- an item\n- -1 for all\n\nOne line goes on. ---"
+    found = ["One line goes on.", "Another!", "an item", "-1 for all"]
+    assert tabs.split_sentences(text) == found
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 16000])
+def test_sound_of_any_rate_keeps_its_pitch_and_loudness(rate):
+    times = np.arange(rate) / rate
+    tone = np.round(12000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+    sound = tabs.resampled(np.stack([tone, tone], axis=1), rate)
+    assert len(sound) == 16000
+    assert np.abs(np.fft.rfft(sound * np.hanning(len(sound)))).argmax() == 440
+    assert np.sqrt(2 * np.mean(sound**2)) == pytest.approx(12000 / 32768, rel=0.01)
+    with wave.open(io.BytesIO(tabs.as_wav(sound))) as file:
+        assert (file.getframerate(), file.getnframes()) == (16000, 16000)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [(None, "expected assets.extra/card.json"), ({"task": "chess"}, "expected one of the tasks")],
+)
+def test_a_model_that_has_no_tab_is_named(tmp_path, card, message):
+    if card:
+        (tmp_path / "assets.extra").mkdir()
+        (tmp_path / "assets.extra" / "card.json").write_text(json.dumps(card))
+    with pytest.raises(page.UserError, match=f"--model x: {message}"):
+        page.read_model("x", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def address(tiny_export):
+    """A page with the tiny run of every app, in a process of its own."""
+    names = ("visual_qa", "image_captioning", "answer_selection", "phoneme_tagging")
+    command = [sys.executable, "-m", "serving.page", "--port", "0"]
+    for name in names:
+        command += ["--model", f"{name}={tiny_export(name)}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().removeprefix("page at ").strip()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def browser(address):
+    """A page of Chromium, which may ask nobody but this machine."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=shutil.which("chromium"), args=FLAGS
+        )
+        shown, asked, errors = context.pages[0], set(), []
+        shown.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
+        shown.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+        shown.goto(address)
+        yield shown
+        context.close()
+    assert asked <= {"127.0.0.1", None}
+    assert errors == []
+
+
+def open_tab(browser: Page, name: str):
+    browser.get_by_role("tab", name=name).click()
+    return browser.locator(f"#{name}")
+
+
+def shoot(browser: Page, name: str) -> None:
+    """Keeps a screenshot for people to look at."""
+    folder = ROOT / "runs" / "page"
+    folder.mkdir(parents=True, exist_ok=True)
+    browser.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
+class TestInTheBrowser:
+    """One page for all; each test opens a tab, the last makes it narrow."""
+
+    def test_questions_about_an_image_by_keyboard(self, browser):
+        tab = open_tab(browser, "visual_qa")
+        tab.locator("tbody tr").first.click()
+        expect(tab.locator(".image-frame img")).to_be_visible()
+        tab.get_by_label("Question").press("Enter")
+        expect(tab.locator(".strip img")).to_have_count(2)
+        expect(tab.locator(".answer").first).to_contain_text(re.compile(r"\d+%"))
+        shoot(browser, "visual_qa")
+
+    def test_captions_of_an_upload(self, browser, tmp_path):
+        tab = open_tab(browser, "image_captioning")
+        Image.new("RGB", (50, 30), "red").save(tmp_path / "red.jpg")
+        tab.locator("input[type=file]").first.set_input_files(tmp_path / "red.jpg")
+        expect(tab.locator(".image-frame img")).to_be_visible()
+        tab.get_by_role("button", name="Write captions").click()
+        expect(tab.locator(".strip")).to_contain_text("(end)")
+        shoot(browser, "image_captioning")
+
+    def test_sentences_are_ranked(self, browser):
+        tab = open_tab(browser, "answer_selection")
+        tab.get_by_label("Question").fill("what is n_jobs")
+        tab.get_by_label("Text").fill("The number of jobs. <b>Verbosity</b> level!")
+        tab.get_by_role("button", name="Rank").click()
+        expect(tab.locator(".answer li")).to_have_count(2)
+        assert "<b>Verbosity</b>" in tab.locator(".answer ol").inner_text()
+        shoot(browser, "answer_selection")
+
+    def test_phones_of_an_example(self, browser):
+        tab = open_tab(browser, "phoneme_tagging")
+        tab.get_by_role("button", name="espeak_example").click()
+        expect(tab.get_by_label("Play", exact=True)).to_be_visible()
+        tab.get_by_role("button", name="Find the phones").click()
+        expect(tab.locator("img")).not_to_have_count(0)
+        shoot(browser, "phoneme_tagging")
+
+    def test_what_is_missing_is_said_in_words(self, browser):
+        tab = open_tab(browser, "answer_selection")
+        tab.get_by_label("Question").fill("")
+        tab.get_by_role("button", name="Rank").click()
+        expect(browser.get_by_text("expected a question and a text")).to_be_visible()
+
+    def test_it_fits_a_phone(self, browser):
+        browser.set_viewport_size({"width": 390, "height": 800})
+        shoot(browser, "phone")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
