@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, TypeVar
 
 import tqdm
 import tyro
@@ -32,6 +32,9 @@ FLAT = tyro.conf.arg(name="")
 
 # `train --config FILE`; `default_config` has read it before the other options.
 ConfigFile = Annotated[Path | None, tyro.conf.arg(name="config")]
+
+# `export --format`: for TensorFlow, or for a smaller runtime (common/runtimes.py).
+ExportFormat = Literal["saved_model", "onnx", "onnx_int8", "litert", "litert_int8"]
 
 # `evaluate` names the place of the data as `train` does: --data.root, --data.cache-dir.
 DataRoot = Annotated[Path | None, tyro.conf.arg(name="data.root")]

@@ -5,22 +5,28 @@ several times as long. For many at a time the loop is faster: its matrix product
 TensorFlow's best, this operation's is not.
 """
 
+import contextvars
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from common import lstm_loop
 
+converting: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
+    "converting", default=None
+)
+"""What runs in place of `run` while a graph for another runtime is made (lstm_portable.py)."""
 MOST_SEQUENCES = 4  # in a batch; 8 take longer in the operation than in the loop
 
 
 def run(inputs, weights, states, mask, *, reverses) -> list:
     """As `fast_lstm.run`, arguments and results alike."""
+    portable = converting.get()
+    if portable is not None:
+        return portable(inputs, weights, states, mask, reverses=reverses)
 
     def few() -> list:
-        found = [
-            _run_few(inputs, *one, mask, reverse=reverse)
-            for *one, reverse in zip(weights, states, reverses, strict=True)
-        ]
-        return [tf.concat(parts, axis=-1) for parts in zip(*found, strict=True)]
+        return run_few(inputs, weights, states, mask, reverses=reverses)
 
     def many() -> list:
         is_real = tf.ones(tf.shape(inputs)[:2], tf.bool) if mask is None else mask
@@ -38,7 +44,16 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
     return [outputs, hidden, cell]
 
 
-def _run_few(sequences, weights, states, mask, *, reverse: bool) -> tuple:
+def run_few(inputs, weights, states, mask, *, reverses) -> list:
+    """As `run`, always through the one operation."""
+    found = [
+        _run_one(inputs, *one, mask, reverse=reverse)
+        for *one, reverse in zip(weights, states, reverses, strict=True)
+    ]
+    return [tf.concat(parts, axis=-1) for parts in zip(*found, strict=True)]
+
+
+def _run_one(sequences, weights, states, mask, *, reverse: bool) -> tuple:
     """Outputs, zero at padding; last hidden and last cell states, of no real step those given."""
     if mask is None:
         steps = tf.transpose(sequences, [1, 0, 2])

@@ -1,10 +1,9 @@
-"""Writes a run as a SavedModel that takes waveforms or the bytes of WAV files.
+"""Writes a run as a SavedModel that takes waveforms or WAV bytes, or for another runtime.
 
-python -m apps.phoneme_tagging.export --run-dir runs/phones [--output DIR]
+python -m apps.phoneme_tagging.export --run-dir runs/phones [--output DIR] [--format onnx]
 """
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -22,15 +21,18 @@ LICENCES = {
 }
 
 
-def export(run_dir: Path, output: Path | None = None) -> Path:
-    """Writes the SavedModel and checks it in a fresh process that has TensorFlow alone.
+def export(
+    run_dir: Path, output: Path | None = None, *, format: cli.ExportFormat = "saved_model"
+) -> Path:
+    """Writes a run and checks what was written in a fresh process.
 
     Args:
         run_dir: written by `train`.
-        output: a folder; `run_dir/saved_model` by default. An older export there is replaced.
+        output: a folder; `run_dir/FORMAT` by default. An older export there is replaced.
+        format: the SavedModel needs TensorFlow alone; the others NumPy and their runtime.
 
     Raises:
-        UserError: no run of this app.
+        UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
     from apps.phoneme_tagging import datasets
     from common import exporting, sound_files
@@ -58,31 +60,86 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
         "metrics": exporting.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name]],
     }
+    path = output or run.path / format
     draw = np.random.default_rng(1).normal(0, 0.1, (2, SAMPLE_RATE)).clip(-1, 1)
-    waveform = draw.astype(np.float32).tolist()
-    path = output or run.path / "saved_model"
-    exporting.write_saved_model(
-        tagger,
-        path,
-        card=card,
-        probe={"waveform": waveform, "num_samples": [SAMPLE_RATE, 5000]},
-        others={"wav": {"wav": [sound_files.encode(draw[0]), sound_files.encode(draw[1, :999])]}},
-        examples=datasets.example_arguments,
-    )
+    wavs = [sound_files.encode(draw[0]), sound_files.encode(draw[1, :999])]
+    if format == "saved_model":
+        waveform = draw.astype(np.float32).tolist()
+        exporting.write_saved_model(
+            tagger,
+            path,
+            card=card,
+            probe={"waveform": waveform, "num_samples": [SAMPLE_RATE, 5000]},
+            others={"wav": {"wav": wavs}},
+        )
+    else:
+        _write_runtime(tagger, config, run.path, path, card, wavs, format=format)
     return path
 
 
+def _write_runtime(tagger, config: Config, run_path: Path, path: Path, card, wavs, **options):
+    """The network for another runtime; features and decoding are in runtime.py."""
+    import tensorflow as tf
+
+    from common import runtimes
+    from common.conversion import Part
+
+    runtimes.require_portable(tagger.network.func, config.model.cell)
+    inputs = tagger.network.func.input
+    features, mask = inputs["features"], inputs["frame_mask"]
+    part = Part(
+        lambda **given: {"logits": tagger.network(given)["logits"]},
+        {
+            "features": tf.TensorSpec(features.shape, tf.float32),
+            "frame_mask": tf.TensorSpec(mask.shape, tf.bool),
+        },
+    )
+    probes = []
+    for wav in wavs:
+        found = tagger.wav(tf.constant([wav]))
+        wanted = {name: found[name][0].numpy() for name in ("phone", "probability")}
+        probes.append(({"wav": wav}, {**wanted, "start_s": found["start_s"].numpy()}))
+    runtimes.write_runtime(
+        path,
+        {"model": part},
+        sources=[Path(__file__).parent / "runtime.py"],
+        settings={
+            "features": config.model.features,
+            "num_mels": config.model.num_mels,
+            "acoustic_weight": config.model.acoustic_weight,
+            "min_frames": config.model.min_frames,
+            "offset": tagger.decoder.offset.numpy().tolist(),
+            "transitions": tagger.decoder.transitions.numpy().tolist(),
+        },
+        copies=[run_path / "vocab_phones.txt"],
+        card={
+            **card,
+            "inputs": {"wav": "bytes, 16-bit PCM at 16 kHz"},
+            "outputs": {
+                "phone": "string (frames,), a frame is 10 ms",
+                "probability": "float32 (frames,), of that phone by the network",
+                "start_s": "float32 (frames,), seconds",
+            },
+        },
+        probes=probes,
+        **options,
+    )
+
+
 def main(
-    *, run_dir: Path, output: Path | None = None, format: Literal["saved_model"] = "saved_model"
+    *,
+    run_dir: Path,
+    output: Path | None = None,
+    format: cli.ExportFormat = "saved_model",
 ) -> None:
     """Writes a run as a SavedModel: waveforms or WAV bytes in, phones and their times out.
 
     Args:
         run_dir: Folder that `train` wrote.
-        output: Folder to write; RUN_DIR/saved_model by default.
-        format: What to write.
+        output: Folder to write; RUN_DIR/FORMAT by default.
+        format: For TensorFlow, or for ONNX Runtime or LiteRT, also with matrices in eight bits.
     """
-    print(export(run_dir, output))
+    print(export(run_dir, output, format=format))
 
 
 if __name__ == "__main__":

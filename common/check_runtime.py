@@ -1,0 +1,43 @@
+"""Runs an exported runtime.py where TensorFlow is not, and compares its answers with expected ones.
+
+Run by `runtimes` as a script, in a fresh process: `check_runtime.py FOLDER PROBE.json`.
+"""
+
+import base64
+import importlib
+import json
+import sys
+from pathlib import Path
+
+FORBIDDEN = ("tensorflow", "keras", "apps", "common")
+
+
+def main(folder: str, probe_path: str) -> None:
+    """Prints the largest difference of a number; infinity where strings differ."""
+    for name in FORBIDDEN:
+        sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
+    sys.path.insert(0, folder)
+    import numpy as np
+
+    runtime, largest = importlib.import_module("runtime").Runtime(Path(folder)), 0.0
+    for probe in json.loads(Path(probe_path).read_text(encoding="utf-8"), object_hook=unpacked):
+        found = runtime(**probe["inputs"])
+        for name, wanted in probe["outputs"].items():
+            expected, got = np.asarray(wanted), np.asarray(found[name])
+            if expected.shape != got.shape:
+                sys.exit(f"{name}: expected the shape {expected.shape}, got {got.shape}")
+            if got.dtype.kind == "U":
+                same = np.array_equal(np.char.encode(got, "utf-8"), expected)
+                largest = max(largest, 0.0 if same else float("inf"))
+            elif got.size:
+                largest = max(largest, float(np.abs(got - expected).max()))
+    print(largest)
+
+
+def unpacked(value: dict) -> dict | bytes:
+    """The bytes that stand in JSON as {"b64": ...}."""
+    return base64.b64decode(value["b64"]) if set(value) == {"b64"} else value
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

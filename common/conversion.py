@@ -1,0 +1,171 @@
+"""Graphs of TensorFlow to model files of ONNX Runtime and LiteRT.
+
+A part of a network is a Python function of tensors, `function(**inputs)` -> a dict of tensors, with
+the names, shapes and dtypes of its inputs.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from common import lstm_portable
+from common.errors import UserError
+
+PACKAGES = {
+    "onnx": ("tf2onnx==1.17.0", "onnx==1.23.2", "onnxruntime==1.32.0"),
+    "litert": ("ai-edge-litert==2.3.0",),
+}
+RUN_BY = {"onnx": PACKAGES["onnx"][-1:], "litert": PACKAGES["litert"]}
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+_OPSET = 18
+
+
+class Part(NamedTuple):
+    """A function to convert, and its inputs by name; None in their shapes is free.
+
+    LiteRT takes one row at a time: there the first None of every shape is 1.
+    """
+
+    function: Callable[..., dict]
+    inputs: Mapping[str, tf.TensorSpec]
+
+
+def require(runtime: str) -> None:
+    """Looks for the packages of "onnx" or "litert".
+
+    Raises:
+        UserError: names those that are missing.
+    """
+    names = [one.split("==")[0].replace("-", "_") for one in PACKAGES[runtime]]
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--format {runtime}: expected the package {missing[0]}, found none: "
+            f"pip install {' '.join(PACKAGES[runtime])}"
+        )
+
+
+def convert(part: Part, path: Path, *, int8: bool = False) -> list[str]:
+    """Writes the model file of `part`.
+
+    Args:
+        part: see `Part`.
+        path: the file; its suffix, one of SUFFIXES, chooses the runtime.
+        int8: matrices are kept in eight bits, and products made in them where the runtime can; the
+            activations are scaled as they come (dynamic-range quantisation).
+
+    Returns:
+        The names of its outputs, in the order of the file.
+    """
+    is_onnx = path.suffix == SUFFIXES["onnx"]
+    run = lstm_portable.for_onnx if is_onnx else lstm_portable.for_litert
+    specs = [
+        tf.TensorSpec(spec.shape if is_onnx else _one_row(spec.shape), spec.dtype, name)
+        for name, spec in part.inputs.items()
+    ]
+    names = list(part.inputs)
+    function = tf.function(
+        lambda *values: part.function(**dict(zip(names, values, strict=True))),
+        input_signature=specs,
+        autograph=False,
+    )
+    with lstm_portable.traced(run):
+        outputs = sorted(function.get_concrete_function().structured_outputs)
+    with _quiet():
+        (_write_onnx if is_onnx else _write_litert)(function, specs, path, int8)
+    return outputs
+
+
+def _one_row(shape: tf.TensorShape) -> list:
+    sizes = shape.as_list()
+    return [1 if number == 0 and size is None else size for number, size in enumerate(sizes)]
+
+
+def _write_onnx(function, specs: list, path: Path, int8: bool) -> None:
+    import onnx
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(
+        function,
+        input_signature=specs,
+        opset=_OPSET,
+        custom_op_handlers={"BlockLSTM": (_as_onnx_lstm, [])},
+    )
+    onnx.save(model, str(path))
+    if int8:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        # Convolutions stay: in eight bits ONNX Runtime has only slow ones for scales that change.
+        quantize_dynamic(
+            path, path, op_types_to_quantize=["MatMul", "LSTM"], weight_type=QuantType.QInt8
+        )
+
+
+def _as_onnx_lstm(context, node, name, arguments) -> None:
+    """Puts ONNX's LSTM in the place of a BlockLSTM of lstm_inference.py.
+
+    Both read (time, batch, dim) from given states; the gates stand in the order i, c, f, o there
+    and i, o, f, c here. Of the seven results only the hidden states are made.
+    """
+    from tf2onnx import utils
+
+    def constant(label: str, value: np.ndarray) -> str:
+        return context.make_const(utils.make_name(label), np.ascontiguousarray(value)).output[0]
+
+    def ordered(values: np.ndarray) -> np.ndarray:
+        i, c, f, o = np.split(values, 4, axis=-1)
+        return np.concatenate([i, o, f, c], axis=-1)
+
+    if any(context.find_output_consumers(output) for output in node.output[:-1]):
+        raise NotImplementedError("the cell states of an LSTM over a sequence are not converted")
+    _, steps, cell, hidden, *_ = node.input
+    weights = ordered(node.inputs[4].get_tensor_value(as_list=False))
+    bias = ordered(node.inputs[8].get_tensor_value(as_list=False))
+    units, output = len(bias) // 4, node.output[-1]
+    context.remove_node(node.name)
+    axis = constant("axis", np.array([0]))
+    states = [context.make_node("Unsqueeze", [one, axis]).output[0] for one in (hidden, cell)]
+    matrices = [
+        constant("kernel", weights[:-units].T[None]),
+        constant("recurrent", weights[-units:].T[None]),
+        constant("bias", np.concatenate([bias, np.zeros_like(bias)])[None]),
+    ]
+    made = context.make_node("LSTM", [steps, *matrices, "", *states], attr={"hidden_size": units})
+    directions = constant("axis", np.array([1]))
+    context.make_node("Squeeze", [made.output[0], directions], outputs=[output])
+
+
+def _write_litert(function, specs: list, path: Path, int8: bool) -> None:
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    # Unfrozen, the converter makes operations on variables, which fail when they are run.
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], None)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if int8:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path.write_bytes(converter.convert())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the converters print of their own work, on standard error and by logging."""
+    before = logging.root.manager.disable
+    with tempfile.TemporaryFile() as nowhere, contextlib.ExitStack() as stack:
+        kept = os.dup(2)
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 2)
+        stack.callback(logging.disable, before)
+        logging.disable(logging.WARNING)
+        os.dup2(nowhere.fileno(), 2)
+        yield

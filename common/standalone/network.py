@@ -1,0 +1,59 @@
+"""Runs a model file beside this one: NumPy arrays in and out, by ONNX Runtime or LiteRT."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+class Network:
+    """A model file, NAME.onnx or NAME.tflite.
+
+    Args:
+        folder: of the export.
+        name: of the file, without its ending.
+        threads: that it may use; those of the machine if None.
+    """
+
+    def __init__(self, folder: Path, name: str = "model", *, threads: int | None = None):
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self.outputs = settings["outputs"][name]
+        if (folder / f"{name}.onnx").exists():
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads or 0
+            path = str(folder / f"{name}.onnx")
+            self.session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        else:
+            from ai_edge_litert.interpreter import Interpreter
+
+            self.session = None
+            self.interpreter = Interpreter(
+                model_path=str(folder / f"{name}.tflite"), num_threads=threads or os.cpu_count()
+            )
+            self.indices = {
+                one["name"]: one["index"] for one in self.interpreter.get_input_details()
+            }
+            self.shapes = {}
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs by name, of the inputs by name; LiteRT takes one row at a time."""
+        if self.session is not None:
+            found: list = self.session.run(self.outputs, inputs)
+            return dict(zip(self.outputs, found, strict=True))
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if shapes != self.shapes:
+            for name, shape in shapes.items():
+                self.interpreter.resize_tensor_input(self.indices[name], shape)
+            self.interpreter.allocate_tensors()
+            self.shapes = shapes
+        for name, value in inputs.items():
+            self.interpreter.set_tensor(self.indices[name], value)
+        self.interpreter.invoke()
+        details = self.interpreter.get_output_details()
+        found = [self.interpreter.get_tensor(one["index"]) for one in details]
+        return dict(zip(self.outputs, found, strict=True))
