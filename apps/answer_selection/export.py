@@ -1,10 +1,9 @@
-"""Writes a run as a SavedModel that takes question and candidate strings.
+"""Writes a run as a SavedModel that takes question and candidate strings, or for another runtime.
 
-python -m apps.answer_selection.export --run-dir runs/qa [--output DIR]
+python -m apps.answer_selection.export --run-dir runs/qa [--output DIR] [--format onnx]
 """
 
 from pathlib import Path
-from typing import Literal
 
 from apps.answer_selection.config import APP, Config
 from apps.answer_selection.predict import load_ranker
@@ -24,15 +23,18 @@ LICENCES = {
 GLOVE = "GloVe 6B word vectors, PDDL-1.0"
 
 
-def export(run_dir: Path, output: Path | None = None) -> Path:
-    """Writes the SavedModel and checks it in a fresh process that has TensorFlow alone.
+def export(
+    run_dir: Path, output: Path | None = None, *, format: cli.ExportFormat = "saved_model"
+) -> Path:
+    """Writes a run and checks what was written in a fresh process.
 
     Args:
         run_dir: written by `train`.
-        output: a folder; `run_dir/saved_model` by default. An older export there is replaced.
+        output: a folder; `run_dir/FORMAT` by default. An older export there is replaced.
+        format: the SavedModel needs TensorFlow alone; the others NumPy and their runtime.
 
     Raises:
-        UserError: no run of this app.
+        UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
     from apps.answer_selection import combination, datasets
     from common import exporting
@@ -63,29 +65,81 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     # Mixed lengths and scripts: what a client may send in one batch.
     question = "How many iterations does the solver run?"
     candidates = ["Maximum number of iterations.", "Größe", "the Name, or NONE to take them all"]
-    path = output or run.path / "saved_model"
-    exporting.write_saved_model(
-        load_ranker(run_dir),
-        path,
-        card=card,
-        probe={"question": [question, "what is tol?", "n_jobs"], "candidate": candidates},
-        others={"rank": {"question": question, "candidates": candidates}},
-        examples=datasets.example_arguments,
-    )
+    path = output or run.path / format
+    ranker = load_ranker(run_dir)
+    if format == "saved_model":
+        exporting.write_saved_model(
+            ranker,
+            path,
+            card=card,
+            probe={"question": [question, "what is tol?", "n_jobs"], "candidate": candidates},
+            others={"rank": {"question": question, "candidates": candidates}},
+        )
+    else:
+        card = {**card, "signature": card["signatures"]["rank"]}
+        _write_runtime(ranker, run.path, path, card, (question, candidates), format=format)
     return path
 
 
+def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, format: str) -> None:
+    """The network for another runtime, one question at a time; words are split in runtime.py."""
+    import tensorflow as tf
+
+    from apps.answer_selection import combination, features
+    from common import runtimes
+    from common.conversion import Part
+
+    model = ranker.network.python_function  # not the graph of it that is there already
+    runtimes.require_portable(model.func)
+
+    def score(**given):
+        outputs = model({**given, **{n: given[n][None] for n in given if n.startswith("cand")}})
+        return {name: outputs[name][0] for name in ("score", "overlap")}
+
+    inputs = {}
+    for name, rows in (("question", 1), ("candidate", None)):
+        inputs[f"{name}_ids"] = tf.TensorSpec([rows, None], tf.int32)
+        inputs[f"{name}_keys"] = tf.TensorSpec([rows, None, features.NUM_KEYS], tf.int32)
+        inputs[f"{name}_mask"] = tf.TensorSpec([rows, None], tf.bool)
+    question, candidates = probe
+    found = ranker.rank(tf.constant(question), tf.constant(candidates))
+    combined = ranker.combined
+    runtimes.write_runtime(
+        path,
+        {"model": Part(score, inputs)},
+        format=format,
+        sources=[
+            Path(__file__).parent / "runtime.py",
+            Path(__file__).parent / "farmhash.py",
+            "words.py",
+        ],
+        settings={
+            "max_words": ranker.max_words,
+            "num_buckets": ranker.num_buckets,
+            "combination": None if combined is None else combination.to_json(combined),
+        },
+        copies=[run_path / "vocab_words.txt"],
+        card=card,
+        probes=[
+            (
+                {"question": question, "candidates": candidates},
+                {name: value.numpy() for name, value in found.items()},
+            )
+        ],
+    )
+
+
 def main(
-    *, run_dir: Path, output: Path | None = None, format: Literal["saved_model"] = "saved_model"
+    *, run_dir: Path, output: Path | None = None, format: cli.ExportFormat = "saved_model"
 ) -> None:
     """Writes a run as a SavedModel: question and candidate in, score and attention out.
 
     Args:
         run_dir: Folder that `train` wrote.
-        output: Folder to write; RUN_DIR/saved_model by default.
-        format: What to write.
+        output: Folder to write; RUN_DIR/FORMAT by default.
+        format: For TensorFlow, or for ONNX Runtime or LiteRT, also with matrices in eight bits.
     """
-    print(export(run_dir, output))
+    print(export(run_dir, output, format=format))
 
 
 if __name__ == "__main__":

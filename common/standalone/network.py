@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,9 @@ class Network:
         folder: of the export.
         name: of the file, without its ending.
         threads: that it may use; those of the machine if None.
+
+    Attributes:
+        most_rows: that it takes at a time.
     """
 
     def __init__(self, folder: Path, name: str = "model", *, threads: int | None = None):
@@ -25,12 +30,14 @@ class Network:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads or 0
             path = str(folder / f"{name}.onnx")
+            self.most_rows = sys.maxsize
             self.session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
         else:
             from ai_edge_litert.interpreter import Interpreter
 
+            self.most_rows = 1
             self.session = None
             self.interpreter = Interpreter(
                 model_path=str(folder / f"{name}.tflite"), num_threads=threads or os.cpu_count()
@@ -41,9 +48,9 @@ class Network:
             self.shapes = {}
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs by name, of the inputs by name; LiteRT takes one row at a time."""
+        """The outputs by name, of the inputs by name."""
         if self.session is not None:
-            found: list = self.session.run(self.outputs, inputs)
+            found: Any = self.session.run(self.outputs, inputs)
             return dict(zip(self.outputs, found, strict=True))
         shapes = {name: value.shape for name, value in inputs.items()}
         if shapes != self.shapes:

@@ -1,0 +1,116 @@
+"""Ranks sentences with an exported network: NumPy and ONNX Runtime or LiteRT, nothing else.
+
+python runtime.py "What does tol do?" "Stopping tolerance." "Number of jobs."
+
+Stands on its own: `export --format onnx` or `litert` puts it beside the model file.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from farmhash import fingerprint64
+from network import Network
+from words import padded, standardize
+
+AT_ONCE = 256  # candidates scored in one call; bounds the memory
+ENDING = re.compile(r"(ings?|edly|ed|ies|es|s|ly|e|y)$")
+NUM_LETTERS = 3
+LIMIT = 15.0  # of the log-odds at which the trees begin
+
+
+class Runtime:
+    """What the SavedModel's signature "rank" does.
+
+    Args:
+        folder: of the export.
+        threads: of the network; those of the machine if None.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None = None):
+        self.network = Network(folder, threads=threads)
+        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        vocabulary = (folder / "vocab_words.txt").read_text(encoding="utf-8")
+        self.ids = {word: number for number, word in enumerate(vocabulary.split("\n")[:-1])}
+
+    def __call__(self, *, question: str, candidates: Sequence[str]) -> dict[str, np.ndarray]:
+        """Scores float32 (candidates,), and order (candidates,): places, best first."""
+        keys: dict[str, int] = {}  # numbers for what is compared, from 1 on; 0 is padding
+        asked = self.encode([question], "question", keys)
+        step = min(self.network.most_rows, AT_ONCE)
+        parts = [
+            self.network(
+                **asked, **self.encode(candidates[start : start + step], "candidate", keys)
+            )
+            for start in range(0, len(candidates), step)
+        ]
+        scores = np.concatenate([part["score"] for part in parts])
+        if self.settings["combination"]:
+            overlap = np.concatenate([part["overlap"] for part in parts])
+            scores = combine(self.settings["combination"], scores, overlap)
+        return {"order": np.argsort(-scores, kind="stable"), "scores": scores}
+
+    def encode(self, texts: Sequence[str], name: str, keys: dict[str, int]) -> dict:
+        """Ids, keys and mask of texts, by the names of the network's inputs."""
+        split = [words(text)[: self.settings["max_words"][name]] for text in texts]
+        if not all(split):
+            raise ValueError(f"{name}: expected at least one word, found none in one of {texts}")
+        ids, mask = padded([[self.word_id(word) for word in text] for text in split])
+        compared = [
+            padded(
+                [[keys.setdefault(part(word), len(keys) + 1) for word in text] for text in split]
+            )
+            for part in (str, stem, lambda word: word[:NUM_LETTERS])
+        ]
+        numbers = np.stack([one for one, _ in compared], axis=-1)
+        return {f"{name}_ids": ids, f"{name}_keys": numbers, f"{name}_mask": mask}
+
+    def word_id(self, word: str) -> int:
+        """Its place in the vocabulary, or after it, in a bucket of unknown words."""
+        bucket = fingerprint64(word.encode()) % self.settings["num_buckets"]
+        return self.ids.get(word, len(self.ids) + bucket)
+
+
+def words(text: str) -> list[str]:
+    """The parts of `n_jobs` are words, and every number is the word "num"."""
+    return re.sub(r"\b\d+\b", "num", standardize(text.replace("_", " ")), flags=re.ASCII).split()
+
+
+def stem(word: str) -> str:
+    """The word without its ending, if it is longer than four letters."""
+    return ENDING.sub("", word) if len(word) > 4 else word
+
+
+def combine(combination: dict, score: np.ndarray, overlap: np.ndarray) -> np.ndarray:
+    """Log-odds float32 (candidates,) by boosted trees, of (candidates,), (candidates, overlap)."""
+    moments, trees = combination["moments"], combination["trees"]
+    scaled = (score.astype(np.float64) - moments["mean"]) / moments["deviation"]
+    signals = np.concatenate([scaled[:, None], overlap], axis=1).astype(np.float32)
+    signals = signals.astype(np.float64)  # rounded as the trees were fitted
+    value, threshold, signal, left, right = (
+        np.array(trees[name]) for name in ("value", "threshold", "signal", "left", "right")
+    )
+    node = np.tile(trees["root"], (len(signals), 1))  # (candidates, trees)
+    for _ in range(trees["depth"]):
+        goes_left = np.take_along_axis(signals, signal[node], axis=1) <= threshold[node]
+        node = np.where(goes_left, left[node], right[node])
+    start = signals @ np.array(trees["coefficients"]) + trees["intercept"]
+    return (start.clip(-LIMIT, LIMIT) + value[node].sum(axis=1)).astype(np.float32)
+
+
+def main() -> None:
+    """Prints the candidates with their scores, best first."""
+    parser = argparse.ArgumentParser(description="Ranks sentences that may answer a question.")
+    parser.add_argument("question")
+    parser.add_argument("candidate", nargs="+")
+    given = parser.parse_args()
+    found = Runtime(Path(__file__).parent)(question=given.question, candidates=given.candidate)
+    for place in found["order"]:
+        print(f"{found['scores'][place]:8.3f}  {given.candidate[place]}")
+
+
+if __name__ == "__main__":
+    main()
