@@ -1,0 +1,71 @@
+"""Answers questions about images: NumPy, Pillow and ONNX Runtime or LiteRT, nothing else.
+
+python runtime.py photo.jpg "what is it?"
+
+Stands on its own: `export --format onnx` or `litert` puts it beside the model file.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from network import Network
+from pictures import read
+from words import padded, standardize
+
+UNKNOWN, NUM_TOP = 1, 5
+
+
+class Runtime:
+    """What the SavedModel does, one image and question at a time.
+
+    Args:
+        folder: of the export.
+        threads: of the network; those of the machine if None.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None = None):
+        self.network = Network(folder, threads=threads)
+        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        words, answers = (
+            (folder / name).read_text(encoding="utf-8").split("\n")[:-1]
+            for name in ("vocab_words.txt", "vocab_answers.txt")
+        )
+        self.ids = {word: number for number, word in enumerate(words)}
+        self.answers = np.array([*answers, *[""] * NUM_TOP])  # fillers at the end
+
+    def __call__(self, *, image: bytes, question: str) -> dict[str, np.ndarray]:
+        """The five best answers with their probabilities, and attention (hops, rows, columns)."""
+        words = standardize(question).split()[: self.settings["max_question_words"]]
+        if not words:
+            raise ValueError(f"expected a question of at least one word, got {question!r}")
+        token_ids, token_mask = padded([[self.ids.get(word, UNKNOWN) for word in words]])
+        pixels = read(image, self.settings["image_size"])[None]
+        found = self.network(image=pixels, token_ids=token_ids, token_mask=token_mask)
+        scores = np.exp(found["logits"][0] - found["logits"].max())
+        probabilities = np.append(scores / scores.sum(), np.zeros(NUM_TOP, np.float32))
+        top = np.argsort(-probabilities, kind="stable")[:NUM_TOP]
+        return {
+            "answer": self.answers[top[0]],
+            "probability": probabilities[top[0]],
+            "top_answers": self.answers[top],
+            "top_probabilities": probabilities[top],
+            "attention": found["attention"][0],
+        }
+
+
+def main() -> None:
+    """Prints the best answers and their probabilities."""
+    parser = argparse.ArgumentParser(description="Answers a question about an image.")
+    parser.add_argument("image", type=Path, help="JPEG, PNG or BMP")
+    parser.add_argument("question")
+    given = parser.parse_args()
+    runtime = Runtime(Path(__file__).parent)
+    found = runtime(image=given.image.read_bytes(), question=given.question)
+    for answer, probability in zip(found["top_answers"], found["top_probabilities"], strict=True):
+        print(f"{probability:7.1%}  {answer}")
+
+
+if __name__ == "__main__":
+    main()
