@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from common import lstm_portable
 from common.errors import UserError
@@ -78,9 +79,15 @@ def convert(part: Part, path: Path, *, int8: bool = False) -> list[str]:
         autograph=False,
     )
     with lstm_portable.traced(run):
-        outputs = sorted(function.get_concrete_function().structured_outputs)
+        traced = function.get_concrete_function()
+    outputs = sorted(traced.structured_outputs)
     with _quiet():
-        (_write_onnx if is_onnx else _write_litert)(function, specs, path, int8)
+        # With its variables, LiteRT would make operations on them, which fail when they are run.
+        frozen = convert_variables_to_constants_v2(traced)
+        if is_onnx:
+            _write_onnx(frozen, outputs, path, int8)
+        else:
+            _write_litert(frozen, path, int8)
     return outputs
 
 
@@ -89,15 +96,22 @@ def _one_row(shape: tf.TensorShape) -> list:
     return [1 if number == 0 and size is None else size for number, size in enumerate(sizes)]
 
 
-def _write_onnx(function, specs: list, path: Path, int8: bool) -> None:
+def _write_onnx(frozen, outputs: list[str], path: Path, int8: bool) -> None:
+    # Whatever it says, tf2onnx then does not copy the graph before each of its dozens of changes,
+    # which takes longer than all else.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     import onnx
     import tf2onnx
 
-    model, _ = tf2onnx.convert.from_function(
-        function,
-        input_signature=specs,
+    by_name = {tensor.name: tensor.name.split(":")[0] for tensor in frozen.inputs}
+    named = dict(zip([tensor.name for tensor in frozen.outputs], outputs, strict=True))
+    model, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=list(by_name),
+        output_names=list(named),
         opset=_OPSET,
         custom_op_handlers={"BlockLSTM": (_as_onnx_lstm, [])},
+        tensors_to_rename={**by_name, **named},
     )
     onnx.save(model, str(path))
     if int8:
@@ -143,13 +157,7 @@ def _as_onnx_lstm(context, node, name, arguments) -> None:
     context.make_node("Squeeze", [made.output[0], directions], outputs=[output])
 
 
-def _write_litert(function, specs: list, path: Path, int8: bool) -> None:
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    # Unfrozen, the converter makes operations on variables, which fail when they are run.
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+def _write_litert(frozen, path: Path, int8: bool) -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], None)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if int8:

@@ -89,12 +89,12 @@ def tiny_run(shared_dir, run_command, tiny_options):
 
 @pytest.fixture(scope="session")
 def tiny_export(tiny_run, shared_dir, run_command):
-    """`tiny_export(app)`: the SavedModel of the tiny run, written once for all tests."""
+    """`tiny_export(app, format)`: the tiny run, exported once for all tests."""
 
-    def export(app: str) -> Path:
-        options = ("--run-dir", tiny_run(app), "--output")
+    def export(app: str, format: str = "saved_model") -> Path:
+        options = ("--run-dir", tiny_run(app), "--format", format, "--output")
         return _made_once(
-            shared_dir / f"saved_model-{app}",
+            shared_dir / f"{format}-{app}",
             lambda path: run_command(app, "export", *options, path),
         )
 

@@ -222,6 +222,22 @@ def test_the_saved_model_needs_no_python_and_no_xla(app, exported):
     assert exporting.unportable_operations(exported) == set()
 
 
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_the_export_for_a_runtime_stands_on_its_own(app, tiny_export, format):
+    """Its answers are held to those of TensorFlow by `export` itself, in a process without it."""
+    folder = tiny_export(app, format)
+    card = json.loads((folder / "card.json").read_text())
+    assert set(card) >= {"task", "inputs", "outputs", "training_data", "metrics", "licences"}
+    assert list(folder.glob("*.onnx" if format == "onnx" else "*.tflite"))
+    needed = {name.split("==")[0].replace("-", "_") for name in card["needs"]}
+    beside = {path.stem for path in folder.glob("*.py")}
+    assert beside >= {"runtime", "network"}
+    for path in folder.glob("*.py"):
+        words = re.findall(r"^ *(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+        foreign = set(words) - beside - set(sys.stdlib_module_names)
+        assert foreign <= needed | {"PIL", "onnxruntime", "ai_edge_litert"}, path
+
+
 def test_a_killed_run_resumes_to_the_weights_of_the_uninterrupted_one(
     app, run_command, tiny, tiny_options, tmp_path, pytestconfig
 ):

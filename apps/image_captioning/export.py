@@ -1,10 +1,9 @@
-"""Writes a run as a SavedModel that takes raw image bytes and gives captions.
+"""Writes a run as a SavedModel that takes image bytes and gives captions, or for another runtime.
 
-python -m apps.image_captioning.export --run-dir runs/captions [--output DIR]
+python -m apps.image_captioning.export --run-dir runs/captions [--output DIR] [--format onnx]
 """
 
 from pathlib import Path
-from typing import Literal
 
 from apps.image_captioning.config import APP, Config
 from common import cli
@@ -21,15 +20,18 @@ LICENCES = {
 }
 
 
-def export(run_dir: Path, output: Path | None = None) -> Path:
-    """Writes the SavedModel and checks it in a fresh process that has TensorFlow alone.
+def export(
+    run_dir: Path, output: Path | None = None, *, format: cli.ExportFormat = "saved_model"
+) -> Path:
+    """Writes a run and checks what was written in a fresh process.
 
     Args:
         run_dir: written by `train`.
-        output: a folder; `run_dir/saved_model` by default. An older export there is replaced.
+        output: a folder; `run_dir/FORMAT` by default. An older export there is replaced.
+        format: the SavedModel needs TensorFlow alone; the others NumPy, Pillow and their runtime.
 
     Raises:
-        UserError: no run of this app.
+        UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
     import tensorflow as tf
 
@@ -59,27 +61,53 @@ def export(run_dir: Path, output: Path | None = None) -> Path:
     # Mixed sizes and kinds: what a client may send in one batch.
     pixels = tf.cast(tf.random.stateless_uniform((48, 80, 3), [1, 2], maxval=256), tf.uint8)
     probe = {"image": [tf.io.encode_png(pixels).numpy(), tf.io.encode_jpeg(pixels[:7, :9]).numpy()]}
-    path = output or run.path / "saved_model"
-    exporting.write_saved_model(
-        captioner, path, card=card, probe=probe, examples=datasets.example_arguments
-    )
+    path = output or run.path / format
+    if format == "saved_model":
+        exporting.write_saved_model(captioner, path, card=card, probe=probe)
+    else:
+        _write_runtime(captioner, run.path, path, card, probe["image"][0], format=format)
     return path
 
 
+def _write_runtime(captioner, run_path: Path, path: Path, card, image: bytes, *, format: str):
+    """Encoder and step for another runtime; images and the beam search are in runtime.py."""
+    import tensorflow as tf
+
+    from apps.image_captioning.parts import make_parts
+    from common import runtimes
+
+    runtimes.require_portable(captioner.encoder)
+    writer = captioner.writer
+    found = captioner(tf.constant([image]))
+    runtimes.write_runtime(
+        path,
+        make_parts(captioner.encoder, captioner.decoder, beam=captioner.beam),
+        format=format,
+        sources=[Path(__file__).parent / "runtime.py", "pictures.py"],
+        settings={
+            **writer.rules,
+            "beam": captioner.beam,
+            "length_penalty": writer.length_penalty,
+            "image_size": captioner.image_size,
+            "grid": captioner.encoder.output.shape[1:3],
+        },
+        copies=[run_path / "vocab_words.txt"],
+        card=card,
+        probes=[({"image": image}, {name: value[0].numpy() for name, value in found.items()})],
+    )
+
+
 def main(
-    *,
-    run_dir: Path,
-    output: Path | None = None,
-    format: Literal["saved_model"] = "saved_model",
+    *, run_dir: Path, output: Path | None = None, format: cli.ExportFormat = "saved_model"
 ) -> None:
-    """Exports a run.
+    """Writes a run as a SavedModel: image bytes in, captions and attention out.
 
     Args:
         run_dir: Folder that `train` wrote.
-        output: Folder for the export; run-dir/saved_model by default.
-        format: What to write.
+        output: Folder to write; RUN_DIR/FORMAT by default.
+        format: For TensorFlow, or for ONNX Runtime or LiteRT, also with matrices in eight bits.
     """
-    print(export(run_dir, output))
+    print(export(run_dir, output, format=format))
 
 
 if __name__ == "__main__":

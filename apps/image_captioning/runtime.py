@@ -1,0 +1,133 @@
+"""Writes captions of images: NumPy, Pillow and ONNX Runtime or LiteRT, nothing else.
+
+python runtime.py photo.jpg
+
+Stands on its own: `export --format onnx` or `litert` puts it beside the model files.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from network import Network
+from pictures import read
+
+
+class Hypothesis(NamedTuple):
+    """A caption or the beginning of one.
+
+    Attributes:
+        score: log-probability of a beginning; with the length penalty, of a whole caption.
+        token_ids: written so far.
+        looks: attention (regions,) at each of them.
+    """
+
+    score: np.float32
+    token_ids: list[int]
+    looks: list[np.ndarray]
+
+
+class Runtime:
+    """What the SavedModel does, one image at a time.
+
+    Args:
+        folder: of the export.
+        threads: of the networks; those of the machine if None.
+    """
+
+    def __init__(self, folder: Path, *, threads: int | None = None):
+        self.encoder = Network(folder, "encoder", threads=threads)
+        self.step = Network(folder, "step", threads=threads)
+        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self.words = (folder / "vocab_words.txt").read_text(encoding="utf-8").split("\n")[:-1]
+
+    def __call__(self, *, image: bytes) -> dict[str, np.ndarray]:
+        """Caption and score (beam,), best first; tokens and attention of the best, by time."""
+        found = self.write(read(image, self.settings["image_size"]))
+        time = max(len(one.token_ids) for one in found)
+        filled = time - len(found[0].token_ids)
+        looks = np.array([*found[0].looks, *filled * [np.zeros_like(found[0].looks[0])]])
+        return {
+            "caption": np.array([" ".join(self.as_words(one)).strip() for one in found]),
+            "score": np.array([one.score for one in found]),
+            "tokens": np.array([*self.as_words(found[0]), *filled * [""]]),
+            "attention": looks.reshape(-1, *self.settings["grid"]),
+        }
+
+    def as_words(self, one: Hypothesis) -> list[str]:
+        """The words of a hypothesis, "" for the end."""
+        return [self.words[i] if i > self.settings["end_id"] else "" for i in one.token_ids]
+
+    def write(self, pixels: np.ndarray) -> list[Hypothesis]:
+        """Beam search with a length penalty (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
+
+        Uint8 (size, size, 3) -> finished captions, best first; never more than the beam is wide.
+        """
+        beam, max_steps = self.settings["beam"], self.settings["max_steps"]
+        memory = self.encoder(image=pixels[None])
+        states = {name: memory.pop(name) for name in list(memory) if name.startswith("state_")}
+        states = {name: np.repeat(value, beam, axis=0) for name, value in states.items()}
+        last = np.full(beam, self.settings["start_id"], np.int32)
+        live, pool = [Hypothesis(np.float32(0), [], [])], []
+        for length in range(max_steps):
+            reachable = self.penalised(max(one.score for one in live), max_steps)
+            if len(pool) == beam and reachable <= pool[-1].score:
+                break
+            found = self.step(token_ids=last, **states, **memory)
+            log_probs = found["log_probs"][: len(live)] + self.allowed(length)
+            totals = np.array([one.score for one in live])[:, None] + log_probs
+            best = np.argsort(-totals, axis=None, kind="stable")[:beam]
+            best = best[np.isfinite(totals.ravel()[best])]
+            parents, tokens = np.divmod(best, log_probs.shape[1])
+            live, rows = self.grown(live, pool, totals, parents, tokens, found["attention"])
+            pool.sort(key=lambda one: -one.score)  # of equal ones, the older stays before
+            del pool[beam:]
+            if not live:
+                break
+            rows += (beam - len(rows)) * [0]  # fillers: the network takes `beam` rows
+            last = tokens[rows].astype(np.int32)
+            states = {name: found[f"next_{name}"][parents[rows]] for name in states}
+        return pool
+
+    def grown(self, live, pool, totals, parents, tokens, attention) -> tuple[list, list]:
+        """What goes on, and its places in `tokens`; what ends is added to `pool`."""
+        kept, rows = [], []
+        for row, (parent, token) in enumerate(zip(parents, tokens, strict=True)):
+            before = live[parent]
+            token_ids, looks = [*before.token_ids, int(token)], [*before.looks, attention[parent]]
+            score = totals[parent, token]
+            if token == self.settings["end_id"]:
+                pool.append(Hypothesis(self.penalised(score, len(token_ids)), token_ids, looks))
+            else:
+                kept.append(Hypothesis(score, token_ids, looks))
+                rows.append(row)
+        return kept, rows
+
+    def penalised(self, log_prob: np.float32, length: int) -> np.float32:
+        """A log-probability by a power of the length."""
+        return log_prob / np.float32(((5 + length) / 6) ** self.settings["length_penalty"])
+
+    def allowed(self, length: int) -> np.ndarray:
+        """0 for the tokens that may come next, minus infinity for the others, (vocab,)."""
+        found, end = np.zeros(len(self.words), np.float32), self.settings["end_id"]
+        found[self.settings["forbidden_ids"]] = -np.inf
+        if length < self.settings["min_steps"]:
+            found[end] = -np.inf
+        if length == self.settings["max_steps"] - 1:
+            found[np.arange(len(found)) != end] = -np.inf
+        return found
+
+
+def main() -> None:
+    """Prints the captions with their scores, best first."""
+    parser = argparse.ArgumentParser(description="Says what an image shows.")
+    parser.add_argument("image", type=Path, help="JPEG, PNG or BMP")
+    found = Runtime(Path(__file__).parent)(image=parser.parse_args().image.read_bytes())
+    for caption, score in zip(found["caption"], found["score"], strict=True):
+        print(f"{score:8.3f}  {caption}")
+
+
+if __name__ == "__main__":
+    main()
