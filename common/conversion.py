@@ -113,14 +113,32 @@ def _write_onnx(frozen, outputs: list[str], path: Path, int8: bool) -> None:
         custom_op_handlers={"BlockLSTM": (_as_onnx_lstm, [])},
         tensors_to_rename={**by_name, **named},
     )
-    onnx.save(model, str(path))
     if int8:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
+        _quantize(model, path)
+    else:
+        onnx.save(model, str(path))
 
-        # Convolutions stay: in eight bits ONNX Runtime has only slow ones for scales that change.
-        quantize_dynamic(
-            path, path, op_types_to_quantize=["MatMul", "LSTM"], weight_type=QuantType.QInt8
-        )
+
+def _quantize(model, path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    stored = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "LSTM":
+            # ONNX Runtime 1.32 turns the matrices of each LSTM, and so twice those that two share.
+            for place in (1, 2):
+                copied = model.graph.initializer.add()
+                copied.CopyFrom(stored[node.input[place]])
+                copied.name = node.input[place] = f"{node.name}_{place}"
+    # Convolutions stay: in eight bits ONNX Runtime has only slow ones for scales that change.
+    quantize_dynamic(
+        model,
+        path,
+        op_types_to_quantize=["MatMul", "LSTM"],
+        per_channel=True,
+        reduce_range=True,  # seven bits: on older processors the sums of eight overflow
+        weight_type=QuantType.QInt8,
+    )
 
 
 def _as_onnx_lstm(context, node, name, arguments) -> None:

@@ -29,6 +29,7 @@ class Network:
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads or 0
+            options.log_severity_level = 3  # errors
             path = str(folder / f"{name}.onnx")
             self.most_rows = sys.maxsize
             self.session = onnxruntime.InferenceSession(
