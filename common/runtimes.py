@@ -70,7 +70,7 @@ def write_runtime(
         files.write_json(folder / "settings.json", {"outputs": outputs, **settings})
         needs = ["numpy", *conversion.RUN_BY[runtime]]
         files.write_json(folder / "card.json", {**card, "format": format, "needs": needs})
-        _check_in_fresh_process(folder, probes, compare=not int8)
+        check_in_fresh_process(folder, probes, compare=not int8)
 
 
 def require_portable(model: keras.Model, cell: str = "lstm") -> None:
@@ -93,7 +93,10 @@ def require_portable(model: keras.Model, cell: str = "lstm") -> None:
         )
 
 
-def _check_in_fresh_process(folder: Path, probes: Sequence[tuple], *, compare: bool) -> None:
+def check_in_fresh_process(
+    folder: Path, probes: Sequence[tuple[Mapping, Mapping]], *, compare: bool = True
+) -> None:
+    """Asks the runtime.py of an export where TensorFlow is not; see `write_runtime`."""
     content = [{"inputs": given, "outputs": wanted} for given, wanted in probes]
     with tempfile.TemporaryDirectory() as elsewhere:
         file = Path(elsewhere) / "probe.json"

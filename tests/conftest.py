@@ -4,7 +4,9 @@ import dataclasses
 import fcntl
 import functools
 import importlib
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,22 @@ def tiny_export(tiny_run, shared_dir, run_command):
         )
 
     return export
+
+
+@pytest.fixture
+def standalone(monkeypatch):
+    """`standalone(path)`: a file that exports are given, as a module; its neighbours are found."""
+    shared = ROOT / "common" / "standalone"
+
+    def load(path: str):
+        file = ROOT / path
+        monkeypatch.setattr(sys, "path", [str(file.parent), str(shared), *sys.path])
+        spec = importlib.util.spec_from_file_location(f"exported_{file.stem}", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 def _made_once(path: Path, make: Callable[[Path], None]) -> Path:

@@ -27,9 +27,9 @@ class Network:
         if (folder / f"{name}.onnx").exists():
             import onnxruntime
 
+            onnxruntime.set_default_logger_severity(3)  # errors
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads or 0
-            options.log_severity_level = 3  # errors
             path = str(folder / f"{name}.onnx")
             self.most_rows = sys.maxsize
             self.session = onnxruntime.InferenceSession(
