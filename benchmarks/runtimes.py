@@ -56,17 +56,18 @@ def compare(app: str, run_dir: Path, count: int) -> dict:
     given = validation_examples(app, run_dir, count)
     exported(app, run_dir, "saved_model")
     saved = tf.saved_model.load(str(run_dir / "saved_model"))
-    wanted = [_ask_saved_model(app, saved, one.inputs) for one in given]
+    wanted = [ask_saved_model(app, saved, one.inputs) for one in given]
     found = {"saved_model": _metrics(app, given, wanted)}
     for format in FORMATS:
         folder = exported(app, run_dir, format)
         ask = load_runtime(folder)
         answers = [ask(**one.inputs) for one in given]
         pairs = list(zip(answers, wanted, strict=True))
+        furthest = max(_difference(*pair) for pair in pairs)
         models = (path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite"))
         size = sum(path.stat().st_size for path in models)
         found[format] = {
-            "largest_difference": float(f"{max(_difference(*pair) for pair in pairs):.2g}"),
+            "largest_difference": float(f"{furthest:.2g}") if np.isfinite(furthest) else None,
             "same_answer": round(float(np.mean([_same(app, *pair) for pair in pairs])), 4),
             "megabytes": round(size / 1e6, 2),
             **_metrics(app, given, answers),
@@ -116,7 +117,8 @@ def validation_examples(app: str, run_dir: Path, count: int) -> list[Example]:
     return [Example(make_inputs(one), one) for one in records]
 
 
-def _ask_saved_model(app: str, saved, inputs: dict) -> dict[str, np.ndarray]:
+def ask_saved_model(app: str, saved, inputs: dict) -> dict[str, np.ndarray]:
+    """What a SavedModel gives for one raw input of a `Runtime`, by the same names."""
     import tensorflow as tf
 
     if app == "answer_selection":

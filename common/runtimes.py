@@ -19,7 +19,6 @@ from common.errors import UserError
 
 logger = logging.getLogger("cellstate")
 
-CLOSE = 1e-4
 _STANDALONE = Path(__file__).parent / "standalone"
 _CHECK = Path(__file__).parent / "check_runtime.py"
 
@@ -34,6 +33,7 @@ def write_runtime(
     copies: Sequence[Path],
     card: Mapping[str, object],
     probes: Sequence[tuple[Mapping, Mapping]],
+    close: float = 1e-4,
 ) -> None:
     """Writes a folder that needs NumPy and one runtime: model files, Python, words, card.json.
 
@@ -51,10 +51,11 @@ def write_runtime(
         card: task, inputs, outputs, training data, metrics, licences.
         probes: arguments of a `Runtime`, strings, bytes and lists of strings by name, each with
             what TensorFlow gives for them, arrays by name.
+        close: how far a number of an answer may be from that.
 
     Raises:
         UserError: a package is missing.
-        RuntimeError: runtime.py fails there, or an answer differs by more than 1e-4.
+        RuntimeError: runtime.py fails there, or an answer differs by more than `close`.
     """
     runtime, _, int8 = format.partition("_")
     conversion.require(runtime)
@@ -70,7 +71,7 @@ def write_runtime(
         files.write_json(folder / "settings.json", {"outputs": outputs, **settings})
         needs = ["numpy", *conversion.RUN_BY[runtime]]
         files.write_json(folder / "card.json", {**card, "format": format, "needs": needs})
-        check_in_fresh_process(folder, probes, compare=not int8)
+        check_in_fresh_process(folder, probes, close=float("inf") if int8 else close)
 
 
 def require_portable(model: keras.Model, cell: str = "lstm") -> None:
@@ -94,7 +95,7 @@ def require_portable(model: keras.Model, cell: str = "lstm") -> None:
 
 
 def check_in_fresh_process(
-    folder: Path, probes: Sequence[tuple[Mapping, Mapping]], *, compare: bool = True
+    folder: Path, probes: Sequence[tuple[Mapping, Mapping]], *, close: float
 ) -> None:
     """Asks the runtime.py of an export where TensorFlow is not; see `write_runtime`."""
     content = [{"inputs": given, "outputs": wanted} for given, wanted in probes]
@@ -111,7 +112,7 @@ def check_in_fresh_process(
     if done.returncode:
         raise RuntimeError(f"the export fails in a fresh process:\n{done.stderr.strip()}")
     difference = float(done.stdout)
-    if compare and not difference <= CLOSE:
+    if not difference <= close:
         raise RuntimeError(f"expected the answers of TensorFlow, got some {difference:.1e} away")
     logger.info("runtime.py, without TensorFlow: at most %.1e from its answers", difference)
 

@@ -110,7 +110,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
         format=format,
         sources=[
             Path(__file__).parent / "runtime.py",
-            Path(__file__).parent / "farmhash.py",
+            Path(__file__).parent / "fingerprint.py",
             "words.py",
         ],
         settings={

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from farmhash import fingerprint64
+from fingerprint import fingerprint64
 from network import Network
 from words import padded, standardize
 

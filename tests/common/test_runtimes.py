@@ -101,14 +101,17 @@ def test_an_answer_that_is_not_that_of_tensorflow_stops_the_export(tmp_path):
         "    def __call__(self, *, word): return {'size': [len(word) + 0.001]}\n"
     )
     with pytest.raises(RuntimeError, match="expected the answers of TensorFlow"):
-        runtimes.check_in_fresh_process(tmp_path, [({"word": "été"}, {"size": np.array([3.0])})])
-    runtimes.check_in_fresh_process(tmp_path, [({"word": "été"}, {"size": np.array([3.001])})])
+        runtimes.check_in_fresh_process(
+            tmp_path, [({"word": "été"}, {"size": np.array([3.0])})], close=1e-4
+        )
+    probe = ({"word": "été"}, {"size": np.array([3.001])})
+    runtimes.check_in_fresh_process(tmp_path, [probe], close=1e-4)
 
 
 def test_a_runtime_that_needs_tensorflow_stops_the_export(tmp_path):
     (tmp_path / "runtime.py").write_text("import tensorflow\n")
     with pytest.raises(RuntimeError, match="tensorflow"):
-        runtimes.check_in_fresh_process(tmp_path, [])
+        runtimes.check_in_fresh_process(tmp_path, [], close=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ FOLDER = "apps/answer_selection"
 
 
 def test_hashes_of_all_lengths_are_those_of_tensorflow(standalone):
-    farmhash, draw = standalone(f"{FOLDER}/farmhash.py"), np.random.default_rng(0)
+    farmhash, draw = standalone(f"{FOLDER}/fingerprint.py"), np.random.default_rng(0)
     strings = [draw.integers(0, 256, size).astype(np.uint8).tobytes() for size in range(200)]
     buckets = 2**62 + 57
     wanted = tf.strings.to_hash_bucket_fast(strings, buckets).numpy()
