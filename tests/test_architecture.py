@@ -19,6 +19,7 @@ ANATOMY = {
     "evaluate",
     "predict",
     "export",
+    "runtime",
 }
 
 
@@ -90,6 +91,7 @@ ALLOWED = {
     "evaluate": {"config", "data", "model", "predict"},
     "predict": {"config", "model"},
     "export": {"config", "datasets", "model", "predict"},
+    "runtime": set(),
 }
 
 

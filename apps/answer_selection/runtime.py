@@ -71,7 +71,7 @@ class Runtime:
     def word_id(self, word: str) -> int:
         """Its place in the vocabulary, or after it, in a bucket of unknown words."""
         bucket = fingerprint64(word.encode()) % self.settings["num_buckets"]
-        return self.ids.get(word, len(self.ids) + bucket)
+        return self.ids[word] if word in self.ids else len(self.ids) + bucket
 
 
 def words(text: str) -> list[str]:
