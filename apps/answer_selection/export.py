@@ -74,6 +74,7 @@ def export(
             card=card,
             probe={"question": [question, "what is tol?", "n_jobs"], "candidate": candidates},
             others={"rank": {"question": question, "candidates": candidates}},
+            examples=datasets.example_arguments,
         )
     else:
         card = {**card, "signature": card["signatures"]["rank"]}

@@ -63,7 +63,9 @@ def export(
     probe = {"image": [tf.io.encode_png(pixels).numpy(), tf.io.encode_jpeg(pixels[:7, :9]).numpy()]}
     path = output or run.path / format
     if format == "saved_model":
-        exporting.write_saved_model(captioner, path, card=card, probe=probe)
+        exporting.write_saved_model(
+            captioner, path, card=card, probe=probe, examples=datasets.example_arguments
+        )
     else:
         _write_runtime(captioner, run.path, path, card, probe["image"][0], format=format)
     return path

@@ -71,6 +71,7 @@ def export(
             card=card,
             probe={"waveform": waveform, "num_samples": [SAMPLE_RATE, 5000]},
             others={"wav": {"wav": wavs}},
+            examples=datasets.example_arguments,
         )
     else:
         _write_runtime(tagger, config, run.path, path, card, wavs, format=format)

@@ -67,7 +67,9 @@ def export(
     }
     path = output or run.path / format
     if format == "saved_model":
-        exporting.write_saved_model(answerer, path, card=card, probe=probe)
+        exporting.write_saved_model(
+            answerer, path, card=card, probe=probe, examples=datasets.example_arguments
+        )
     else:
         _write_runtime(answerer, run.path, path, card, probe, format=format)
     return path
