@@ -71,6 +71,23 @@ def test_the_loop_for_litert_gives_what_keras_gives(encoder, values):
                 np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
+def test_eight_bits_are_near_where_two_lstms_share_their_matrices(tmp_path):
+    encode = recurrent.make_encoder(8, 8)
+    one, two = np.random.default_rng(0).normal(size=(2, 3, 6, 8)).astype(np.float32)
+    rows = tf.TensorSpec([None, None, 8], tf.float32)
+
+    def both(one, two):
+        mask = tf.ones(tf.shape(one)[:2], tf.bool)
+        return {"first": encode([one, mask])[0], "second": encode([two, mask])[0]}
+
+    conversion.convert(Part(both, {"one": rows, "two": rows}), tmp_path / "int8.onnx", int8=True)
+    session = onnxruntime.InferenceSession(tmp_path / "int8.onnx")
+    found = session.run(["first", "second"], {"one": one, "two": two})
+    wanted = both(tf.constant(one), tf.constant(two))
+    for name, got in zip(("first", "second"), found, strict=True):
+        np.testing.assert_allclose(got, wanted[name], atol=0.05)
+
+
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install tf2onnx==.* onnx==.* onnxruntime=="):
