@@ -110,33 +110,43 @@ def is_held_back(key: str, *, share: float) -> bool:
 def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = None) -> None:
     """Prepares a data set unless that is done; reports rows that were skipped, then and later.
 
-    A catalogue set that would be downloaded says so, with its size, before it begins.
+    A catalogue set that would be downloaded says so, with its size, before it begins. Of several
+    processes one prepares, and the others wait.
 
     Raises:
         UserError: the source is incomplete or too many rows are broken; nothing is left behind.
     """
-    import tensorflow_datasets as tfds
-
-    account = Path(builder.data_dir) / "broken_rows.json"
-    if not Path(builder.data_dir).exists():
-        size = builder.info.download_size
-        logger.info(
-            "%s: %s, into %s",
-            builder.name,
-            f"downloads {size}, then prepares {builder.info.dataset_size}" if size else "prepares",
-            builder.data_dir,
-        )
-        if not sys.stderr.isatty():
-            tfds.disable_progress_bar()
-        # tensorflow-datasets prints "Downloading ... Unknown size" whatever it does.
-        with _plain_user_errors(), contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare()
-        files.write_json(account, {"skipped": broken.skipped if broken else []})
+    folder = Path(builder.data_dir)
+    account = folder / "broken_rows.json"
+    if not folder.exists():
+        with files.one_at_a_time(folder.parent):
+            if not folder.exists():
+                _prepare_now(builder)
+                files.write_json(account, {"skipped": broken.skipped if broken else []})
+    if not builder.info.splits:  # another process has prepared it since the builder was made
+        builder.info.read_from_directory(folder)
     skipped = files.read_json(account)["skipped"] if account.exists() else []
     if skipped:
         more = f"; more in {account}" if len(skipped) > _NAMED else ""
         named = "; ".join(skipped[:_NAMED]) + more
         logger.info("%s: %d broken rows skipped: %s", builder.name, len(skipped), named)
+
+
+def _prepare_now(builder: "tfds.core.DatasetBuilder") -> None:
+    import tensorflow_datasets as tfds
+
+    size = builder.info.download_size
+    logger.info(
+        "%s: %s, into %s",
+        builder.name,
+        f"downloads {size}, then prepares {builder.info.dataset_size}" if size else "prepares",
+        builder.data_dir,
+    )
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    # tensorflow-datasets prints "Downloading ... Unknown size" whatever it does.
+    with _plain_user_errors(), contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ A reader, or a kill at any moment, finds the old file or the new one, never half
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import tempfile
@@ -12,6 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import UserError
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in here with the same folder, which is made.
+
+    Where the disk has no locks, as some of networks, nobody waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)  # gives it up
 
 
 @contextlib.contextmanager

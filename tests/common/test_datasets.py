@@ -5,6 +5,9 @@ import logging
 import math
 import os
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +206,28 @@ def test_a_prepared_set_is_not_read_from_its_source_again(rows):
     prepare(rows())
     again = rows(error=AssertionError("the source was read again"))
     assert prepare(again) == [0, 1, 2]
+
+
+def test_of_two_that_prepare_at_once_one_does_and_the_other_reads(rows):
+    builders = [rows(), rows()]
+    begun, written = threading.Barrier(2, timeout=60), []
+    for builder in builders:
+        generate = builder._generate_examples
+
+        def slow(generate=generate):
+            written.append(1)
+            time.sleep(0.2)  # the other one comes meanwhile
+            yield from generate()
+
+        builder._generate_examples = slow
+
+    def together(builder: Rows) -> list[int]:
+        begun.wait()
+        return prepare(builder)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(together, builders)) == [[0, 1, 2]] * 2
+    assert written == [1]
 
 
 def test_skipped_rows_are_told_when_they_are_skipped_and_at_each_later_use(rows, caplog):
