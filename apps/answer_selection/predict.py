@@ -134,7 +134,7 @@ class Predictor:
 
 def load_ranker(run_dir: Path):
     """The inference part of a run: raw strings in, scores out (model.Ranker)."""
-    from apps.answer_selection import combination
+    from apps.answer_selection import combination, model  # noqa: F401  (it registers its layers)
     from common.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)
