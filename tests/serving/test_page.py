@@ -140,52 +140,70 @@ def shoot(browser: Page, name: str) -> None:
     browser.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
+def questions_about_an_image_by_keyboard(browser: Page):
+    tab = open_tab(browser, "visual_qa")
+    tab.locator("tbody tr").first.click()
+    expect(tab.locator(".image-frame img")).to_be_visible()
+    tab.get_by_label("Question").press("Enter")
+    expect(tab.locator(".strip img")).to_have_count(2)
+    expect(tab.locator(".answer").first).to_contain_text(re.compile(r"\d+%"))
+    shoot(browser, "visual_qa")
+
+
+def captions_of_an_upload(browser: Page):
+    tab, file = open_tab(browser, "image_captioning"), io.BytesIO()
+    Image.new("RGB", (50, 30), "red").save(file, "JPEG")
+    photo = {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+    tab.locator("input[type=file]").first.set_input_files(photo)
+    expect(tab.locator(".image-frame img")).to_be_visible()
+    tab.get_by_role("button", name="Write captions").click()
+    expect(tab.locator(".strip")).to_contain_text("(end)")
+    shoot(browser, "image_captioning")
+
+
+def sentences_are_ranked(browser: Page):
+    tab = open_tab(browser, "answer_selection")
+    tab.get_by_label("Question").fill("what is n_jobs")
+    tab.get_by_label("Text").fill("The number of jobs. <b>Verbosity</b> level!")
+    tab.get_by_role("button", name="Rank").click()
+    expect(tab.locator(".answer li")).to_have_count(2)
+    assert "<b>Verbosity</b>" in tab.locator(".answer ol").inner_text()
+    shoot(browser, "answer_selection")
+
+
+def phones_of_an_example(browser: Page):
+    tab = open_tab(browser, "phoneme_tagging")
+    tab.get_by_role("button", name="espeak_example").click()
+    expect(tab.get_by_label("Play", exact=True)).to_be_visible()
+    tab.get_by_role("button", name="Find the phones").click()
+    expect(tab.locator("img")).not_to_have_count(0)
+    shoot(browser, "phoneme_tagging")
+
+
+def what_is_missing_is_said_in_words(browser: Page):
+    tab = open_tab(browser, "answer_selection")
+    tab.get_by_label("Question").fill("")
+    tab.get_by_role("button", name="Rank").click()
+    expect(browser.get_by_text("expected a question and a text")).to_be_visible()
+
+
+def it_fits_a_phone(browser: Page):
+    browser.set_viewport_size({"width": 390, "height": 800})
+    shoot(browser, "phone")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
-class TestInTheBrowser:
-    """One page for all; each test opens a tab, the last makes it narrow."""
-
-    def test_questions_about_an_image_by_keyboard(self, browser):
-        tab = open_tab(browser, "visual_qa")
-        tab.locator("tbody tr").first.click()
-        expect(tab.locator(".image-frame img")).to_be_visible()
-        tab.get_by_label("Question").press("Enter")
-        expect(tab.locator(".strip img")).to_have_count(2)
-        expect(tab.locator(".answer").first).to_contain_text(re.compile(r"\d+%"))
-        shoot(browser, "visual_qa")
-
-    def test_captions_of_an_upload(self, browser, tmp_path):
-        tab = open_tab(browser, "image_captioning")
-        Image.new("RGB", (50, 30), "red").save(tmp_path / "red.jpg")
-        tab.locator("input[type=file]").first.set_input_files(tmp_path / "red.jpg")
-        expect(tab.locator(".image-frame img")).to_be_visible()
-        tab.get_by_role("button", name="Write captions").click()
-        expect(tab.locator(".strip")).to_contain_text("(end)")
-        shoot(browser, "image_captioning")
-
-    def test_sentences_are_ranked(self, browser):
-        tab = open_tab(browser, "answer_selection")
-        tab.get_by_label("Question").fill("what is n_jobs")
-        tab.get_by_label("Text").fill("The number of jobs. <b>Verbosity</b> level!")
-        tab.get_by_role("button", name="Rank").click()
-        expect(tab.locator(".answer li")).to_have_count(2)
-        assert "<b>Verbosity</b>" in tab.locator(".answer ol").inner_text()
-        shoot(browser, "answer_selection")
-
-    def test_phones_of_an_example(self, browser):
-        tab = open_tab(browser, "phoneme_tagging")
-        tab.get_by_role("button", name="espeak_example").click()
-        expect(tab.get_by_label("Play", exact=True)).to_be_visible()
-        tab.get_by_role("button", name="Find the phones").click()
-        expect(tab.locator("img")).not_to_have_count(0)
-        shoot(browser, "phoneme_tagging")
-
-    def test_what_is_missing_is_said_in_words(self, browser):
-        tab = open_tab(browser, "answer_selection")
-        tab.get_by_label("Question").fill("")
-        tab.get_by_role("button", name="Rank").click()
-        expect(browser.get_by_text("expected a question and a text")).to_be_visible()
-
-    def test_it_fits_a_phone(self, browser):
-        browser.set_viewport_size({"width": 390, "height": 800})
-        shoot(browser, "phone")
-        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+def test_every_tab_in_a_browser(browser, subtests):
+    """One test, for each of pytest's workers would start a page of its own."""
+    expect.set_options(timeout=30_000)  # milliseconds: the tests share two processors
+    for step in (
+        questions_about_an_image_by_keyboard,
+        captions_of_an_upload,
+        sentences_are_ranked,
+        phones_of_an_example,
+        what_is_missing_is_said_in_words,
+        it_fits_a_phone,
+    ):
+        with subtests.test(step.__name__):
+            step(browser)
