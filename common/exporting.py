@@ -121,18 +121,29 @@ def _check_in_fresh_process(folder: Path, probes: Mapping, expected: Mapping) ->
         }
         for signature, probe in probes.items()
     }
+    check_elsewhere(_CHECK, folder, json.dumps(content))
+
+
+def check_elsewhere(script: Path, folder: Path, probe: str) -> str:
+    """Runs `script FOLDER PROBE.json` in a fresh process without this project; what it prints.
+
+    Raises:
+        RuntimeError: it fails.
+    """
     with tempfile.TemporaryDirectory() as elsewhere:
         file = Path(elsewhere) / "probe.json"
-        file.write_text(json.dumps(content))
-        # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found.
+        file.write_text(probe)
+        # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found;
+        # -B: nothing is left in the folder.
         done = subprocess.run(
-            [sys.executable, "-I", str(_CHECK), str(folder.resolve()), str(file)],
+            [sys.executable, "-IB", str(script), str(folder.resolve()), str(file)],
             cwd=elsewhere,
             capture_output=True,
             text=True,
         )
     if done.returncode:
-        raise RuntimeError(f"the SavedModel fails in a fresh process:\n{done.stderr.strip()}")
+        raise RuntimeError(f"the export fails in a fresh process:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def _packed(value: bytes | str | float | Sequence) -> str | float | list:

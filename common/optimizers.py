@@ -32,7 +32,7 @@ def make_optimizer(
         total_steps: of the whole training.
         clip_norm: gradients are scaled down to this global norm.
         average: decay of the moving average of the weights, 0 for none (Polyak & Juditsky 1992,
-            https://doi.org/10.1137/0330046); `training.KeepRun` validates and keeps the average.
+            https://doi.org/10.1137/0330046); `keeping.KeepRun` validates and keeps the average.
         precision: "float16" scales the loss, so that small gradients are not lost (Micikevicius et
             al. 2018, https://arxiv.org/abs/1710.03740).
     """

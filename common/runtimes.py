@@ -4,16 +4,13 @@ import base64
 import json
 import logging
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from common import conversion, files
+from common import conversion, exporting, files
 from common.conversion import Part
 from common.errors import UserError
 
@@ -99,19 +96,8 @@ def check_in_fresh_process(
 ) -> None:
     """Asks the runtime.py of an export where TensorFlow is not; see `write_runtime`."""
     content = [{"inputs": given, "outputs": wanted} for given, wanted in probes]
-    with tempfile.TemporaryDirectory() as elsewhere:
-        file = Path(elsewhere) / "probe.json"
-        file.write_text(json.dumps(content, default=_plain))
-        # -I: of this project nothing is found; -B: nothing is left in the folder.
-        done = subprocess.run(
-            [sys.executable, "-IB", str(_CHECK), str(folder.resolve()), str(file)],
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode:
-        raise RuntimeError(f"the export fails in a fresh process:\n{done.stderr.strip()}")
-    difference = float(done.stdout)
+    printed = exporting.check_elsewhere(_CHECK, folder, json.dumps(content, default=_plain))
+    difference = float(printed)
     if not difference <= close:
         raise RuntimeError(f"expected the answers of TensorFlow, got some {difference:.1e} away")
     logger.info("runtime.py, without TensorFlow: at most %.1e from its answers", difference)

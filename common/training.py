@@ -1,10 +1,7 @@
-"""What every training does: seed, fit, history, best model, early stop, exact resume."""
+"""What every training does: seed, scope, fit."""
 
 import contextlib
-import csv
-import io
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,9 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import cli, optimizers, rehearsal, runs, strategies, telling
-from common.checkpoints import Checkpoints
-from common.errors import UserError
+from common import cli, optimizers, rehearsal, strategies, telling
+from common.keeping import KeepRun
 
 logger = logging.getLogger("cellstate")
 
@@ -48,159 +44,6 @@ def scope(
             yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-class KeepRun(keras.callbacks.Callback):
-    """Keeps history, best model and checkpoints of a training; stops it after `patience`.
-
-    Give it to `fit` below. A checkpoint is written after every epoch, and within an epoch whenever
-    `minutes` have passed since the last one. A training that is killed at any moment goes on from
-    there: the same batches, dropout, clipping counts and metrics as if nothing had happened. A loss
-    that is not finite ends the training before it can reach a checkpoint. Several workers have
-    checkpoints after each epoch alone; the first of them writes them, and all read them.
-
-    The history also says which share of the steps a `ClippedAdam` clipped. Where it averages the
-    weights, validation, the callbacks before this one and the best model see the averages.
-
-    Args:
-        run: the run directory.
-        best: the model that is saved when `monitor` rises; shares its layers with the fitted one.
-        name: `<name>.keras`, `checkpoints/<name>`; the history of "model" is history.csv.
-        monitor: a metric of `fit` that should be high.
-        patience: epochs without a better value before training stops.
-        minutes: between two checkpoints within an epoch; 0 writes one after every batch.
-    """
-
-    def __init__(
-        self,
-        run: runs.RunDirectory,
-        best: keras.Model,
-        *,
-        name: str,
-        monitor: str,
-        patience: int,
-        minutes: float = 10.0,
-    ):
-        super().__init__()
-        self.run, self.best, self.name = run, best, name
-        self.monitor, self.patience, self.minutes = monitor, patience, minutes
-        self.history: list[dict[str, float]] = []
-        self._part: dict | None = None  # of a broken epoch, until it begins again
-
-    @property
-    def first_epoch(self) -> int:
-        """The number of epochs that are done."""
-        return len(self.history)
-
-    @property
-    def first_batch(self) -> int:
-        """How many batches of the next epoch were done when the training was killed."""
-        return self._part["batches"] if self._part else 0
-
-    @property
-    def finished(self) -> bool:
-        """Whether early stopping has ended the training."""
-        return bool(self.history) and self.first_epoch - self._best_epoch() >= self.patience
-
-    @property
-    def best_value(self) -> float:
-        """The highest value of the monitored metric so far."""
-        return max((row[self.monitor] for row in self.history), default=float("-inf"))
-
-    def restore(self, model: keras.Model) -> None:
-        """Prepares `model`, built and compiled, for checkpoints; continues an interrupted run."""
-        self.checkpoints = Checkpoints(
-            self.run.path / "checkpoints" / self.name, model, writes=self.run.writes
-        )
-        strategy = model.distribute_strategy
-        self._alone = not strategies.is_multi_worker(strategy)
-        with strategies.chief_first(strategy):  # it removes what is damaged
-            state = self.checkpoints.restore()
-        if state:
-            self.history, self._part = state["history"], state["part"]
-            logger.info(
-                "%s: continues after epoch %d, batch %d",
-                self.name,
-                self.first_epoch,
-                self.first_batch,
-            )
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Puts back what a broken epoch had counted; all else is as the last epoch left it."""
-        part, self._part = self._part, None
-        self._batches, self._seconds = (part["batches"], part["seconds"]) if part else (0, 0.0)
-        self._before = np.array(part["counts"]) if part else _clipped_and_all(self._adam)
-        self._metrics = part["metrics"] if part else []
-        self._begun = self._written = time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Refuses a loss that is not finite; writes a checkpoint when it is time."""
-        self._batches += 1
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise UserError(
-                f"expected a finite loss of {self.name}, got {loss} in batch {self._batches} of "
-                f"epoch {self.first_epoch + 1}: lower --train.learning-rate, or look for broken "
-                f"examples; the checkpoints before it are in {self.checkpoints.folder}"
-            )
-        # Keras makes the metrics in the first step; they are sums, and these begin them.
-        for metric, value in zip(self.model.metrics_variables, self._metrics, strict=False):
-            metric.assign(metric + np.array(value, metric.dtype))
-        self._metrics = []
-        self._trained = time.monotonic()  # validation follows the last batch
-        is_last = batch + 1 == self.params["steps"]  # on_epoch_end writes the next checkpoint
-        if is_last and self._adam.use_ema:
-            self._adam.swap_averages()
-        is_time = self._trained - self._written >= 60 * self.minutes
-        # Several workers would have to agree that it is time, at every batch.
-        if is_time and self._alone and not is_last:
-            self._save(
-                {
-                    "batches": self._batches,
-                    "seconds": self._seconds + self._trained - self._begun,
-                    "counts": self._before.tolist(),
-                    "metrics": [metric.numpy().tolist() for metric in self.model.metrics_variables],
-                }
-            )
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes history, best model and checkpoint."""
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        clipped, steps = _clipped_and_all(self._adam) - self._before
-        if hasattr(self._adam, "num_clipped"):
-            row["clipped_share"] = float(clipped / steps)
-        row["train_seconds"] = round(self._seconds + self._trained - self._begun, 3)
-        better = row[self.monitor] > self.best_value
-        self.history.append(row)
-        if better:
-            self.run.save_model(self.best, f"{self.name}.keras")
-        if self._adam.use_ema:
-            self._adam.swap_averages()
-        if self.name == "model":
-            self.run.write_text("history.csv", _as_csv(self.history))
-        self._save(None)
-        logger.info(
-            "%s: epoch %d  %s",
-            self.name,
-            epoch + 1,
-            "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch"),
-        )
-        if self.finished:
-            logger.info("%s: no better %s for %d epochs", self.name, self.monitor, self.patience)
-            self.model.stop_training = True
-
-    @property
-    def _adam(self) -> keras.optimizers.Optimizer:
-        """The optimizer itself, where it is inside one that scales the loss."""
-        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-
-    def _save(self, part: dict | None) -> None:
-        self.checkpoints.save({"history": self.history, "part": part})
-        self._written = time.monotonic()
-
-    def _best_epoch(self) -> int:
-        values = [row[self.monitor] for row in self.history]
-        return 1 + int(np.argmax(values)) if values else 0
 
 
 def fit(
@@ -286,17 +129,3 @@ def report_rates(
         unit,
         alone / model,
     )
-
-
-def _clipped_and_all(optimizer) -> np.ndarray:
-    """Steps whose gradients were clipped, and all steps, since the start."""
-    counts = getattr(optimizer, "num_clipped", 0), optimizer.iterations
-    return np.array([int(tf.convert_to_tensor(count)) for count in counts])
-
-
-def _as_csv(rows: list[dict[str, float]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -6,14 +6,13 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 """
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from fingerprint import fingerprint64
-from network import Network
+from network import Network, read_lines
 from words import padded, standardize
 
 AT_ONCE = 256  # candidates scored in one call; bounds the memory
@@ -32,9 +31,8 @@ class Runtime:
 
     def __init__(self, folder: Path, *, threads: int | None = None):
         self.network = Network(folder, threads=threads)
-        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        vocabulary = (folder / "vocab_words.txt").read_text(encoding="utf-8")
-        self.ids = {word: number for number, word in enumerate(vocabulary.split("\n")[:-1])}
+        self.settings = self.network.settings
+        self.ids = {word: n for n, word in enumerate(read_lines(folder / "vocab_words.txt"))}
 
     def __call__(self, *, question: str, candidates: Sequence[str]) -> dict[str, np.ndarray]:
         """Scores float32 (candidates,), and order (candidates,): places, best first."""

@@ -104,7 +104,7 @@ def _fit(
     import keras
 
     from apps.answer_selection import data, losses, samples
-    from common import optimizers, strategies, training
+    from common import keeping, optimizers, strategies, training
 
     options = config.train
     keras.utils.set_random_seed(seed)
@@ -123,7 +123,7 @@ def _fit(
             ),
             loss=losses.RankingLoss(options.loss, **margin),
         )
-    keep = training.KeepRun(
+    keep = keeping.KeepRun(
         run,
         model,
         name="model",

@@ -6,12 +6,11 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from network import Network
+from network import Network, read_lines
 from pictures import read
 
 
@@ -40,8 +39,8 @@ class Runtime:
     def __init__(self, folder: Path, *, threads: int | None = None):
         self.encoder = Network(folder, "encoder", threads=threads)
         self.step = Network(folder, "step", threads=threads)
-        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        self.words = (folder / "vocab_words.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        self.settings = self.step.settings
+        self.words = read_lines(folder / "vocab_words.txt")
 
     def __call__(self, *, image: bytes) -> dict[str, np.ndarray]:
         """Caption and score (beam,), best first; tokens and attention of the best, by time."""

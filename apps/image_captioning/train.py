@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.image_captioning.model import Network
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import telling, training
+    from common import keeping, telling
 
 logger = logging.getLogger("cellstate")
 
@@ -73,11 +73,11 @@ def train(
         logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
 
     frozen = run.path / "encoder.keras"
-    with training.scope(strategy, options.precision):
+    trained = config.model.train_image_encoder
+    with training.scope(strategy, options.precision if trained else "float32"):
         kept = frozen.exists()
         encoder = run.load_model(frozen.name) if kept else make_image_encoder(config.model)
-    keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
-    with training.scope(strategy, options.precision):
+        keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
         network = build_network(
             config.model,
             len(found.words),
@@ -91,7 +91,7 @@ def train(
 
     run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
     found.words.save(run.path / "vocab_words.txt")
-    if not config.model.train_image_encoder:
+    if not trained:
         run.save_model(encoder, frozen.name)
     writer = Writer(
         network.decoder,
@@ -140,9 +140,9 @@ def _fit(
     batches: "Callable[[int], tf.data.Dataset]",
     name: str,
     epochs: int,
-) -> "training.KeepRun":
+) -> "keeping.KeepRun":
     """Fits the network, from its last checkpoint on; the best goes to <name>.keras."""
-    from common import losses, optimizers, strategies, training
+    from common import keeping, losses, optimizers, strategies, training
 
     told = name == "model"
     with training.scope(network.model.distribute_strategy):
@@ -160,7 +160,7 @@ def _fit(
             loss=losses.StepsCrossEntropy(options.label_smoothing if told else 0.0),
             metrics=[losses.accuracy],
         )
-    keep = training.KeepRun(
+    keep = keeping.KeepRun(
         run,
         network.model,
         name=name,

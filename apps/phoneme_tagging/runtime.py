@@ -7,12 +7,11 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 
 import argparse
 import io
-import json
 import wave
 from pathlib import Path
 
 import numpy as np
-from network import Network
+from network import Network, read_lines
 
 SAMPLE_RATE, FRAME_SHIFT, WINDOW, FFT = 16_000, 160, 400, 512
 NUM_CEPSTRA, PRE_EMPHASIS, FLOOR = 12, 0.97, 1e-7
@@ -28,9 +27,8 @@ class Runtime:
 
     def __init__(self, folder: Path, *, threads: int | None = None):
         self.network = Network(folder, threads=threads)
-        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        vocabulary = folder / "vocab_phones.txt"
-        self.phones = np.array(vocabulary.read_text(encoding="utf-8").split("\n")[:-1])
+        self.settings = self.network.settings
+        self.phones = np.array(read_lines(folder / "vocab_phones.txt"))
         self.offset = np.array(self.settings["offset"], np.float32)
         self.transitions = np.array(self.settings["transitions"], np.float32)
 

@@ -102,7 +102,7 @@ def _fit(
     from apps.phoneme_tagging import data, samples
     from apps.phoneme_tagging.model import Decoder, LanguageModel
     from apps.phoneme_tagging.validation import PhoneAccuracy
-    from common import losses, optimizers, strategies, training
+    from common import keeping, losses, optimizers, strategies, training
 
     options, ctc_weight, found = config.train, config.model.ctc_weight, shown.found
     every = {"logits": losses.WeightedCrossEntropy(), "ctc": keras.losses.CTC()}
@@ -122,7 +122,7 @@ def _fit(
             loss_weights={"logits": 1.0, "ctc": ctc_weight} if ctc_weight else None,
             weighted_metrics={"logits": ["accuracy"]},
         )
-    keep = training.KeepRun(
+    keep = keeping.KeepRun(
         run,
         model,
         name="model",

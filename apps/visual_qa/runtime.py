@@ -6,11 +6,10 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-from network import Network
+from network import Network, read_lines
 from pictures import read
 from words import padded, standardize
 
@@ -27,12 +26,9 @@ class Runtime:
 
     def __init__(self, folder: Path, *, threads: int | None = None):
         self.network = Network(folder, threads=threads)
-        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        words, answers = (
-            (folder / name).read_text(encoding="utf-8").split("\n")[:-1]
-            for name in ("vocab_words.txt", "vocab_answers.txt")
-        )
-        self.ids = {word: number for number, word in enumerate(words)}
+        self.settings = self.network.settings
+        self.ids = {word: n for n, word in enumerate(read_lines(folder / "vocab_words.txt"))}
+        answers = read_lines(folder / "vocab_answers.txt")
         self.answers = np.array([*answers, *[""] * NUM_TOP])  # fillers at the end
 
     def __call__(self, *, image: bytes, question: str) -> dict[str, np.ndarray]:

@@ -106,7 +106,7 @@ def _fit(
     """Fits one network, from its last checkpoint on; the best goes to `<name>.keras`."""
     from apps.visual_qa import data, samples
     from apps.visual_qa.validation import LargestShare
-    from common import losses, optimizers, strategies, training
+    from common import keeping, losses, optimizers, strategies, training
 
     options, found = config.train, shown.found
     strategy, logits = model.distribute_strategy, model.output["logits"]
@@ -127,7 +127,7 @@ def _fit(
             loss=losses.WeightedCrossEntropy(),
             weighted_metrics=["accuracy", *told],
         )
-    keep = training.KeepRun(
+    keep = keeping.KeepRun(
         run,
         model,
         name=name,

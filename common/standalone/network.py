@@ -19,11 +19,12 @@ class Network:
 
     Attributes:
         most_rows: that it takes at a time.
+        settings: what `export` left for runtime.py.
     """
 
     def __init__(self, folder: Path, name: str = "model", *, threads: int | None = None):
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        self.outputs = settings["outputs"][name]
+        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self.outputs = self.settings["outputs"][name]
         if (folder / f"{name}.onnx").exists():
             import onnxruntime
 
@@ -65,3 +66,8 @@ class Network:
         details = self.interpreter.get_output_details()
         found = [self.interpreter.get_tensor(one["index"]) for one in details]
         return dict(zip(self.outputs, found, strict=True))
+
+
+def read_lines(path: Path) -> list[str]:
+    """A vocabulary: a token a line."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1]

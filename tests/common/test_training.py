@@ -17,9 +17,9 @@ from tensorflow.python.framework.config import (
 
 from common import pipeline, training
 from common.errors import UserError
+from common.keeping import KeepRun
 from common.optimizers import make_optimizer
 from common.runs import RunDirectory
-from common.training import KeepRun
 
 NUM_EXAMPLES, BATCH_SIZE, DIM = 24, 8, 4
 RANDOM = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import losses, optimizers, pipeline, strategies, training
+from common import keeping, losses, optimizers, pipeline, strategies, training
 from common.runs import RunDirectory
 
 NUM_EXAMPLES, BATCH_SIZE, TIME, DIM, CHOICES, EPOCHS = 22, 8, 6, 3, 4, 3
@@ -66,7 +66,7 @@ def train(run_dir: Path, name: strategies.Name, *, dies: Path | None = None) -> 
     training.fit(
         model,
         batches,
-        training.KeepRun(run, model, name="model", monitor="val_accuracy", patience=9),
+        keeping.KeepRun(run, model, name="model", monitor="val_accuracy", patience=9),
         steps_per_epoch=3,  # of 8, 8 and 6 examples
         epochs=EPOCHS,
         num_examples=NUM_EXAMPLES,
