@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -29,15 +30,26 @@ class Done(NamedTuple):
     peak_gib: float
 
 
-def run(app: str, command: str, *arguments: object) -> Done:
+def run(app: str, command: str, *arguments: object, named: bool = False) -> Done:
     """Runs `python -m apps.<app>.<command>`; its messages go on to standard error.
+
+    Args:
+        app: folder under apps/.
+        command: its module.
+        arguments: what the command is given, as strings.
+        named: each line of its messages begins with the app, for apps that run beside each other.
 
     Raises:
         SystemExit: the command failed; with its own exit code.
     """
     line = [sys.executable, "-m", f"apps.{app}.{command}", *map(str, arguments)]
     begun = time.monotonic()
-    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        line, cwd=ROOT, stdout=pipe, stderr=pipe if named else None, text=True
+    )
+    if named:
+        threading.Thread(target=_name_lines, args=(app, process.stderr)).start()
     assert process.stdout is not None
     output = process.stdout.read()
     # wait4, not wait: it gives the memory of this one child.
@@ -49,9 +61,15 @@ def run(app: str, command: str, *arguments: object) -> Done:
     return Done(output, time.monotonic() - begun, kib / 2**20)
 
 
-def evaluate(app: str, run_dir: Path, split: str) -> dict:
-    """The object that `evaluate --json` prints."""
-    return json.loads(run(app, "evaluate", "--run-dir", run_dir, "--split", split, "--json").output)
+def _name_lines(app: str, messages: IO[str]) -> None:
+    for message in messages:
+        print(f"{app} | {message}", end="", file=sys.stderr, flush=True)
+
+
+def evaluate(app: str, run_dir: Path, split: str, *, named: bool = False) -> dict:
+    """The object that `evaluate --json` prints; `named` as for `run`."""
+    options = ("--run-dir", run_dir, "--split", split, "--json")
+    return json.loads(run(app, "evaluate", *options, named=named).output)
 
 
 def summary(metrics: list[dict[str, float]]) -> dict[str, dict]:

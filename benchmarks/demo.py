@@ -1,79 +1,117 @@
 """`make demo`: trains, evaluates, exports and asks every app on its default data, and checks it.
 
-    python -m benchmarks.demo [--runs DIR]
+    python -m benchmarks.demo [--runs DIR] [--lanes N]
 
-An app takes part by `DEMO_FLOORS` in its config (metric -> least value on the test part) and
-`example_arguments` in its datasets. Exit code 1 when a figure is below its floor.
+The apps go in lanes beside each other, each lane on its share of the processor's cores: two small
+trainings on one core each end sooner than one after the other on two. An app takes part by
+`DEMO_FLOORS` in its config (metric -> least value on the test part) and `example_arguments` in its
+datasets. `report.html` in DIR shows the results with their pictures. Exit code 1 when a figure is
+below its floor or an app fails.
 """
 
+import dataclasses
+import functools
 import importlib
 import itertools
+import os
 import shutil
 import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tyro
 
-from benchmarks import commands
+from benchmarks import commands, demo_report
 from common import cli
 from common.evaluation import Evaluation
+from common.runs import cpu_count
 
 
-def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the demo found of one app.
+
+    Attributes:
+        evaluation: on the test part.
+        floors: metric -> least value.
+        cores: number of the processor's cores that the app had.
+        minutes: wall time of training alone, and of all its commands.
+        peak_gib: the most memory that training held.
+        said: the example that the SavedModel was asked, and its answer.
+    """
+
+    evaluation: Evaluation
+    floors: dict[str, float]
+    cores: int
+    minutes: tuple[float, float]
+    peak_gib: float
+    said: str
+
+
+def main(*, runs: Path = commands.ROOT / "runs" / "demo", lanes: int | None = None) -> None:
     """Runs the demo.
 
     Args:
         runs: Folder for the runs; an older demo there is replaced.
+        lanes: Apps at a time; by default one a core, and one where there is a GPU, whose memory
+            the first would take, or where cores cannot be given out.
     """
-    cli.start_tensorflow_quietly()  # the data sets' modules import it
-    rows, failures = [], []
-    for app in commands.APPS:
-        folder = runs / app
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"{app}: train, evaluate, export, predict in {folder}", flush=True)
-        trained = commands.run(app, "train", "--run-dir", folder)
-        tested = commands.evaluate(app, folder, "test")
-        print(Evaluation(**tested).as_table(), flush=True)
-        commands.run(app, "export", "--run-dir", folder)
-        example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
-        commands.run(
-            app, "predict", "--run-dir", folder, *example, "--plot", folder / "example.png"
-        )
-        answer = ask_saved_model(folder / "saved_model", example)
-        for metric, floor in importlib.import_module(f"apps.{app}.config").DEMO_FLOORS.items():
-            value = tested["metrics"][metric]
-            baselines = {n: m[metric] for n, m in tested["baselines"].items() if metric in m}
-            rows.append(
-                [
-                    app,
-                    tested["data"],
-                    str(tested["num_examples"]),
-                    metric,
-                    f"{value:.4f}",
-                    f"{floor:.4f}",
-                    f"{max(baselines.values()):.4f}",
-                    f"{trained.seconds / 60:.1f}",
-                    f"{trained.peak_gib:.1f}",
-                    answer,
-                ]
-            )
-            if value < floor:
-                failures.append(f"{app}: expected {metric} >= {floor}, got {value:.4f}")
-    header = [
-        "app",
-        "data (test)",
-        "examples",
-        "metric",
-        "model",
-        "floor",
-        "best blind",
-        "minutes",
-        "GiB",
-        "the SavedModel says",
+    cli.start_tensorflow_quietly()
+    import tensorflow as tf
+
+    begun = time.monotonic()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [0]
+    lanes = lanes or (1 if tf.config.list_physical_devices("GPU") else len(cores))
+    lanes = max(1, min(lanes, len(commands.APPS), len(cores)))
+    free = [cores[lane::lanes] for lane in range(lanes)]
+
+    def take_cores() -> None:
+        # Of this thread; the processes it starts inherit them, and count their threads by them.
+        if lanes > 1:
+            os.sched_setaffinity(0, free[int(threading.current_thread().name.split("_")[-1])])
+
+    with ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=take_cores) as pool:
+        found = pool.map(functools.partial(show, runs), commands.APPS)
+        shown = dict(zip(commands.APPS, found, strict=True))
+    minutes = (time.monotonic() - begun) / 60
+    print_table(as_rows(shown))
+    report = demo_report.write(shown, minutes=minutes, folder=runs)
+    print(f"{minutes:.1f} minutes in all; with pictures: {report}")
+    failures = [
+        f"{app}: expected {metric} >= {floor}, got {one.evaluation.metrics[metric]:.4f}"
+        for app, one in shown.items()
+        for metric, floor in one.floors.items()
+        if one.evaluation.metrics[metric] < floor
     ]
-    print_table([header, *rows])
     if failures:
         sys.exit("\n".join(failures))
+
+
+def show(parent: Path, app: str) -> Shown:
+    """All commands of one app."""
+    begun = time.monotonic()
+    folder = parent / app
+    shutil.rmtree(folder, ignore_errors=True)
+    run = functools.partial(commands.run, app, named=True)
+    print(f"{app}: train, evaluate, export, predict in {folder}", flush=True)
+    trained = run("train", "--run-dir", folder)
+    tested = Evaluation(**commands.evaluate(app, folder, "test", named=True))
+    run("export", "--run-dir", folder)
+    example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
+    run("predict", "--run-dir", folder, *example, "--plot", folder / "example.png")
+    said = ask_saved_model(folder / "saved_model", example)
+    print(tested.as_table(), flush=True)
+    return Shown(
+        evaluation=tested,
+        floors=importlib.import_module(f"apps.{app}.config").DEMO_FLOORS,
+        cores=cpu_count(),
+        minutes=(trained.seconds / 60, (time.monotonic() - begun) / 60),
+        peak_gib=trained.peak_gib,
+        said=said,
+    )
 
 
 def ask_saved_model(folder: Path, example: list[str]) -> str:
@@ -110,6 +148,29 @@ def ask_saved_model(folder: Path, example: list[str]) -> str:
     else:
         answer = f"{name} {first[0]:.3f}"
     return f"{' | '.join(asked)} -> {answer}"
+
+
+def as_rows(shown: dict[str, Shown]) -> list[list[str]]:
+    """The table that ends the demo, one row for each figure that is checked."""
+    head = ["app", "data (test)", "examples", "metric", "model", "floor", "best blind", "minutes"]
+    rows = [[*head, "GiB", "the SavedModel says"]]
+    for app, one in shown.items():
+        tested = one.evaluation
+        for metric, floor in one.floors.items():
+            blind = [found[metric] for found in tested.baselines.values() if metric in found]
+            rows.append(
+                [
+                    app,
+                    tested.data,
+                    str(tested.num_examples),
+                    metric,
+                    *(f"{value:.4f}" for value in (tested.metrics[metric], floor, max(blind))),
+                    f"{one.minutes[1]:.1f}",
+                    f"{one.peak_gib:.1f}",
+                    textwrap.shorten(one.said, 100, placeholder="..."),
+                ]
+            )
+    return rows
 
 
 def print_table(rows: list[list[str]]) -> None:

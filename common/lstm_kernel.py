@@ -6,7 +6,6 @@ the real steps alone. Within a step the rows are independent: each thread takes 
 through all their steps, and threads never wait for each other.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from common import lstm_tiles
 from common.lstm_tiles import MANY_ROWS, SOME_ROWS, gate_gradients, gate_panels, transposed_panels
 from common.lstm_vectors import LANES, compiled
+from common.runs import cpu_count
 
 _forward_many, _forward_some, _forward_one = (
     lstm_tiles.make_forward_tile(rows) for rows in (MANY_ROWS, SOME_ROWS, 1)
@@ -24,7 +24,7 @@ _wide_many, _wide_some, _wide_one = (
 _thin_many, _thin_some, _thin_one = (
     lstm_tiles.make_product_tile(rows, 1) for rows in (MANY_ROWS, SOME_ROWS, 1)
 )
-_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_cores = cpu_count()
 _pool = ThreadPoolExecutor(max(1, _cores - 1), thread_name_prefix="lstm")
 
 

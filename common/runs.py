@@ -207,10 +207,16 @@ def environment(*, seed: int, kernel: str) -> dict:
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": seed,
         "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
+        "cpu_count": cpu_count(),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
         "lstm_kernel": kernel,
     }
+
+
+def cpu_count() -> int:
+    """The processor's cores that this process may use."""
+    given_out = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if given_out else os.cpu_count() or 1
 
 
 def read_config(path: Path, config_type: type[Config]) -> Config:
