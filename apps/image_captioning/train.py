@@ -75,6 +75,7 @@ def train(
     frozen = run.path / "encoder.keras"
     trained = config.model.train_image_encoder
     with training.scope(strategy, options.precision if trained else "float32"):
+        keras.utils.set_random_seed(options.seed)  # whatever preparing the data drew
         kept = frozen.exists()
         encoder = run.load_model(frozen.name) if kept else make_image_encoder(config.model)
         keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
