@@ -27,7 +27,8 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     """The files with the longest tests come first: at the end a worker would wait for another."""
-    longest = ("test_app_contract.py", "test_strategies.py", "test_train.py")
+    contract = ("test_app_contract.py", "test_adding_an_app.py")
+    longest = (*contract, "test_strategies.py", "test_train.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
 
