@@ -33,7 +33,7 @@ def address():
             yield serving.stdout.readline().split()[-1]
         finally:
             serving.send_signal(signal.SIGTERM)
-            assert serving.wait(10) == 0
+            assert serving.wait(60) == 0
 
 
 def batches(service: service_batches.Service | None, *, first_epoch: int = 0) -> list[dict]:
