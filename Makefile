@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test serve lint types reproduce clean
+.PHONY: help demo test notebooks serve lint types reproduce clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ demo: $(VENV)/done ## Train, evaluate, export and ask every app on its default d
 
 test: $(VENV)/done ## Run the tests
 	@$(BIN)/python -m pytest -m "not data" -n 2 --dist worksteal
+
+notebooks: $(VENV)/done ## Execute the notebooks (minutes)
+	@cd notebooks && ls *.py | \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" xargs -n 1 -P 2 jupytext --to ipynb --execute
 
 serve: $(VENV)/done ## Try the demo's models on a page at http://127.0.0.1:7860
 	@test -n "$(wildcard runs/demo/*/saved_model)" || \
