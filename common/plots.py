@@ -1,6 +1,7 @@
-"""Pictures of what a model attends to. Drawn without a screen, written whole or not at all."""
+"""Pictures: attention and learning curves. Drawn without a screen, written whole or not at all."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,4 +89,76 @@ def attention_over_image(
     axes[-1].set_xticks([0, 0.5, 1])
     axes[-1].spines[["top", "right"]].set_visible(False)
     axes[-1].set_title("answers")
+    finish(figure, title=title, path=path)
+
+
+def curves(
+    series: Mapping[str, Sequence[float] | np.ndarray],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    path: Path,
+    first: float = 0,
+    every: float = 1,
+    log: bool = False,
+) -> None:
+    """Draws lines over common steps; where numbers are missing or not finite a line ends.
+
+    Args:
+        series: name -> values of one line.
+        x_label, y_label: with units.
+        title: long ones are cut.
+        path: .png, .pdf or .svg.
+        first, every: the x of the first value, and how far the next ones are apart.
+        log: a logarithmic y axis.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    figure = start(path, size=(7.5, 3.6))
+    axis = figure.subplots()
+    for name, values in series.items():
+        axis.plot(first + every * np.arange(len(values)), values, label=name, linewidth=1.4)
+    if log:
+        axis.set_yscale("log")
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    finish(figure, title=title, path=path)
+
+
+def learning_curves(history: Path, *, metrics: Sequence[str], title: str, path: Path) -> None:
+    """Draws columns of a run's history.csv over the epochs, training beside validation.
+
+    Args:
+        history: written by `train`.
+        metrics: a panel each, e.g. "loss" for the columns loss and val_loss, where they are.
+        title: long ones are cut.
+        path: .png, .pdf or .svg.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn, or a metric no column.
+    """
+    with history.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = start(path, size=(4.2 * len(metrics), 3.3))
+    for axis, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
+        columns = {"training": metric, "validation": f"val_{metric}"}
+        columns = {name: column for name, column in columns.items() if column in rows[0]}
+        if not columns:
+            known = ", ".join(rows[0])
+            raise UserError(f"expected metrics out of {known}, got {metric!r}: choose one")
+        for name, column in columns.items():
+            color = {"training": "#888888", "validation": "#3b6ea5"}[name]
+            epochs = [int(row["epoch"]) for row in rows]
+            values = [float(row[column]) for row in rows]
+            axis.plot(epochs, values, "o-", label=name, color=color, markersize=3)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(metric.replace("_", " "))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False)
     finish(figure, title=title, path=path)

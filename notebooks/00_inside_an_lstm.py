@@ -12,14 +12,278 @@
 
 # %% [markdown]
 # # Inside an LSTM
+#
+# What gates do on a sentence and on speech, why gradients vanish and explode without them, a memory
+# over 1,000 steps, and a character model that spells. Everything here is a call of `common/` or
+# `benchmarks/`.
+#
+# An LSTM ([Hochreiter & Schmidhuber 1997](https://doi.org/10.1162/neco.1997.9.8.1735), with the
+# forget gate of [Gers et al. 2000](https://doi.org/10.1162/089976600300015015)) keeps a cell state
+# $c_t$ and shows a hidden state $h_t$:
+#
+# $$i, f, o = \sigma(W x_t + U h_{t-1} + b), \quad g = \tanh(W_g x_t + U_g h_{t-1} + b_g), \quad
+# c_t = f \odot c_{t-1} + i \odot g, \quad h_t = o \odot \tanh(c_t)$$
+#
+# The input gate $i$ says what is written, the forget gate $f$ what stays, the output gate $o$ what
+# is shown.
 
 # %%
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, "..")
-RUNS = Path("../runs/notebooks")
+RUNS = Path("../runs/notebooks/inside")
+shutil.rmtree(RUNS, ignore_errors=True)
 
 from common import cli
 
 cli.start_tensorflow_quietly()
+
+import tensorflow as tf
+from IPython.display import Image
+
+from apps.phoneme_tagging import config as phone_config
+from apps.phoneme_tagging import data as phone_data
+from apps.phoneme_tagging import train as phone_train
+from apps.visual_qa import config as vqa_config
+from apps.visual_qa import train as vqa_train
+from benchmarks import gradient_flow, letters, long_lag
+from common import audio, gate_plots, inspection, plots, text
+
+# %% [markdown]
+# ## Gates on a sentence
+# A small model that answers questions about images reads each question with an LSTM of 32 units. We
+# train it for some seconds, then look at that LSTM alone.
+
+# %%
+small = vqa_config.SMALL
+vqa_run = vqa_train.train(
+    replace(
+        small,
+        model=replace(small.model, image_size=32, cnn_channels=(16, 32), question_units=32),
+        data=replace(small.data, max_images=800),
+        train=replace(small.train, epochs=3, learning_rate=1e-2),
+    ),
+    RUNS / "visual_qa",
+)
+answerer = vqa_run.load_model()
+embed = answerer.get_layer("embedding")
+question_lstm = answerer.get_layer("questions").layer.get_layer("lstm_0")
+table = text.Vocabulary.load(vqa_run.path / "vocab_words.txt").make_table(unknown=text.UNK)
+
+# %%
+questions = ["is there a red shape in the image?", "is there a blue shape in the image?"]
+token_ids, mask = text.encode(tf.constant(questions), table, max_words=30)
+traced = inspection.trace(question_lstm, embed(token_ids), mask)
+words = [word.decode() for word in text.words(tf.constant(questions))[0].numpy()]
+gate_plots.gates_over_words(
+    {name: values[0] for name, values in traced.items()},
+    words,
+    title=questions[0],
+    path=RUNS / "sentence.png",
+)
+Image(filename=RUNS / "sentence.png")
+
+# %% [markdown]
+# A column is a word, a row a unit; the rows are the units whose cell state changes most. Bright
+# forget gates keep the cell as it was, bright input gates let the candidate in.
+#
+# The two questions differ in one word. How far apart are the cell states, word by word?
+
+# %%
+apart = tf.norm(traced["cell"][0] - traced["cell"][1], axis=-1).numpy()
+for word, distance in zip(words, apart, strict=True):
+    print(f"{word:8} {distance:6.3f} {'#' * int(100 * distance)}")
+
+# %% [markdown]
+# Nothing until the colour, then a difference that the cell carries to the end of the question,
+# where the model needs it.
+
+# %% [markdown]
+# ## Gates on speech
+# A tagger of phones hears 10 ms a step. We train a small one that goes forwards only on synthetic
+# speech, and look at its LSTM while it hears a sentence of the validation part.
+
+# %%
+small = phone_config.SMALL
+phones = replace(
+    small,
+    model=replace(small.model, units=32, direction="forward", normalization="training"),
+    data=replace(small.data, num_utterances=200),
+    augment=phone_config.AugmentConfig(),
+    train=replace(small.train, epochs=6, learning_rate=1e-2),
+)
+phone_run = phone_train.train(phones, RUNS / "phoneme_tagging")
+tagger = phone_run.load_model()
+
+# %%
+record = next(phone_data.load_split(phones.data, "validation").as_numpy_iterator())
+waveform = record["waveform"][:32_000].astype("float32") / 2**15  # two seconds
+features, _ = audio.features(
+    tf.constant([waveform]), tf.constant([len(waveform)]), kind="log_mel", num_mels=40
+)
+normalized = tagger.get_layer("normalize")(features)
+heard = inspection.trace(tagger.get_layer("frame_lstm").get_layer("lstm_0"), normalized)
+spoken = [
+    (phone.decode(), start / audio.SAMPLE_RATE, end / audio.SAMPLE_RATE)
+    for phone, start, end in zip(*(record[name] for name in ("phone", "start", "end")), strict=True)
+    if end <= len(waveform)
+]
+gate_plots.gates_over_sound(
+    {name: values[0] for name, values in heard.items()},
+    waveform,
+    spoken,
+    title=record["text"].decode(),
+    path=RUNS / "speech.png",
+)
+Image(filename=RUNS / "speech.png")
+
+# %% [markdown]
+# Vertical lines are the boundaries of the phones, of which the network was told only in training.
+# Gates open and close with the sounds; the cells fill through a sound and are emptied where forget
+# gates close.
+
+# %% [markdown]
+# ## Vanishing and exploding gradients
+# Back-propagation through time multiplies one Jacobian for each step ([Bengio et al.
+# 1994](https://doi.org/10.1109/72.279181)). How far does a state still move the output 100 steps
+# later, in networks of random weights? The recurrent weights are orthogonal, then twice as large.
+
+# %%
+left = gradient_flow.draw(RUNS / "flow.png", gains=(1, 2), lag=100)
+for name, share in left.items():
+    print(f"{name:24} {share:9.1e} of the gradient after 100 steps")
+Image(filename=RUNS / "flow.png")
+
+# %% [markdown]
+# The simple recurrent network (Elman) goes wrong both ways: with orthogonal weights its squashing
+# makes the gradient vanish, with larger ones it explodes. The gated cells begin by forgetting too,
+# for a gate that is half open lets nothing through 100 times. But a forget gate can be held open:
+# with biases for long lags ([Tallec & Ollivier 2018](https://arxiv.org/abs/1804.11188), "slow
+# gates") the gradient stays. `inspection.gradient_norms` measures it in a layer of your own.
+
+# %% [markdown]
+# ## Clipping
+# Exploding gradients have a simple cure: scale them down to a norm ([Pascanu et al.
+# 2013](https://arxiv.org/abs/1211.5063)). An Elman network with a gain of 1.5 learns to say at the
+# end which sign came 50 steps before, by plain gradient descent.
+
+# %%
+clipped = gradient_flow.train_latch("elman", gain=1.5, clip_norm=1.0)
+free = gradient_flow.train_latch("elman", gain=1.5, clip_norm=None)
+print(f"clipped: loss {clipped.losses[-20:].mean():.3f} after {len(clipped.losses)} steps")
+print(f"free:    loss {free.losses[-1]:.3g} after {len(free.losses)} steps")
+plots.curves(
+    {"clipped to 1": clipped.norms, "not clipped": free.norms},
+    x_label="training step",
+    y_label="norm of the gradient before clipping",
+    title="A gradient that explodes, with and without clipping",
+    path=RUNS / "clipping.png",
+    log=True,
+)
+Image(filename=RUNS / "clipping.png")
+
+# %% [markdown]
+# All apps clip (`--train.clip-norm`) and write the share of clipped steps into `history.csv`.
+
+# %% [markdown]
+# ## A memory over 1,000 steps
+# The latch: 1,001 random signs, the first one is asked for at the end. The LSTM has slow gates as
+# above; the simple network gets fewer steps, for one takes it many times as long here.
+
+# %%
+rows = [
+    long_lag.train("latch", cell, lag=1000, seed=1, steps=steps, batch=16, learning_rate=1e-2)
+    for cell, steps in (("lstm", 600), ("elman", 100))
+]
+for row in rows:
+    print(f"{row['cell']}: {row['error']:.0%} wrong after {row['steps']} steps (chance 50 %)")
+plots.curves(
+    {row["cell"]: row["errors"] for row in rows},
+    x_label="training step",
+    y_label="share of wrong answers",
+    title="Which sign came 1,000 steps ago?",
+    path=RUNS / "latch.png",
+    first=50,
+    every=50,
+)
+Image(filename=RUNS / "latch.png")
+
+# %% [markdown]
+# `python -m benchmarks.long_lag` gives both 1,500 steps, and the adding problem.
+
+# %% [markdown]
+# ## A character model spells "hello"
+# After [Karpathy's min-char-rnn](https://karpathy.github.io/2015/05/21/rnn-effectiveness/): reads
+# h, e, l, l and learns to say e, l, l, o. A frame marks the right letter.
+
+# %%
+speller = letters.Speller("hello", units=8)
+moments = {"before training": speller.spell("hell")}
+for steps in (30, 120):
+    bits = speller.train("hello", chunk=4, steps=steps, carry=False)
+    moments[f"{steps} steps more"] = speller.spell("hell")
+letters.draw_spelling(
+    moments, "hello", speller.letters, title="hello, letter by letter", path=RUNS / "hello.png"
+)
+Image(filename=RUNS / "hello.png")
+
+# %% [markdown]
+# After the first "l" comes another "l", after the second an "o": the same letter is read, so only
+# the state can tell. A model without memory would give both the same column.
+
+# %% [markdown]
+# ## Truncated back-propagation through time
+# A text is one long sequence. It is cut into chunks: the states go on from one to the next, the
+# gradient stops between them ([Williams & Peng 1990](https://doi.org/10.1162/neco.1990.2.4.490)).
+# What carrying the states gives is seen where chunks are very short, here two letters of the
+# project's licence:
+
+# %%
+licence = Path("../LICENSE").read_text()
+course = {}
+for name, carry in (("states carried", True), ("states begin anew", False)):
+    model = letters.Speller(licence, units=128)
+    bits = model.train(licence, chunk=2, steps=2000, streams=16, carry=carry)
+    course[name] = bits.reshape(-1, 100).mean(axis=1)
+    print(f"{name}: {course[name][-5:].mean():.2f} bits a letter")
+plots.curves(
+    course,
+    x_label="training step",
+    y_label="bits a letter",
+    title="Chunks of two letters",
+    path=RUNS / "carried.png",
+    first=50,
+    every=100,
+)
+Image(filename=RUNS / "carried.png")
+
+# %% [markdown]
+# With longer chunks it writes:
+
+# %%
+model = letters.Speller(licence, units=128)
+model.train(licence, chunk=50, steps=700, streams=16)
+print(model.write("The ", 300, temperature=0.7))
+
+# %% [markdown]
+# What truncation costs: what lies further back than a chunk gets no gradient. In this text every
+# block ends with the letter it begins with.
+
+# %%
+blocks = letters.remembered(12, blocks=3200)
+print(blocks[:52])
+for chunk in (26, 5):
+    model = letters.Speller(blocks, units=16)
+    model.train(blocks, chunk=chunk, steps=16_000 // chunk, streams=32, learning_rate=2e-2)
+    right = letters.share_remembered(model, 12)
+    print(f"chunks of {chunk:2} letters: {right:.0%} of the last letters right")
+
+# %% [markdown]
+# ## Change this next
+# - `gain`, `cell` and `lag` of `gradient_flow.over_lag`: which cell keeps a gradient over 1,000
+#   steps?
+# - `cell="gru"` or `"lstm_1997"` in `letters.Speller` and in `long_lag.train`.
+# - `inspection.trace` takes a layer of any run of yours, also Keras' own LSTM, GRU and SimpleRNN.

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from common.plots import attention_over_image
+from common.plots import attention_over_image, curves, learning_curves
 
 GREY = np.full((60, 60, 3), 128, "uint8")
 ANSWERS = [("red", 0.7), ("blue", 0.2)]
@@ -115,3 +115,49 @@ def test_the_suffix_decides_the_format(tmp_path, name, begins):
         GREY, on_one_region(0, 0), ANSWERS, title="what colour is it?", path=tmp_path / name
     )
     assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def blue_heights(path) -> np.ndarray:
+    """The mean height, in pixels from below, of the first line by column; NaN where it is not."""
+    with Image.open(path) as file:
+        shown = np.asarray(file.convert("RGB")).astype(int)[:, : 6 * 120]
+    blue = np.abs(shown - (31, 119, 180)).max(axis=-1) <= 8
+    columns = np.nonzero(blue.sum(axis=0))[0]
+    return np.array([len(shown) - np.nonzero(blue[:, one])[0].mean() for one in columns])
+
+
+def test_a_rising_curve_rises(tmp_path):
+    path = tmp_path / "curve.png"
+    curves({"loss": [1.0, 2.0, 4.0]}, x_label="step", y_label="loss", title="up", path=path)
+    heights = blue_heights(path)
+    assert heights[-1] - heights[0] > 100
+
+
+def test_a_logarithm_makes_a_doubling_straight(tmp_path):
+    path = tmp_path / "curve.png"
+    values = 2.0 ** np.arange(30)
+    curves({"x": values}, x_label="step", y_label="x", title="", path=path, log=True)
+    heights = blue_heights(path)
+    assert heights[len(heights) // 2] == pytest.approx((heights[0] + heights[-1]) / 2, abs=4)
+
+
+HISTORY = "epoch,loss,val_loss,val_map\n1,2.0,2.1,0.5\n2,1.0,1.4,0.7\n"
+
+
+def test_each_metric_of_a_history_has_a_panel(tmp_path):
+    (tmp_path / "history.csv").write_text(HISTORY)
+    sizes = []
+    for metrics in (["loss"], ["loss", "map"]):
+        path = tmp_path / f"{len(metrics)}.png"
+        learning_curves(tmp_path / "history.csv", metrics=metrics, title="run", path=path)
+        with Image.open(path) as file:
+            sizes.append(file.size)
+    assert sizes[1][0] == 2 * sizes[0][0]
+
+
+def test_a_metric_that_is_no_column_is_a_users_error(tmp_path):
+    (tmp_path / "history.csv").write_text(HISTORY)
+    with pytest.raises(UserError, match="out of epoch, loss, val_loss, val_map, got 'accuracy'"):
+        learning_curves(
+            tmp_path / "history.csv", metrics=["accuracy"], title="", path=tmp_path / "a.png"
+        )
