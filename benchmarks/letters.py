@@ -85,7 +85,7 @@ class Speller:
     def spell(self, text: str) -> np.ndarray:
         """The probabilities of the letter after each letter of `text`: (time, letters)."""
         logits, *_ = self._read(self.ids(text), self.zero_states(1))
-        return ops.softmax(logits).numpy()
+        return np.asarray(ops.softmax(logits))
 
     def write(self, start: str, length: int, *, temperature: float = 1.0, seed: int = 1) -> str:
         """Goes on after `start` by `length` letters that are drawn from the model."""

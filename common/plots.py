@@ -1,6 +1,7 @@
 """Pictures: attention and learning curves. Drawn without a screen, written whole or not at all."""
 
 import csv
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -89,6 +90,53 @@ def attention_over_image(
     axes[-1].set_xticks([0, 0.5, 1])
     axes[-1].spines[["top", "right"]].set_visible(False)
     axes[-1].set_title("answers")
+    finish(figure, title=title, path=path)
+
+
+def images_with_texts(
+    images: Sequence[np.ndarray],
+    texts: Sequence[str],
+    *,
+    title: str,
+    path: Path,
+    columns: int = 4,
+    columns_in: float = 2.6,
+) -> None:
+    """Draws images in a grid, each with a text of some short lines under it.
+
+    Args:
+        images: uint8 (height, width, 3), of any sizes.
+        texts: one for each image.
+        title: long ones are cut.
+        path: .png, .pdf or .svg.
+        columns: images in a row.
+        columns_in: width of a column in inches; longer lines are broken.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    letters = int(15 * columns_in)  # that fit beside each other
+    broken = [
+        "\n".join(part for line in one.splitlines() for part in textwrap.wrap(line, letters))
+        for one in texts
+    ]
+    lines = max((one.count("\n") + 1 for one in broken), default=0)
+    rows = -(-len(images) // columns)
+    high = 0.7 * columns_in + 0.17 * lines + 0.2
+    figure = start(path, size=(columns_in * columns, high * rows + 0.4))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image, text in zip(axes, images, broken, strict=False):
+        axis.imshow(image)
+        axis.text(
+            *(0.5, -0.04, text),
+            transform=axis.transAxes,
+            ha="center",
+            va="top",
+            fontsize=8,
+            parse_math=False,
+        )
     finish(figure, title=title, path=path)
 
 

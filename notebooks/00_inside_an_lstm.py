@@ -222,9 +222,9 @@ Image(filename=RUNS / "latch.png")
 # %%
 speller = letters.Speller("hello", units=8)
 moments = {"before training": speller.spell("hell")}
-for steps in (30, 120):
-    bits = speller.train("hello", chunk=4, steps=steps, carry=False)
-    moments[f"{steps} steps more"] = speller.spell("hell")
+for steps, moment in ((30, "after 30 steps"), (120, "after 150 steps")):
+    speller.train("hello", chunk=4, steps=steps, carry=False)
+    moments[moment] = speller.spell("hell")
 letters.draw_spelling(
     moments, "hello", speller.letters, title="hello, letter by letter", path=RUNS / "hello.png"
 )

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from common.plots import attention_over_image, curves, learning_curves
+from common.plots import attention_over_image, curves, images_with_texts, learning_curves
 
 GREY = np.full((60, 60, 3), 128, "uint8")
 ANSWERS = [("red", 0.7), ("blue", 0.2)]
@@ -161,3 +161,13 @@ def test_a_metric_that_is_no_column_is_a_users_error(tmp_path):
         learning_curves(
             tmp_path / "history.csv", metrics=["accuracy"], title="", path=tmp_path / "a.png"
         )
+
+
+def test_a_long_text_makes_more_room_under_its_image(tmp_path):
+    heights = []
+    for text in ("short", "a text of many words that has to be broken into lines " * 3):
+        path = tmp_path / "grid.png"
+        images_with_texts([GREY, GREY], [text, "x"], title="grid", path=path, columns=2)
+        with Image.open(path) as file:
+            heights.append(file.size[1])
+    assert heights[1] > heights[0] + 50
