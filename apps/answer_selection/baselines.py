@@ -8,10 +8,12 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from apps.answer_selection.ranking import Ranked
 
 Scorer = Callable[[str, Sequence[str]], np.ndarray]
 
@@ -120,3 +122,19 @@ def fit(training_candidates: Iterable[str], *, seed: int) -> dict[str, Scorer]:
         "idf_overlap": make_idf_overlap(statistics),
         "bm25": make_bm25(statistics),
     }
+
+
+def rank(scorers: Mapping[str, Scorer], records: Iterable[dict]) -> dict[str, list[Ranked]]:
+    """Every question of records (`data.load_split`, as NumPy) as each scorer ranks it, by name."""
+    ranked: dict[str, list[Ranked]] = {name: [] for name in scorers}
+    for record in records:
+        question = record["question"].decode()
+        candidates = [text.decode() for text in record["candidates"]]
+        row = (
+            record["question_id"].decode(),
+            [name.decode() for name in record["candidate_ids"]],
+            record["labels"].tolist(),
+        )
+        for name, scorer in scorers.items():
+            ranked[name].append(Ranked(*row, scorer(question, candidates).tolist()))
+    return ranked

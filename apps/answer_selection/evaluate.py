@@ -109,7 +109,6 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
         ranking,
         scoring,
     )
-    from apps.answer_selection.ranking import Ranked
     from common.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
@@ -132,18 +131,8 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
         text.decode() for record in training.as_numpy_iterator() for text in record["candidates"]
     )
     rivals = baselines.fit(texts, seed=config.train.seed)
-    by_rival: dict[str, list[Ranked]] = {name: [] for name in rivals}
-    for record in records.as_numpy_iterator():
-        question = record["question"].decode()
-        candidates = [text.decode() for text in record["candidates"]]
-        row = (
-            record["question_id"].decode(),
-            [name.decode() for name in record["candidate_ids"]],
-            record["labels"].tolist(),
-        )
-        for name, rival in rivals.items():
-            by_rival[name].append(Ranked(*row, rival(question, candidates).tolist()))
-    return results | {name: ranking.score_questions(rows) for name, rows in by_rival.items()}
+    ranked = baselines.rank(rivals, records.as_numpy_iterator())
+    return results | {name: ranking.score_questions(rows) for name, rows in ranked.items()}
 
 
 def _as_csv(results: dict[str, list["QuestionResult"]]) -> str:

@@ -34,9 +34,10 @@ def attention_over_words(
     figure = plots.start(path, size=(2.5 + 0.32 * columns, 2.6 + 0.3 * rows))
     shares, grid = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 0.3 * rows + 0.3])
     shares.bar(range(columns), attention, color="#3b6ea5")
-    shares.set_ylabel("share")
+    shares.set_ylabel("share in score")
     shares.spines[["top", "right"]].set_visible(False)
-    grid.imshow(alignment, cmap="inferno", aspect="auto")
+    image = grid.imshow(alignment, cmap="inferno", aspect="auto", vmin=0)
+    figure.colorbar(image, ax=grid, label="attention", pad=0.01)
     grid.set_yticks(range(rows), question_words, parse_math=False)
     grid.set_xticks(
         range(columns),
@@ -45,4 +46,6 @@ def attention_over_words(
         ha="right",
         parse_math=False,
     )
+    grid.set_xlabel("candidate")
+    grid.set_ylabel("question")
     plots.finish(figure, title=title, path=path)
