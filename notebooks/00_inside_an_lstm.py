@@ -19,13 +19,16 @@
 #
 # An LSTM ([Hochreiter & Schmidhuber 1997](https://doi.org/10.1162/neco.1997.9.8.1735), with the
 # forget gate of [Gers et al. 2000](https://doi.org/10.1162/089976600300015015)) keeps a cell state
-# $c_t$ and shows a hidden state $h_t$:
+# `c_t` and shows a hidden state `h_t`:
 #
-# $$i, f, o = \sigma(W x_t + U h_{t-1} + b), \quad g = \tanh(W_g x_t + U_g h_{t-1} + b_g), \quad
-# c_t = f \odot c_{t-1} + i \odot g, \quad h_t = o \odot \tanh(c_t)$$
+# ```
+# i, f, o = sigmoid(W x_t + U h_{t-1} + b)        input, forget and output gate, from 0 to 1
+# g       = tanh(W_g x_t + U_g h_{t-1} + b_g)     candidate
+# c_t     = f * c_{t-1} + i * g                   cell state
+# h_t     = o * tanh(c_t)                         hidden state, the output
+# ```
 #
-# The input gate $i$ says what is written, the forget gate $f$ what stays, the output gate $o$ what
-# is shown.
+# The input gate says what is written, the forget gate what stays, the output gate what is shown.
 
 # %%
 import shutil

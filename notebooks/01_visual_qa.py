@@ -22,7 +22,7 @@
 # %%
 import shutil
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -38,7 +38,7 @@ cli.start_tensorflow_quietly()
 import tensorflow as tf
 from IPython.display import Image
 
-from apps.visual_qa import asked, config, data, evaluate, export, predict, train
+from apps.visual_qa import asked, config, data, evaluate, export, predict, priors, train
 from common import images, plots
 
 tf.get_logger().setLevel("ERROR")
@@ -80,21 +80,9 @@ print("answers:", ", ".join(f"{name} {n}" for name, n in Counter(answers).most_c
 # commonest answer, both counted in training and tried on validation:
 
 # %%
-by_question = defaultdict(Counter)
-for question, answer in zip(questions, answers, strict=True):
-    by_question[question][answer] += 1
-commonest = Counter(answers).most_common(1)[0][0]
-
 held_back = list(data.load_split(options.data, "validation"))
-pairs = [
-    (question.decode(), answer.decode())
-    for one in held_back
-    for question, answer in zip(one["question"].numpy(), one["answer"].numpy(), strict=True)
-]
-guesses = [(by_question[q].most_common(1) or [(commonest, 1)])[0][0] for q, _ in pairs]
-blind = sum(guess == answer for guess, (_, answer) in zip(guesses, pairs, strict=True)) / len(pairs)
-print(f"always {commonest!r}: {sum(answer == commonest for _, answer in pairs) / len(pairs):.1%}")
-print(f"the commonest answer to the question: {blind:.1%}")
+for name, share in priors.score(records, held_back).items():
+    print(f"{name:36} {share:.1%} right")
 
 # %% [markdown]
 # Two thirds without looking: most yes/no questions name one colour or shape of many, so that "no"

@@ -20,7 +20,6 @@
 # default data, with a smaller network.
 
 # %%
-import csv
 import shutil
 import sys
 from dataclasses import replace
@@ -38,7 +37,17 @@ import numpy as np
 import tensorflow as tf
 from IPython.display import Image
 
-from apps.answer_selection import baselines, config, data, evaluate, export, predict, ranking, train
+from apps.answer_selection import (
+    baselines,
+    config,
+    data,
+    errors,
+    evaluate,
+    export,
+    predict,
+    ranking,
+    train,
+)
 from apps.answer_selection import plots as answer_plots
 from common import plots
 
@@ -115,11 +124,10 @@ print(result.as_table())
 # first few?
 
 # %%
-with (run.path / "questions-validation.csv").open(newline="") as file:
-    rows = list(csv.DictReader(file))
+ranks = errors.read_ranks(run.path, "validation")
 plots.curves(
     {
-        name: [np.mean([int(row[name].split()[0]) <= most for row in rows]) for most in range(1, 9)]
+        name: [np.mean([one[name] <= most for one in ranks.values()]) for most in range(1, 9)]
         for name in ("model", "bm25", "random")
     },
     x_label="candidates that are looked at, best first",
@@ -150,33 +158,21 @@ Image(filename=RUNS / "words.png")
 
 # %% [markdown]
 # ## Its errors
-# Does the right sentence share a word with the question? Where it does not, BM25 gives it no point.
+# Where the right sentence shares no word with the question, BM25 gives it no point.
 
 # %%
-by_id = {row["question_id"]: row for row in rows}
-groups = {"a word is shared": [], "no word is shared": []}
-for one in held_back:
-    answer = one["candidates"][one["labels"].argmax()].decode()
-    shared = baselines.word_overlap(one["question"].decode(), [answer])[0]
-    groups[f"{'a' if shared else 'no'} word is shared"].append(one["question_id"].decode())
-for least, most in ((2, 5), (6, 9), (10, 64)):
-    groups[f"{least} to {most} candidates"] = [
-        name
-        for name, row in by_id.items()
-        if least <= int(row["right"]) + int(row["wrong"]) <= most
-    ]
-for group, names in groups.items():
+for kind, names in errors.by_kind(held_back).items():
     shares = [
-        f"{scorer} {np.mean([by_id[name][scorer].split()[0] == '1' for name in names]):4.0%}"
+        f"{scorer} {np.mean([ranks[name][scorer] == 1 for name in names]):4.0%}"
         for scorer in ("model", "bm25", "random")
     ]
-    print(f"{group:20} {len(names):4} questions, right: {'  '.join(shares)}")
+    print(f"{kind:22} {len(names):4} questions, right: {'  '.join(shares)}")
 
 # %% [markdown]
 # Some questions that BM25 answers and the model does not:
 
 # %%
-lost = [name for name, row in by_id.items() if row["bm25"] == "1" != row["model"]]
+lost = [name for name, one in ranks.items() if one["bm25"] == 1 < one["model"]]
 for one in [one for one in held_back if one["question_id"].decode() in lost[:3]]:
     question, texts = one["question"].decode(), [text.decode() for text in one["candidates"]]
     print(question)
