@@ -28,10 +28,11 @@ _LISTED = 100  # where they stop the preparation
 
 
 class BrokenRows:
-    """Counts rows that cannot be used, and gives up when they are too many."""
+    """Counts rows that cannot be used, and gives up when more than `max_share` of them are."""
 
-    def __init__(self, source: str):
+    def __init__(self, source: str, *, max_share: float = MAX_BROKEN):
         self.source = source
+        self.max_share = max_share
         self.num_rows = 0
         self.skipped: list[str] = []
 
@@ -43,12 +44,12 @@ class BrokenRows:
         return problem is None
 
     def check(self) -> None:
-        """Raises UserError when over 1 % of the rows are broken; call it after the last row."""
-        if len(self.skipped) > MAX_BROKEN * self.num_rows:
+        """Raises UserError when too many of the rows are broken; call it after the last row."""
+        if len(self.skipped) > self.max_share * self.num_rows:
             for one in self.skipped[:_LISTED]:
                 logger.info("%s: %s", self.source, one)
             raise UserError(
-                f"{self.source}: expected at most {MAX_BROKEN:.0%} broken rows, got "
+                f"{self.source}: expected at most {self.max_share:.0%} broken rows, got "
                 f"{len(self.skipped)} of {self.num_rows}, the first is "
                 f"{self.skipped[0]}: mend or remove them"
             )

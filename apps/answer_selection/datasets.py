@@ -124,17 +124,28 @@ def make_builder(
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
+    builder = unprepared(name, root=root, cache_dir=cache_dir, packages=packages)
+    datasets.prepare(builder, builder.broken)
+    return builder, _splits(name, set(builder.info.splits))
+
+
+def unprepared(
+    name: str, *, root: Path | None, cache_dir: Path | None, packages: Sequence[str] = ()
+) -> QuestionsWithCandidates:
+    """The builder of a data set, before anything but the list of its files is read.
+
+    Raises:
+        UserError: a file or a package is missing.
+    """
     if name == "docstrings":
         builder_type, state = Docstrings, _mined_state(packages)
     else:
         builder_type, files = _source(name, root)
         state = datasets.fingerprint(files)
-    builder = builder_type(
+    return builder_type(
         data_dir=None if cache_dir is None else str(cache_dir),
         config=Source(name=state, root=root, packages=packages),
     )
-    datasets.prepare(builder, builder.broken)
-    return builder, _splits(name, set(builder.info.splits))
 
 
 def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:

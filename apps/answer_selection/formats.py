@@ -4,8 +4,6 @@ datasets.py checks and stores what the readers give. A candidate's place in its 
 where it means something: in TREC-QA files the right sentences come first.
 """
 
-import csv
-import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -13,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets
+from common import datasets, tables
 from common.errors import UserError
 
 TRECQA_SITE = "the castorini repositories that carry TREC-QA (NCE-CNN-Torch), or lexdecomp (JSONL)"
@@ -31,6 +29,8 @@ class Candidate(NamedTuple):
     text: str
     label: int
     position: int | None = None  # in the text it comes from
+    where: str = ""  # file and line, in a table of one's own
+    problem: str | None = None  # why its row cannot be used
 
 
 class Question(NamedTuple):
@@ -60,7 +60,7 @@ def fold_numbers(text: str) -> str:
 def read_toks(folder: Path) -> Iterator[Question]:
     """Reads a part of TREC-QA as castorini's repositories hold it: four files with equal lines."""
     columns = {
-        name: list(_lines(datasets.official_file(folder, name, get_it_from=TRECQA_SITE)))
+        name: list(tables.lines(datasets.official_file(folder, name, get_it_from=TRECQA_SITE)))
         for name in ("id.txt", "a.toks", "b.toks", "sim.txt")
     }
     counts = {name: len(lines) for name, lines in columns.items()}
@@ -85,7 +85,7 @@ def read_toks(folder: Path) -> Iterator[Question]:
 
 def read_jsonl(path: Path) -> Iterator[Question]:
     """Reads TREC-QA as lexdecomp holds it: a question with its candidates a line, case kept."""
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(tables.lines(path), start=1):
         where = f"{path}:{number}"
         try:
             read = json.loads(line)
@@ -105,11 +105,14 @@ def read_wikiqa(path: Path) -> Iterator[Question]:
     reference = path.with_suffix(".ref")
     labels = None
     if reference.exists():
-        labels = [line.split()[-1] for line in _lines(reference) if line.strip()]
+        labels = [line.split()[-1] for line in tables.lines(reference) if line.strip()]
 
     def rows() -> Iterator[_Row]:
         number = 0
-        for number, (where, row) in enumerate(_table(path, WIKIQA_COLUMNS, "excel-tab"), start=1):
+        table = tables.read(path, WIKIQA_COLUMNS, dialect="excel-tab")
+        for number, (where, row, problem) in enumerate(table, start=1):
+            if problem:
+                raise UserError(f"{where}: {problem}")
             position = row["SentenceID"].rpartition("-")[2]
             if not position.isdecimal():
                 raise UserError(
@@ -136,11 +139,14 @@ def read_wikiqa(path: Path) -> Iterator[Question]:
 def read_csv(path: Path) -> list[Question]:
     """Reads a table of one's own; the rows of a question may stand apart."""
     questions: dict[str, Question] = {}
-    for where, row in _table(path, CSV_COLUMNS, "excel"):
-        text = row["question"].strip()
+    for row in tables.read(path, CSV_COLUMNS):
+        text, label = row.cells["question"], row.cells["label"]
+        problem = row.problem
+        if problem is None and label not in ("0", "1"):
+            problem = f"expected a label 0 or 1, got {label!r}"
         found = questions.setdefault(text, Question(f"{path.stem}-{len(questions) + 1}", text, []))
         found.candidates.append(
-            Candidate(row["candidate"].strip(), _label(row["label"].strip(), where))
+            Candidate(row.cells["candidate"], int(label == "1"), None, row.where, problem)
         )
     return list(questions.values())
 
@@ -164,47 +170,6 @@ def _by_question(rows: Iterable[_Row]) -> Iterator[Question]:
                     f"{first.question[:60]!r} and {row.question[:60]!r}: mend the ids"
                 )
         yield Question(question_id, first.question, [row.candidate for row in together])
-
-
-def _table(
-    path: Path, columns: tuple[str, ...], dialect: str
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a table with a header, each with where it stands."""
-    quoting = csv.QUOTE_NONE if dialect == "excel-tab" else csv.QUOTE_MINIMAL
-    lines = (f"{line}\n" for line in _lines(path))
-    reader = csv.DictReader(lines, dialect=dialect, quoting=quoting, strict=True)
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
-    if missing:
-        raise UserError(
-            f"{path}: expected the columns {', '.join(columns)}, {', '.join(missing)} missing in "
-            f"{reader.fieldnames}: name them in the first line"
-        )
-    try:
-        for row in reader:
-            where = f"{path}:{reader.line_num}"
-            if None in row or None in row.values():
-                raise UserError(
-                    f"{where}: expected {len(reader.fieldnames or ())} fields, got "
-                    f"{sum(value is not None for value in row.values())}: "
-                    "put quotes around text with commas in it"
-                )
-            yield where, row
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: expected a table ({error}): mend it") from None
-
-
-def _lines(path: Path) -> Iterator[str]:
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}:{number}: expected UTF-8 text, got other bytes ({error.reason} at "
-                    f"byte {error.start} of the line): save the file as UTF-8"
-                ) from None
-            yield text.rstrip("\r\n")
 
 
 def _label(value: object, where: str) -> int:

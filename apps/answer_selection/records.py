@@ -56,7 +56,7 @@ class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, questions: Iterable[Question]) -> Iterator:
         """Checks and yields (key, record); candidates without use are counted and left out."""
-        part = datasets.BrokenRows(self.broken.source)
+        part = datasets.BrokenRows(self.broken.source, max_share=self.broken.max_share)
         num_questions = 0
         for one in questions:
             unusable = _problem("question", one.question)
@@ -64,8 +64,8 @@ class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):
                 candidate
                 for candidate in one.candidates
                 if part.use(
-                    f"question {one.question_id}, {candidate.text[:60]!r}",
-                    unusable or _problem("candidate", candidate.text),
+                    candidate.where or f"question {one.question_id}, {candidate.text[:60]!r}",
+                    candidate.problem or unusable or _problem("candidate", candidate.text),
                 )
             ]
             if kept:

@@ -11,6 +11,7 @@ holds out OpenMoji.
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import tensorflow_datasets as tfds
 from apps.image_captioning import emoji, formats
 from apps.image_captioning.formats import Captioned
 from common import datasets, files, images
+from common.errors import UserError
 
 _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
 _VENDOR_VALIDATION = 0.2  # share of the held-out vendor's emoji
@@ -58,16 +60,16 @@ class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
     ) -> Iterator:
         """Checks and yields (key, record); rows that cannot be used are counted and left out."""
         for one in listed:
-            encoded = read(one) if one.path.exists() else b""
-            unreadable = images.problem(encoded) if one.path.exists() else "no such file"
-            kept = [
-                caption.strip()
-                for caption in one.captions
-                if self.broken.use(
-                    f"{one.path}, {caption[:60]!r}",
-                    unreadable or (None if re.search(r"\w", caption) else "empty caption"),
-                )
-            ]
+            found = one.path.is_file()
+            encoded = read(one) if found else b""
+            unreadable = images.problem(encoded) if found else "no such file"
+            kept = []
+            for caption, row in itertools.zip_longest(one.captions, one.rows):
+                where = f"{one.path}, {caption[:60]!r}"
+                empty = None if re.search(r"\w", caption) else "empty caption"
+                problem = (row.problem if row else None) or unreadable or empty
+                if self.broken.use(f"{row.where}: {where}" if row else where, problem):
+                    kept.append(caption.strip())
             if not one.captions:
                 self.broken.use(str(one.path), "no caption")
             if kept:
@@ -154,22 +156,38 @@ def make_builder(
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
-    data_dir = None if cache_dir is None else str(cache_dir)
     if name == "coco_captions":  # Karpathy's parts of COCO 2014
+        data_dir = None if cache_dir is None else str(cache_dir)
         builder = tfds.builder("coco_captions", data_dir=data_dir)
         datasets.prepare(builder)
         return builder, {"train": "train+restval", "validation": "val", "test": "test"}
+    builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
+    datasets.prepare(builder, builder.broken)
+    return builder, {split: split for split in builder.info.splits}
+
+
+def unprepared(
+    name: str, *, root: Path | None, cache_dir: Path | None, max_images: int | None = None
+) -> _CaptionedImages:
+    """The builder of a data set, before anything but the list of its files is read.
+
+    Raises:
+        UserError: a file or a package is missing, or the data set is downloaded.
+    """
     if name in ("emoji", "emoji_vendor"):
         builder_type = Emoji if name == "emoji" else EmojiVendor
         folders = [drawing.path for drawing in emoji.read()[:max_images]]
         source = Source(name=datasets.fingerprint(folders), max_images=max_images)
-    else:
+    elif name in _OFFICIAL:
         builder_type, file, site = _OFFICIAL[name]
         path = datasets.official_file(root, file, get_it_from=site)
         source = Source(name=datasets.fingerprint([path, path.parent]), root=root)
-    builder = builder_type(data_dir=data_dir, config=source)
-    datasets.prepare(builder, builder.broken)
-    return builder, {split: split for split in builder.info.splits}
+    else:
+        raise UserError(
+            f"expected files of your own, {name} is downloaded as it is: set --data.name folder "
+            "and --data.root"
+        )
+    return builder_type(data_dir=None if cache_dir is None else str(cache_dir), config=source)
 
 
 def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:

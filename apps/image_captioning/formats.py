@@ -4,14 +4,12 @@ Each reader gives, by part ("train", "validation", "test"), the images with thei
 datasets.py checks and stores them.
 """
 
-import csv
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets, files
+from common import datasets, files, tables
 from common.errors import UserError
 
 FLICKR8K_SITE = "the Flickr8k page of the University of Illinois"
@@ -19,7 +17,6 @@ KARPATHY_SITE = "the page of Karpathy & Fei-Fei 2015 (dataset.json), beside the 
 FOLDER_HINT = "your own files: a column image with paths below the folder, a column caption"
 _KARPATHY_PARTS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 _FLICKR8K_PARTS = {"train": "train", "dev": "validation", "test": "test"}
-_HELD_BACK = 0.1  # share of the images of a folder for validation, and for test
 
 logger = logging.getLogger("cellstate")
 
@@ -30,6 +27,7 @@ class Captioned(NamedTuple):
     image_id: str
     path: Path
     captions: tuple[str, ...]
+    rows: tuple[tables.Row, ...] = ()  # of a table of one's own, as many as captions
 
 
 Parts = dict[str, list[Captioned]]
@@ -49,7 +47,7 @@ def read_karpathy(path: Path) -> Parts:
         raise UserError(f"{path}: expected a list under 'images': get it from {KARPATHY_SITE}")
     parts: Parts = defaultdict(list)
     names = [Path(one.get("filepath", ""), one.get("filename", "")) for one in images]
-    folder = _folder_of(path.parent, names)
+    folder = tables.folder_of(path.parent, names)
     for number, (one, name) in enumerate(zip(images, names, strict=True)):
         part = _KARPATHY_PARTS.get(one.get("split"))
         sentences = one.get("sentences")
@@ -89,7 +87,7 @@ def read_flickr8k(root: Path | None) -> Parts:
         if name == "test" and not any(root.rglob(file)):
             continue
         listed = _flickr8k_file(root, file).read_text(encoding="utf-8").split()
-        folder = _folder_of(root, map(Path, listed))
+        folder = tables.folder_of(root, map(Path, listed))
         parts[part] = [
             Captioned(photo, folder / photo, tuple(captions[photo]))
             for photo in listed
@@ -110,52 +108,18 @@ def read_flickr8k(root: Path | None) -> Parts:
 
 
 def read_folder(path: Path) -> Parts:
-    """Reads a table with the columns image and caption, one caption a row, beside the images.
-
-    A column `split` (train, val, test) decides the parts; without it a hash of the image does:
-    a tenth each for validation and test. Images without a row are counted.
+    """Reads a table with the columns image and caption, one caption a row (see common/tables.py).
 
     Raises:
         UserError: a column is missing, or no image is there.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"image", "caption"} <= set(rows[0]):
-        raise UserError(
-            f"{path}: expected the columns image and caption, got {list(rows[0]) if rows else []}: "
-            f"write them in the first line ({FOLDER_HINT})"
-        )
-    captions, parts_of = defaultdict(list), {}
-    for row in rows:
-        captions[row["image"]].append(row["caption"] or "")
-        parts_of[row["image"]] = _folder_part(row, path)
-    folder = _folder_of(path.parent, map(Path, captions))
-    if not any((folder / name).is_file() for name in captions):
-        raise UserError(f"expected images beside {path}, found none of them: {FOLDER_HINT}")
-    _count_unlisted(folder, set(captions))
-    parts: Parts = defaultdict(list)
-    for name, texts in captions.items():
-        parts[parts_of[name]].append(Captioned(name, folder / name, tuple(texts)))
-    return parts
-
-
-def _folder_part(row: dict, path: Path) -> str:
-    if "split" in row:
-        part = _KARPATHY_PARTS.get(row["split"])
-        if part is None:
-            raise UserError(f"{path}: expected split train, val or test, got {row['split']!r}")
-        return part
-    for part, share in (("validation", _HELD_BACK), ("test", 2 * _HELD_BACK)):
-        if datasets.is_held_back(row["image"], share=share):
-            return part
-    return "train"
-
-
-def _count_unlisted(folder: Path, listed: set[str]) -> None:
-    kinds = Counter(file.suffix.lower() for file in folder.iterdir() if file.name not in listed)
-    unlisted = sum(kinds[suffix] for suffix in (".jpg", ".jpeg", ".png", ".bmp"))
-    if unlisted:
-        logger.info("%s: %d images without a caption are left out", folder, unlisted)
+    return {
+        part: [
+            Captioned(name, file, tuple(row.cells["caption"] for row in rows), tuple(rows))
+            for name, file, rows in listed
+        ]
+        for part, listed in tables.read_images(path, ["caption"]).items()
+    }
 
 
 def _flickr8k_file(root: Path | None, name: str) -> Path:
@@ -164,13 +128,3 @@ def _flickr8k_file(root: Path | None, name: str) -> Path:
     return datasets.official_file(
         root, name if flat else f"Flickr8k_text/{name}", get_it_from=FLICKR8K_SITE
     )
-
-
-def _folder_of(root: Path, names: Iterable[Path]) -> Path:
-    """Where the images are: `root`, or the folder in it that holds the first that is found."""
-    folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
-    for name in names:
-        for folder in folders:
-            if (folder / name).is_file():
-                return folder
-    return root

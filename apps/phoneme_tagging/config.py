@@ -72,9 +72,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["espeak", "timit", "textgrid", "align"] = "espeak"
-    """espeak is synthesised by a pip package; the others need --data.root: timit, recordings with
-    TextGrids, or recordings with transcripts, which are aligned."""
+    name: Literal["espeak", "timit", "folder", "textgrid", "align"] = "espeak"
+    """espeak is synthesised by a pip package; the others need --data.root: timit, or recordings
+    with TextGrids, .phn, CTM or transcripts, which are aligned: folder takes all of them, textgrid
+    and align only these."""
     root: Path | None = None
     """Folder with the official files as published, or with your recordings."""
     phone_map: Path | None = None

@@ -56,6 +56,17 @@ def make_builder(config: DataConfig) -> tuple[tfds.core.DatasetBuilder, dict[str
     Raises:
         UserError: files or espeak are missing or damaged, or too many utterances are broken.
     """
+    builder = unprepared(config)
+    datasets.prepare(builder, builder.broken)
+    return builder, {split: split for split in builder.info.splits}
+
+
+def unprepared(config: DataConfig) -> recordings.Utterances:
+    """The builder of a data set, before anything but the list of its files is read.
+
+    Raises:
+        UserError: the folder, a table or the package of espeak is missing.
+    """
     if config.name == "espeak":
         made_of = f"{espeak.version()} {sorted(sentences.versions().items())}"
         state = hashlib.sha256(made_of.encode()).hexdigest()[:12]
@@ -66,9 +77,7 @@ def make_builder(config: DataConfig) -> tuple[tfds.core.DatasetBuilder, dict[str
     else:
         source, builder_type = recordings.source(config), recordings.BUILDERS[config.name]
     data_dir = None if config.cache_dir is None else str(config.cache_dir)
-    builder = builder_type(data_dir=data_dir, config=source)
-    datasets.prepare(builder, builder.broken)
-    return builder, {split: split for split in builder.info.splits}
+    return builder_type(data_dir=data_dir, config=source)
 
 
 def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:

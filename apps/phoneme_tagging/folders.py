@@ -1,8 +1,10 @@
 """Folders of one's own recordings: a sound file with a file of labels of the same name beside it.
 
-    [SPEAKER/]NAME.wav NAME.TextGrid      or NAME.txt, NAME.lab with the words
+    [SPEAKER/]NAME.wav NAME.TextGrid      or NAME.phn, NAME.ctm: phones with their times
+                                          or NAME.txt, NAME.lab: the words
 
-Each sub-folder is a speaker.
+Each sub-folder is a speaker. A CTM file of another name labels all recordings of its folder and
+those below that have no file of their own.
 """
 
 from pathlib import Path
@@ -11,6 +13,8 @@ from apps.phoneme_tagging import speakers
 from apps.phoneme_tagging.formats import Utterance
 from common.errors import UserError
 
+TIMED = (".TextGrid", ".phn", ".ctm")  # phones with their times; the first that is there is read
+WORDS = (".txt", ".lab")
 _SOUNDS = (".wav", ".sph")
 
 
@@ -21,6 +25,16 @@ def find(root: Path, suffixes: tuple[str, ...]) -> list[Utterance]:
         UserError: there are fewer than three, too few for training, validation and test.
     """
     sounds, labels = _by_stem(root, _SOUNDS), _by_stem(root, suffixes)
+    if ".ctm" in suffixes:
+        shared = {
+            path.parent: path
+            for stem, path in _by_stem(root, (".ctm",)).items()
+            if stem not in sounds
+        }
+        labels = {stem: path for stem, path in labels.items() if path not in shared.values()}
+        for stem in sounds.keys() - labels.keys():
+            of_all = next((shared[folder] for folder in stem.parents if folder in shared), None)
+            labels |= {} if of_all is None else {stem: of_all}
     found = []
     for stem in sorted(sounds | labels):
         relative = stem.relative_to(root)
@@ -57,9 +71,8 @@ def parts(utterances: list[Utterance], *, fold: int) -> dict[str, list[Utterance
 
 
 def _by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[Path, Path]:
+    """Files by their path without ending; of several, the one whose ending comes first."""
     wanted = [suffix.lower() for suffix in suffixes]
-    return {
-        path.with_suffix(""): path
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in wanted and path.is_file()
-    }
+    found = [path for path in root.rglob("*") if path.suffix.lower() in wanted and path.is_file()]
+    found.sort(key=lambda path: (-wanted.index(path.suffix.lower()), path))
+    return {path.with_suffix(""): path for path in found}

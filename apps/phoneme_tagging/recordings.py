@@ -1,9 +1,10 @@
-"""Builders for recordings with labels: TIMIT, TextGrids, and transcripts that are aligned.
+"""Builders for recordings with labels: TIMIT, phones with times, and transcripts that are aligned.
 
 Their records are described in datasets.py.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from apps.phoneme_tagging import alignment, folders, formats, labels, speakers, textgrids
+from apps.phoneme_tagging import alignment, ctm, folders, formats, labels, speakers, textgrids
 from apps.phoneme_tagging.config import DataConfig
 from apps.phoneme_tagging.formats import Segment, Utterance
 from common import datasets, sound_files
@@ -115,34 +116,48 @@ class Timit(_Recordings):
         return "", self._phones(formats.read_phn(one.labels))
 
 
-class TextGrid(_Recordings):
-    """A folder of recordings with Praat's TextGrids (see folders.py)."""
+class RecordingFolder(_Recordings):
+    """A folder of recordings with labels or transcripts beside them (see folders.py)."""
+
+    SUFFIXES = (*folders.TIMED, *folders.WORDS)
 
     def _parts(self):
         options = self.builder_config
-        return folders.parts(folders.find(options.root, (".TextGrid",)), fold=options.fold)
+        return folders.parts(folders.find(options.root, self.SUFFIXES), fold=options.fold)
 
-    def _label(self, one, waveform):
-        read = textgrids.read(one.labels, self.builder_config.tier)
-        return "", formats.tidy(self._phones(textgrids.in_samples(read, len(waveform))))
-
-
-class Align(_Recordings):
-    """A folder of recordings with transcripts, aligned by pocketsphinx (see folders.py)."""
-
-    def _parts(self):
-        options = self.builder_config
+    @functools.cached_property
+    def _aligner(self) -> alignment.Aligner:
         cache = Path(self._data_dir_root) / "alignments"
-        self.aligner = alignment.Aligner(cache, options.pronunciations)
-        found = folders.find(options.root, (".txt", ".lab"))
-        return folders.parts(found, fold=options.fold)
+        return alignment.Aligner(cache, self.builder_config.pronunciations)
 
     def _label(self, one, waveform):
-        text = one.labels.read_text(encoding="utf-8-sig").strip()
-        return text, formats.tidy(self.aligner.align(waveform, alignment.words_of(text)))
+        kind = one.labels.suffix.lower()
+        if kind in folders.WORDS:
+            text = one.labels.read_text(encoding="utf-8-sig").strip()
+            return text, formats.tidy(self._aligner.align(waveform, alignment.words_of(text)))
+        if kind == ".phn":
+            segments = formats.read_phn(one.labels)
+        elif kind == ".ctm":
+            segments = textgrids.in_samples(ctm.read(one.labels, one.sound.stem), len(waveform))
+        else:
+            intervals = textgrids.read(one.labels, self.builder_config.tier)
+            segments = textgrids.in_samples(intervals, len(waveform))
+        return "", formats.tidy(self._phones(segments))
 
 
-BUILDERS = {"timit": Timit, "textgrid": TextGrid, "align": Align}
+class TextGrid(RecordingFolder):
+    """The same, where other files than TextGrids are left alone."""
+
+    SUFFIXES = (".TextGrid",)
+
+
+class Align(RecordingFolder):
+    """The same, where transcripts are aligned although there may be phones with times."""
+
+    SUFFIXES = folders.WORDS
+
+
+BUILDERS = {"timit": Timit, "folder": RecordingFolder, "textgrid": TextGrid, "align": Align}
 
 
 def source(config: DataConfig) -> Source:

@@ -46,10 +46,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["easy_vqa", "daquar", "clevr", "vqa_v2"] = "easy_vqa"
-    """easy_vqa comes by pip; daquar and vqa_v2 need --data.root; clevr is downloaded (18 GB)."""
+    name: Literal["easy_vqa", "daquar", "clevr", "vqa_v2", "folder"] = "easy_vqa"
+    """easy_vqa comes by pip; clevr is downloaded (18 GB); the others need --data.root."""
     root: Path | None = None
-    """Folder with the official files as published."""
+    """Folder with the official files as published; for folder, one with questions.csv."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     service: str | None = None

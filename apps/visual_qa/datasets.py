@@ -24,8 +24,10 @@ from tensorflow_datasets.datasets.clevr import clevr_dataset_builder as clevr
 from apps.visual_qa import formats
 from apps.visual_qa.formats import Question
 from common import datasets, images
+from common.errors import UserError
 
 VALIDATION_SHARE = 0.1
+_QUESTION = ("question", "answer", "question_type", "answers")
 
 
 @dataclasses.dataclass(eq=False)
@@ -46,12 +48,7 @@ class _ImagesWithQuestions(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text()
-        questions = {
-            "question": text,
-            "answer": text,
-            "question_type": text,
-            "answers": tfds.features.Sequence(text),
-        }
+        questions = dict.fromkeys(_QUESTION, text) | {"answers": tfds.features.Sequence(text)}
         features = {
             "image": tfds.features.Image(shape=(None, None, 3)),
             "image_id": text,
@@ -62,20 +59,22 @@ class _ImagesWithQuestions(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, by_image: Iterable[tuple[str, Path, list[Question]]]) -> Iterator:
         """Checks and yields (key, record); rows that cannot be used are counted and left out."""
         for image_id, path, questions in by_image:
-            encoded = path.read_bytes() if path.exists() else b""
-            unreadable = images.problem(encoded) if path.exists() else "no such file"
-            kept = [
-                one
-                for one in questions
-                if self.broken.use(f"{path}, {one.question!r}", unreadable or _problem(one))
-            ]
+            encoded = path.read_bytes() if path.is_file() else b""
+            unreadable = images.problem(encoded) if path.is_file() else "no such file"
+            kept = []
+            for one in questions:
+                where = f"{path}, {one.question[:60]!r}"
+                where = f"{one.row.where}: {where}" if one.row else where
+                wrong = one.row.problem if one.row else None
+                if self.broken.use(where, wrong or unreadable or _problem(one)):
+                    kept.append({name: getattr(one, name) for name in _QUESTION})
             if kept:
                 yield (
                     image_id,
                     {
                         "image": encoded,
                         "image_id": image_id,
-                        "questions": [one._asdict() for one in kept],
+                        "questions": kept,
                     },
                 )
         self.broken.check()
@@ -126,6 +125,22 @@ class VqaV2(_ImagesWithQuestions):
         }
 
 
+class QuestionFolder(_ImagesWithQuestions):
+    """A folder of images with questions.csv."""
+
+    def _split_generators(self, dl_manager):
+        parts = formats.read_folder(self.builder_config.root / "questions.csv")
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
+
+
+_OFFICIAL = {  # builder, files that must be there, where they come from
+    "easy_vqa": (EasyVqa, ("train/questions.json", "test/questions.json"), formats.EASY_VQA),
+    "daquar": (Daquar, ("qa.894.raw.train.txt",), formats.DAQUAR_SITE),
+    "vqa_v2": (VqaV2, (formats.VQA_QUESTIONS.format("train2014"),), formats.VQA_SITE),
+    "folder": (QuestionFolder, ("questions.csv",), formats.FOLDER_HINT),
+}
+
+
 def make_builder(
     name: str, *, root: Path | None, cache_dir: Path | None
 ) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
@@ -134,9 +149,8 @@ def make_builder(
     Raises:
         UserError: files are missing or damaged, the package is missing, too many rows are broken.
     """
-    data_dir = None if cache_dir is None else str(cache_dir)
     if name == "clevr":
-        builder = _clevr_builder(root, data_dir)
+        builder = _clevr_builder(root, None if cache_dir is None else str(cache_dir))
         datasets.prepare(builder)
         # The answers of the official test part are not public.
         held_back = f"{100 - int(100 * VALIDATION_SHARE)}%"
@@ -145,20 +159,29 @@ def make_builder(
             "validation": f"train[{held_back}:]",
             "test": "validation",
         }
-    if name == "easy_vqa":
-        root = datasets.package_folder("easy_vqa", formats.EASY_VQA) / "data"
-        builder_type, files = EasyVqa, ["train/questions.json", "test/questions.json"]
-    elif name == "daquar":
-        builder_type, files = Daquar, ["qa.894.raw.train.txt"]
-    else:
-        builder_type, files = VqaV2, [formats.VQA_QUESTIONS.format("train2014")]
-    site = {"easy_vqa": formats.EASY_VQA, "daquar": formats.DAQUAR_SITE}.get(name, formats.VQA_SITE)
-    paths = [datasets.official_file(root, file, get_it_from=site) for file in files]
-    state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*"))])
-    source = Source(name=state, root=root)
-    builder = builder_type(data_dir=data_dir, config=source)
+    builder = unprepared(name, root=root, cache_dir=cache_dir)
     datasets.prepare(builder, builder.broken)
     return builder, {split: split for split in builder.info.splits}
+
+
+def unprepared(name: str, *, root: Path | None, cache_dir: Path | None) -> _ImagesWithQuestions:
+    """The builder of a data set, before anything but the list of its files is read.
+
+    Raises:
+        UserError: a file or a package is missing, or the data set is downloaded.
+    """
+    if name not in _OFFICIAL:
+        raise UserError(
+            f"expected files of your own, {name} is downloaded as it is: set --data.name folder "
+            "and --data.root"
+        )
+    if name == "easy_vqa":
+        root = datasets.package_folder("easy_vqa", formats.EASY_VQA) / "data"
+    builder_type, files, site = _OFFICIAL[name]
+    paths = [datasets.official_file(root, file, get_it_from=site) for file in files]
+    state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*"))])
+    data_dir = None if cache_dir is None else str(cache_dir)
+    return builder_type(data_dir=data_dir, config=Source(name=state, root=root))
 
 
 def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:

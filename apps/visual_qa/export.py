@@ -15,6 +15,7 @@ LICENCES = {
     "daquar": "DAQUAR and NYU-Depth v2, research use",
     "clevr": "CLEVR, CC BY 4.0",
     "vqa_v2": "VQA v2 annotations CC BY 4.0; COCO images under their Flickr terms",
+    "folder": "the terms of your own data",
 }
 
 

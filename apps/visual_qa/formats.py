@@ -8,11 +8,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets, files, vqa_answers
+from common import datasets, files, tables, vqa_answers
 from common.errors import UserError
 
 EASY_VQA = "easy-vqa==1.0"
 DAQUAR_SITE = "the DAQUAR page of the Max Planck Institute for Informatics"
+FOLDER_HINT = "your own data: a table with the columns image, question, answer, beside the images"
 VQA_SITE = "visualqa.org (questions, annotations) and cocodataset.org (images)"
 VQA_QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
 VQA_ANNOTATIONS = "v2_mscoco_{}_annotations.json"
@@ -25,6 +26,7 @@ class Question(NamedTuple):
     answer: str
     answers: tuple[str, ...]
     question_type: str
+    row: tables.Row | None = None  # of a table of one's own
 
 
 ImageQuestions = tuple[str, Path, list[Question]]
@@ -94,6 +96,27 @@ def read_vqa_v2(root: Path | None, part: str) -> list[ImageQuestions]:
         (f"{part}-{image_id}", folder / f"COCO_{part}_{image_id:012d}.jpg", questions)
         for image_id, questions in by_image.items()
     ]
+
+
+def read_folder(path: Path) -> dict[str, list[ImageQuestions]]:
+    """Reads a table with the columns image, question and answer, by part (see common/tables.py).
+
+    A column `type` names kinds of questions that `evaluate` scores apart; without it, the first two
+    words of a question do.
+
+    Raises:
+        UserError: a column is missing, or no image is there.
+    """
+    return {
+        part: [(name, file, [_own_question(row) for row in rows]) for name, file, rows in listed]
+        for part, listed in tables.read_images(path, ["question", "answer"]).items()
+    }
+
+
+def _own_question(row: tables.Row) -> Question:
+    question, answer = row.cells["question"], row.cells["answer"].lower()
+    kind = row.cells.get("type") or " ".join(question.lower().split()[:2])
+    return Question(question, answer, (answer,), kind, row)
 
 
 def _commonest_answer(answers: tuple[str, ...]) -> str:

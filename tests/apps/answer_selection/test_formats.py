@@ -54,7 +54,8 @@ def table(tmp_path, text):
 
 def test_toks_are_questions_with_numbers_folded(toks):
     first, second = formats.read_toks(toks)
-    assert first == ("1", "who won in <num> ?", [("it was <num> .", 1, None), ("nobody", 0, None)])
+    assert (first.question_id, first.question) == ("1", "who won in <num> ?")
+    assert [one[:2] for one in first.candidates] == [("it was <num> .", 1), ("nobody", 0)]
     assert [one.text for one in second.candidates] == ["there in <num> days", "here", "here"]
 
 
@@ -123,7 +124,11 @@ def test_jsonl_of_another_kind_is_named(tmp_path, line):
 
 def test_wikiqa_sentences_keep_their_position_and_quotes_are_text(wikiqa):
     (question,) = formats.read_wikiqa(wikiqa)
-    assert question == ("Q1", 'How "old ?', [("Not said .", 0, 0), ("In 5 years .", 1, 7)])
+    assert question[:2] == ("Q1", 'How "old ?')
+    assert [one[:3] for one in question.candidates] == [
+        ("Not said .", 0, 0),
+        ("In 5 years .", 1, 7),
+    ]
 
 
 def test_wikiqa_labels_must_be_those_of_the_ref_file(wikiqa):
@@ -153,13 +158,14 @@ def test_wikiqa_without_a_position_is_named(wikiqa, sentence_id):
 def test_rows_of_a_question_may_stand_apart_in_ones_own_table(tmp_path):
     path = table(tmp_path, "label,candidate,question,more\n1,b,a?,\n1,d,c?,\n0,e,a?,\n")
     first, second = formats.read_csv(path)
-    assert first[1:] == ("a?", [("b", 1, None), ("e", 0, None)])
-    assert second[1:] == ("c?", [("d", 1, None)])
+    assert first.question == "a?"
+    assert [one[:2] for one in first.candidates] == [("b", 1), ("e", 0)]
+    assert (second.question, second.candidates[0][:2]) == ("c?", ("d", 1))
 
 
 def test_a_quoted_text_may_hold_commas_and_line_breaks(tmp_path):
     (question,) = formats.read_csv(table(tmp_path, HEADER + '"a, b?","c\nd ""e""",1\n'))
-    assert question[1:] == ("a, b?", [('c\nd "e"', 1, None)])
+    assert (question.question, question.candidates[0].text) == ("a, b?", 'c\nd "e"')
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
@@ -171,11 +177,7 @@ BROKEN_TABLES = {
     r"columns question, candidate, label, candidate, label missing in \['question', 'x'\]": (
         "question,x\n"
     ),
-    r"train\.csv:3: expected a label 0 or 1, got '2'": f"{HEADER}a,b,1\na,c,2\n",
-    r"train\.csv:2: expected a label 0 or 1, got ''": f"{HEADER}a,b,\n",
-    r"train\.csv:2: expected 3 fields, got 4: put quotes": f"{HEADER}a,b,c,1\n",
-    r"train\.csv:2: expected 3 fields, got 2: put quotes": f"{HEADER}a,b\n",
-    r"question, candidate, label missing in None": "",
+    r"question, candidate, label missing in \[\]": "",
     r"expected a table \(unexpected end of data\)": f'{HEADER}a,"b,1\n',
     r"train\.csv:2: expected UTF-8 text": HEADER.encode() + "Höhle?,b,1\n".encode("latin-1"),
 }
@@ -186,3 +188,21 @@ def test_a_broken_table_is_one_clear_line(tmp_path, message):
     with pytest.raises(UserError, match=message) as raised:
         formats.read_csv(table(tmp_path, BROKEN_TABLES[message]))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("a,c,2", "expected a label 0 or 1, got '2'"),
+        ("a,b,", "expected a label 0 or 1, got ''"),
+        ("a,b,c,1", "expected 3 fields, got 4: put quotes around text with commas in it"),
+        ("a,b", "expected 3 fields, got 2: put quotes around text with commas in it"),
+    ],
+)
+def test_a_row_that_cannot_be_used_says_where_and_why(tmp_path, row, problem):
+    path = table(tmp_path, f"{HEADER}a,x,1\n{row}\n")
+    (question,) = formats.read_csv(path)
+    assert [(one.where, one.problem) for one in question.candidates] == [
+        (f"{path}:2", None),
+        (f"{path}:3", problem),
+    ]

@@ -144,7 +144,7 @@ def test_a_folder_of_ones_own_is_divided_by_image(captions_folder, cache_dir, ca
             for part in ("train", "validation", "test")
         ]
     assert sum(sizes) == 60 and min(sizes) > 0
-    assert "1 images without a caption are left out" in caplog.text
+    assert "1 images without a row are left out" in caplog.text
 
 
 def test_a_folder_with_captions_and_no_image_is_an_error(captions_folder, cache_dir):
@@ -156,7 +156,7 @@ def test_a_folder_with_captions_and_no_image_is_an_error(captions_folder, cache_
 
 def test_a_table_without_its_columns_is_an_error(captions_folder, cache_dir):
     (captions_folder / "captions.csv").write_text("file;text\n1.png;a\n")
-    with pytest.raises(UserError, match="expected the columns image and caption"):
+    with pytest.raises(UserError, match="expected the columns image, caption, .*missing"):
         records("folder", captions_folder, cache_dir)
 
 
@@ -170,7 +170,7 @@ def test_a_broken_row_is_named(captions_folder, cache_dir, caplog, caption, imag
     with caplog.at_level("INFO", logger="cellstate"):
         for part in ("train", "validation", "test"):
             records("folder", captions_folder, cache_dir, part)
-    assert f"{image}, '{caption}': {problem}" in caplog.text
+    assert f"captions.csv:122: {captions_folder / image}, '{caption}': {problem}" in caplog.text
 
 
 def test_an_image_listed_without_a_caption_is_named(karpathy, cache_dir):
