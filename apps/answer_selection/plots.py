@@ -1,5 +1,6 @@
 """Pictures of which words counted."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,4 +49,37 @@ def attention_over_words(
     )
     grid.set_xlabel("candidate")
     grid.set_ylabel("question")
+    plots.finish(figure, title=title, path=path)
+
+
+_MOST_CANDIDATES = 4  # of a question, on one picture
+_LETTERS = 110  # of a line
+
+
+def questions_with_candidates(
+    shown: Sequence[tuple[str, Sequence[tuple[int, str]]]], *, title: str, path: Path
+) -> None:
+    """Writes questions with some candidates each on one picture, right ones green.
+
+    Args:
+        shown: question, and (label, candidate) of each; right ones come first, four are written.
+        title: long ones are cut.
+        path: .png, .pdf or .svg.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    lines = []
+    for question, candidates in shown:
+        lines.append((textwrap.shorten(question, _LETTERS), "black", "bold"))
+        for label, text in sorted(candidates, reverse=True)[:_MOST_CANDIDATES]:
+            word, color = ("right", "#1e7b34") if label else ("wrong", "#8a8a8a")
+            lines.append((f"    {word}  {textwrap.shorten(text, _LETTERS)}", color, "normal"))
+        lines.append(("", "black", "normal"))
+    figure = plots.start(path, size=(10, 0.5 + 0.2 * len(lines)))
+    axis = figure.subplots()
+    axis.set_axis_off()
+    for row, (text, color, weight) in enumerate(lines):
+        place = (0, 1 - (row + 0.5) / len(lines))
+        axis.text(*place, text, color=color, weight=weight, fontsize=9, parse_math=False)
     plots.finish(figure, title=title, path=path)

@@ -66,6 +66,42 @@ def phones_over_spectrogram(waveform: np.ndarray, heard: Heard, *, title: str, p
     plots.finish(figure, title=title, path=path)
 
 
+def labelled_spectrograms(
+    shown: Sequence[tuple[str, np.ndarray, Sequence[tuple[str, int, int]]]],
+    *,
+    title: str,
+    path: Path,
+    most_s: float = 3.0,
+) -> None:
+    """Draws the beginnings of recordings as spectrograms, with their phones and boundaries.
+
+    Args:
+        shown: name, waveform float (samples,) at 16 kHz, and (phone, start, end) in samples.
+        title: long ones are cut.
+        path: .png, .pdf or .svg.
+        most_s: seconds of each that are drawn.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    figure = plots.start(path, size=(13, 2.5 * len(shown) + 0.5))
+    rows = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    for axis, (name, waveform, phones) in zip(rows, shown, strict=True):
+        heard = waveform[: int(most_s * SAMPLE_RATE)]
+        audible = heard + np.random.default_rng(0).normal(0, 1e-5, len(heard))
+        axis.specgram(audible, NFFT=256, Fs=SAMPLE_RATE, noverlap=192, cmap="Greys", vmin=-130)
+        for phone, start, end in phones:
+            middle = (start + end) / 2 / SAMPLE_RATE
+            if end <= len(heard):
+                axis.axvline(start / SAMPLE_RATE, color="#b03a2e", linewidth=0.7)
+                place = axis.get_xaxis_transform()
+                axis.text(middle, 1.01, phone, transform=place, ha="center", fontsize=7)
+        axis.set_xlim(0, most_s)
+        axis.set_ylabel(f"{name}\nHz", fontsize=8, parse_math=False)
+    rows[-1].set_xlabel("seconds")
+    plots.finish(figure, title=title, path=path)
+
+
 def confusions(rows: Sequence[Tagged], *, title: str, path: Path) -> None:
     """Draws which of the 39 phones is taken for which, as shares of the reference's frames."""
     counts = confusion.matrix(rows)

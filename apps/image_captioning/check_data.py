@@ -1,0 +1,138 @@
+"""Looks at data before any training: sizes, words, broken rows, and whether it is enough.
+
+python -m apps.image_captioning.check_data --data.name folder --data.root photos [--plot out.png]
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from apps.image_captioning.config import DataConfig
+from common import cli
+
+if TYPE_CHECKING:
+    from common.data_checks import Demand, Report, Tally
+
+DEFAULT = DataConfig()
+SHOWN = 12  # images on the contact sheet
+# Published captioned sets begin at about 1,000 images: Rashtchian et al. 2010,
+# https://aclanthology.org/W10-0721.
+MIN_IMAGES = 1000
+# Of so many, a share such as exact_match has a standard error of 5 points at most.
+MIN_VALIDATION_IMAGES = 100
+# The word vector and softmax row of a rarer word learn little; published set-ups drop such words.
+MIN_EXAMPLES = 5
+MIN_LEARNABLE = 0.9  # share of the words of training captions that occur so often
+MAX_UNKNOWN_WORDS = 0.05  # no word outside training can be written: one in twenty
+MAX_COMMONEST = 0.5  # above, one caption for all images scores well and is learned first
+
+
+def check(config: DataConfig, plot: Path | None = None) -> "Report":
+    """Reads all files of a data set once.
+
+    Args:
+        config: which, and where.
+        plot: where a contact sheet is drawn.
+
+    Raises:
+        UserError: a file is missing or no table.
+    """
+    from apps.image_captioning import datasets
+    from common import data_checks
+
+    builder = datasets.unprepared(
+        config.name, root=config.root, cache_dir=config.cache_dir, max_images=config.max_images
+    )
+    tally = data_checks.survey(builder, _count, size=SHOWN)
+    if plot is not None and tally.sample:
+        _draw(tally.sample, config.name, plot)
+    lengths = tally.lengths["words of a caption"]
+    notes = [
+        f"over {config.max_caption_words} words, which are cut: "
+        f"{sum(length > config.max_caption_words for length in lengths):,}",
+        f"vocabulary: {len(tally.words['train']):,} words",
+        f"captions: {len(tally.classes['train']):,} different; "
+        f"{data_checks.commonest(tally.classes['train'], 3)}",
+    ]
+    return data_checks.Report(tally, notes, builder.broken, _demands(tally))
+
+
+def _count(tally: "Tally", part: str, record: dict) -> None:
+    from apps.image_captioning import ptb
+
+    captions = record["captions"]
+    split = [ptb.tokenize(one) for one in captions]
+    tally.counts[part].update({"images": 1, "captions": len(captions)})
+    tally.classes[part].update(captions)
+    tally.words[part].update(word for words in split for word in words)
+    if part == "train":
+        tally.lengths["words of a caption"] += map(len, split)
+        tally.lengths["captions of an image"].append(len(captions))
+
+
+def _demands(tally: "Tally") -> "list[Demand]":
+    from common import data_checks
+    from common.data_checks import Demand
+
+    captions = tally.classes["train"]
+    return [
+        Demand("training images", tally.counts["train"]["images"], MIN_IMAGES, "add images"),
+        Demand(
+            "validation images",
+            tally.counts["validation"]["images"],
+            MIN_VALIDATION_IMAGES,
+            "add images, or give more of them the split val",
+        ),
+        Demand(
+            f"of the words of training captions seen {MIN_EXAMPLES} times or more",
+            data_checks.frequent_share(tally.words["train"], MIN_EXAMPLES),
+            MIN_LEARNABLE,
+            "add captions, or write them with fewer rare words",
+        ),
+        Demand(
+            "of the training captions the commonest one",
+            max(captions.values(), default=0) / max(captions.total(), 1),
+            MAX_COMMONEST,
+            "tell apart in captions what differs in images",
+            most=True,
+        ),
+        Demand(
+            "of the words of validation unknown in training",
+            tally.unknown_words(),
+            MAX_UNKNOWN_WORDS,
+            "add captions",
+            most=True,
+        ),
+    ]
+
+
+def _draw(records: list[dict], name: str, path: Path) -> None:
+    import tensorflow as tf
+
+    from common import images, plots
+
+    plots.images_with_texts(
+        [images.decode(tf.constant(one["image"])).numpy() for one in records],
+        ["\n".join(one["captions"][:2]) for one in records],
+        title=f"{name}: training images, each with at most two of its captions",
+        path=path,
+    )
+
+
+def main(
+    *,
+    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
+    plot: Path | None = None,
+) -> None:
+    """Tells what is in a data set and whether it is enough to train image captioning.
+
+    Args:
+        data: The same options as those of `train`.
+        plot: Draw a contact sheet to this file.
+    """
+    print(check(data, plot).as_text())
+
+
+if __name__ == "__main__":
+    cli.run(main)

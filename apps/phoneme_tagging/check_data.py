@@ -1,0 +1,134 @@
+"""Looks at data before any training: sizes, words, broken rows, and whether it is enough.
+
+python -m apps.phoneme_tagging.check_data --data.name folder --data.root recordings [--plot out.png]
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from apps.phoneme_tagging.config import DataConfig
+from common import cli
+
+if TYPE_CHECKING:
+    from common.data_checks import Demand, Report, Tally
+
+DEFAULT = DataConfig()
+SHOWN = 4  # utterances on the contact sheet
+# What the sample of TIMIT holds from which a network was trained from scratch: README.md.
+MIN_MINUTES = 4.0
+# Of so many phones, a phone error rate of 30 % has a standard error of 2.6 points.
+MIN_VALIDATION_PHONES = 300
+MIN_EXAMPLES = 10  # of a phone; rarer ones are hardly ever said
+MIN_LEARNABLE = 0.98  # share of the phones of validation that occur so often in training
+MAX_COMMONEST = 0.5  # above, half the phones are silence, or one label stands for many
+
+
+def check(config: DataConfig, plot: Path | None = None) -> "Report":
+    """Reads all files of a data set once.
+
+    Args:
+        config: which, and where; alignments are kept in its `cache_dir`.
+        plot: where a contact sheet is drawn.
+
+    Raises:
+        UserError: a file is missing or no table.
+    """
+    from apps.phoneme_tagging import datasets
+    from common import data_checks
+
+    builder = datasets.unprepared(config)
+    tally = data_checks.survey(builder, _count, size=SHOWN)
+    if plot is not None and tally.sample:
+        _draw(tally.sample, config.name, plot)
+    notes = [
+        f"phones: {len(tally.classes['train'])} of 61; "
+        f"{data_checks.commonest(tally.classes['train'])}",
+        f"vocabulary of the transcripts: {len(tally.words['train']):,} words",
+    ]
+    return data_checks.Report(tally, notes, builder.broken, _demands(tally))
+
+
+def _count(tally: "Tally", part: str, record: dict) -> None:
+    from common.audio import SAMPLE_RATE
+
+    phones = record["phones"]
+    tally.counts[part].update({"recordings": 1, "phones": len(phones)})
+    tally.classes[part].update(one["phone"] for one in phones)
+    tally.words[part].update(record["text"].lower().split())
+    if part == "train":
+        tally.lengths["seconds of a recording"].append(len(record["waveform"]) / SAMPLE_RATE)
+        tally.lengths["phones of a recording"].append(len(phones))
+        tally.lengths["milliseconds of a phone"] += [
+            1000 * (one["end"] - one["start"]) / SAMPLE_RATE for one in phones
+        ]
+
+
+def _demands(tally: "Tally") -> "list[Demand]":
+    from common.data_checks import Demand
+
+    known, spoken = tally.classes["train"], tally.classes["validation"]
+    learnable = sum(count for phone, count in spoken.items() if known[phone] >= MIN_EXAMPLES)
+    return [
+        Demand(
+            "minutes of training speech",
+            sum(tally.lengths["seconds of a recording"]) / 60,
+            MIN_MINUTES,
+            "record more",
+        ),
+        Demand(
+            "phones in validation",
+            spoken.total(),
+            MIN_VALIDATION_PHONES,
+            "record more, of other speakers where you can",
+        ),
+        Demand(
+            f"of the phones of validation said {MIN_EXAMPLES} times or more in training",
+            learnable / max(spoken.total(), 1),
+            MIN_LEARNABLE,
+            "record words with the rare phones, or join phones with --data.phone-map",
+        ),
+        Demand(
+            "of the training phones the commonest one",
+            max(known.values(), default=0) / max(known.total(), 1),
+            MAX_COMMONEST,
+            "look at the labels: --data.tier, --data.phone-map",
+            most=True,
+        ),
+    ]
+
+
+def _draw(records: list[dict], name: str, path: Path) -> None:
+    from apps.phoneme_tagging import plots
+
+    plots.labelled_spectrograms(
+        [
+            (
+                one["utterance_id"],
+                one["waveform"] / 32768.0,
+                [(two["phone"], two["start"], two["end"]) for two in one["phones"]],
+            )
+            for one in records
+        ],
+        title=f"{name}: training recordings with their phones, at most 3 seconds of each",
+        path=path,
+    )
+
+
+def main(
+    *,
+    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
+    plot: Path | None = None,
+) -> None:
+    """Tells what is in a data set and whether it is enough to train phoneme tagging.
+
+    Args:
+        data: The same options as those of `train`.
+        plot: Draw a contact sheet to this file.
+    """
+    print(check(data, plot).as_text())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,138 @@
+"""Looks at data before any training: sizes, words, broken rows, and whether it is enough.
+
+python -m apps.visual_qa.check_data --data.name folder --data.root photos [--plot out.png]
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from apps.visual_qa.config import DataConfig
+from common import cli
+
+if TYPE_CHECKING:
+    from common.data_checks import Demand, Report, Tally
+
+DEFAULT = DataConfig()
+SHOWN = 12  # images on the contact sheet
+# Of so many questions, the accuracy has a standard error of 5 points at most: sqrt(0.25 / 100).
+MIN_VALIDATION_QUESTIONS = 100
+# A class with fewer examples is hardly ever chosen.
+MIN_EXAMPLES = 10
+MIN_LEARNABLE = 0.9  # share of the training questions with an answer of so many examples
+# No answer outside training can be given: the rest is the highest accuracy possible.
+MAX_UNKNOWN_ANSWERS = 0.1
+MAX_UNKNOWN_WORDS = 0.05  # one in twenty: of questions of seven words, a third lacks one
+MAX_COMMONEST = 0.9  # above, always saying it is nearly as good as any model
+
+
+def check(config: DataConfig, plot: Path | None = None) -> "Report":
+    """Reads all files of a data set once.
+
+    Args:
+        config: which, and where.
+        plot: where a contact sheet is drawn.
+
+    Raises:
+        UserError: a file is missing or no table.
+    """
+    from apps.visual_qa import datasets
+    from common import data_checks
+
+    builder = datasets.unprepared(config.name, root=config.root, cache_dir=config.cache_dir)
+    tally = data_checks.survey(builder, _count, size=SHOWN)
+    if plot is not None and tally.sample:
+        _draw(tally.sample, config.name, plot)
+    lengths = tally.lengths["words of a question"]
+    notes = [
+        f"over {config.max_question_words} words, which are cut: "
+        f"{sum(length > config.max_question_words for length in lengths):,}",
+        f"vocabulary: {len(tally.words['train']):,} words",
+        f"answers: {len(tally.classes['train']):,}; "
+        f"{data_checks.commonest(tally.classes['train'])}",
+    ]
+    return data_checks.Report(tally, notes, builder.broken, _demands(tally))
+
+
+def _count(tally: "Tally", part: str, record: dict) -> None:
+    questions = record["questions"]
+    tally.counts[part].update({"images": 1, "questions": len(questions)})
+    tally.classes[part].update(one["answer"] for one in questions)
+    tally.texts[part, "words of a question"] += [one["question"] for one in questions]
+
+
+def _demands(tally: "Tally") -> "list[Demand]":
+    from common import data_checks
+    from common.data_checks import Demand
+
+    known, asked = tally.classes["train"], tally.classes["validation"]
+    return [
+        Demand(
+            "validation questions",
+            asked.total(),
+            MIN_VALIDATION_QUESTIONS,
+            "add images, or give more of them the split val",
+        ),
+        Demand(
+            f"of the training questions with an answer of {MIN_EXAMPLES} examples or more",
+            data_checks.frequent_share(known, MIN_EXAMPLES),
+            MIN_LEARNABLE,
+            "join answers that mean the same, or add examples",
+        ),
+        Demand(
+            "of the training questions with the commonest answer",
+            max(known.values(), default=0) / max(known.total(), 1),
+            MAX_COMMONEST,
+            "add questions with other answers",
+            most=True,
+        ),
+        Demand(
+            "of the validation questions with an answer that training lacks",
+            data_checks.unknown_share(known, asked),
+            MAX_UNKNOWN_ANSWERS,
+            "join answers that mean the same, or add examples",
+            most=True,
+        ),
+        Demand(
+            "of the words of validation unknown in training",
+            tally.unknown_words(),
+            MAX_UNKNOWN_WORDS,
+            "add questions",
+            most=True,
+        ),
+    ]
+
+
+def _draw(records: list[dict], name: str, path: Path) -> None:
+    import tensorflow as tf
+
+    from common import images, plots
+
+    plots.images_with_texts(
+        [images.decode(tf.constant(one["image"])).numpy() for one in records],
+        [
+            "\n".join(f"{two['question']} {two['answer']}" for two in one["questions"][:2])
+            for one in records
+        ],
+        title=f"{name}: training images, each with at most two of its questions",
+        path=path,
+    )
+
+
+def main(
+    *,
+    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
+    plot: Path | None = None,
+) -> None:
+    """Tells what is in a data set and whether it is enough to train visual question answering.
+
+    Args:
+        data: The same options as those of `train`.
+        plot: Draw a contact sheet to this file.
+    """
+    print(check(data, plot).as_text())
+
+
+if __name__ == "__main__":
+    cli.run(main)
