@@ -125,8 +125,8 @@ def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]
     for row in read(path, ("image", *columns)):
         image = row.cells["image"]
         by_image[image].append(row)
-        part = _part(row)
-        if part_of.setdefault(image, part) != part:
+        part = None if row.problem else _part(row)  # its cells may stand in other columns
+        if part is not None and part_of.setdefault(image, part) != part:
             raise UserError(
                 f"{row.where}: expected all rows of {image} in one split, got {part} after "
                 f"{part_of[image]}: an image trained on tells nothing in a test"
@@ -140,7 +140,7 @@ def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]
     _count_unlisted(folder, set(by_image))
     parts: dict[str, list[ImageRows]] = defaultdict(list)
     for name, rows in by_image.items():
-        parts[part_of[name]].append(ImageRows(name, folder / name, rows))
+        parts[part_of.get(name, "train")].append(ImageRows(name, folder / name, rows))
     return parts
 
 

@@ -54,7 +54,7 @@ def exported(app, tiny_export) -> Path:
     return tiny_export(app)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "tune"])
+@pytest.mark.parametrize("command", [*COMMANDS, "tune", "check_data"])
 def test_help_comes_without_tensorflow(app, command):
     code = (
         "import sys; from common import cli; sys.argv = ['x', '--help']\n"
@@ -65,7 +65,8 @@ def test_help_comes_without_tensorflow(app, command):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert ("--study-dir" if command == "tune" else "--run-dir") in done.stdout
+    asked = {"tune": "--study-dir", "check_data": "--data.root"}
+    assert asked.get(command, "--run-dir") in done.stdout
 
 
 def test_a_misspelt_option_is_one_line_with_the_right_one_and_exit_code_2(app):
@@ -284,10 +285,32 @@ def test_no_stack_trace_reaches_a_user_whose_data_is_missing(
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_checking_data_counts_every_part_and_prepares_nothing(app, tmp_path):
+    default = module(app, "config").TINY.data
+    data = dataclasses.replace(default, cache_dir=tmp_path / "cache")
+    report = module(app, "check_data").check(data, tmp_path / "sheet.png")
+    counts = report.tally.counts
+    assert all(min(counts[part].values()) > 0 for part in ("train", "validation", "test"))
+    assert counts["train"].total() > counts["validation"].total()
+    assert re.search(r"^broken rows: 0 of [\d,]+$", report.as_text(), re.MULTILINE)
+    assert re.search(r"^(Enough|Not enough) to train", report.verdict())
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.rglob("*.tfrecord*")), "a training would take it for whole"
+
+
+def test_a_folder_of_ones_own_that_is_not_there_is_one_line_and_exit_code_2(app, tmp_path):
+    where = ("--data.name", "folder", "--data.root", tmp_path / "nowhere")
+    done = shell(app, "check_data", *where)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert str(tmp_path / "nowhere") in done.stderr
+
+
 def test_its_readme_shows_its_commands(app):
     # test_readme.py parses them.
     text = (ROOT / "apps" / app / "README.md").read_text()
-    assert set(re.findall(rf"python -m apps\.{app}\.(\w+) ", text)) >= set(COMMANDS)
+    shown = set(re.findall(rf"python -m apps\.{app}\.(\w+) ", text))
+    assert shown >= {*COMMANDS, "check_data"}
 
 
 def newest_checkpoint(path: Path) -> int:

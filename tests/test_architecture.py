@@ -20,6 +20,7 @@ ANATOMY = {
     "predict",
     "export",
     "runtime",
+    "check_data",
 }
 
 
@@ -92,6 +93,7 @@ ALLOWED = {
     "predict": {"config", "model"},
     "export": {"config", "datasets", "model", "predict"},
     "runtime": set(),
+    "check_data": {"config", "datasets"},
 }
 
 
@@ -125,7 +127,9 @@ def test_config_imports_nothing_of_ours(app):
     assert ours(ROOT / "apps" / app / "config.py") == set()
 
 
-@pytest.mark.parametrize("module", ["config", "train", "evaluate", "predict", "export"])
+@pytest.mark.parametrize(
+    "module", ["config", "train", "evaluate", "predict", "export", "check_data"]
+)
 @pytest.mark.parametrize("app", APPS)
 def test_commands_do_not_import_tensorflow_at_their_top(app, module):
     heavy = {"tensorflow", "keras", "tensorflow_datasets", "sklearn", "matplotlib"}

@@ -156,7 +156,7 @@ def test_a_folder_with_captions_and_no_image_is_an_error(captions_folder, cache_
 
 def test_a_table_without_its_columns_is_an_error(captions_folder, cache_dir):
     (captions_folder / "captions.csv").write_text("file;text\n1.png;a\n")
-    with pytest.raises(UserError, match="expected the columns image, caption, .*missing"):
+    with pytest.raises(UserError, match=r"expected the columns image, caption, .*missing"):
         records("folder", captions_folder, cache_dir)
 
 

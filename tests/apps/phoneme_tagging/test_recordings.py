@@ -3,6 +3,7 @@
 import pytest
 
 from apps.phoneme_tagging import (
+    ctm,
     folders,
     formats,
     labels,
@@ -160,3 +161,57 @@ def test_a_broken_recording_is_named(tmp_path, content, message, caplog):
     with caplog.at_level("INFO", "cellstate"), pytest.raises(UserError, match=message):
         load_parts("textgrid", root, tmp_path)
     assert sum("take1.TextGrid: " in line for line in caplog.text.splitlines()) > 1  # all listed
+
+
+LABELS = {
+    ".phn": "0 2000 h#\n2000 4800 iy\n4800 8000 s\n",
+    ".TextGrid": grid([(0.0, 0.125, ""), (0.125, 0.3, "iy"), (0.3, 0.5, "s")]),
+    ".ctm": ";; made by hand\ntake0 1 0.3 0.2 s 0.9\ntake0 1 0 0.125 sil\ntake0 1 0.125 0.176 iy\n"
+    "take1 1 0 0.125 sil\ntake1 1 0.125 0.175 iy\ntake1 1 0.3 0.204 s\n",
+}
+
+
+def phones_of(root, cache_dir) -> set:
+    parts = load_parts("folder", root, cache_dir).values()
+    return {
+        tuple(zip(one["phone"].tolist(), one["end"].tolist(), strict=True))
+        for ones in parts
+        for one in ones
+    }
+
+
+@pytest.mark.parametrize("suffix", LABELS)
+def test_a_folder_takes_phones_with_times_in_every_form(tmp_path, suffix):
+    write_recordings(tmp_path / "own", num_speakers=3, content=LABELS[suffix], suffix=suffix)
+    assert phones_of(tmp_path / "own", tmp_path) == {((b"h#", 2000), (b"iy", 4800), (b"s", 8000))}
+
+
+def test_a_ctm_file_of_another_name_labels_all_recordings_below_it(tmp_path):
+    root = tmp_path / "own"
+    write_recordings(root, num_speakers=3, content="", suffix=".ctm")
+    for path in root.rglob("*.ctm"):
+        path.unlink()
+    (root / "all.ctm").write_text(LABELS[".ctm"])
+    assert phones_of(root, tmp_path) == {((b"h#", 2000), (b"iy", 4800), (b"s", 8000))}
+
+
+def test_phones_with_times_go_before_a_transcript(tmp_path):
+    write_recordings(tmp_path, num_speakers=3, content=LABELS[".phn"], suffix=".phn")
+    for path in list(tmp_path.rglob("*.phn")):
+        path.with_suffix(".txt").write_text("he is")
+    found = folders.find(tmp_path, (*folders.TIMED, *folders.WORDS))
+    assert {one.labels.suffix for one in found} == {".phn"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("take0 1 0.1 long iy\n", "line 1: expected `recording channel start duration phone`"),
+        ("take0 1 0.1\n", "line 1: expected `recording"),
+        ("take1 1 0.0 0.1 iy\n", "expected lines of the recording take0, found none"),
+    ],
+)
+def test_what_is_wrong_with_a_ctm_file_is_named(tmp_path, content, message):
+    (tmp_path / "a.ctm").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        ctm.read(tmp_path / "a.ctm", "take0")

@@ -173,3 +173,41 @@ def test_the_example_is_an_image_of_the_default_data():
 
     arguments = dict(zip(*[iter(datasets.example_arguments())] * 2, strict=True))
     assert Path(arguments["--image"]).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def photos(daquar):
+    """Images of one's own with questions.csv: the official set's, in a table."""
+    rows = [f"image{number}.png,Is it {number}?,Yes,train,kind" for number in range(1, 11)]
+    rows += ["image11.png,How many?,3,val,", "image12.png,Is it 12?,no,test,"]
+    table = daquar / "questions.csv"
+    table.write_text("\n".join(["image,question,answer,split,type", *rows]) + "\n")
+    return daquar
+
+
+def test_a_folder_of_ones_own_has_questions_in_a_table(photos, cache_dir):
+    train = records("folder", photos, cache_dir)
+    assert {one["image_id"] for one in train} == {f"image{n}.png".encode() for n in range(1, 11)}
+    assert {one["answer"][0] for one in train} == {b"yes"}  # one class, however it is written
+    assert train[0]["question_type"].tolist() == [b"kind"]
+    (validation,) = records("folder", photos, cache_dir, "validation")
+    assert validation["question_type"].tolist() == [b"how many?"]
+    assert validation["answers"].tolist() == [[b"3"]]
+
+
+def test_broken_rows_of_a_folder_are_named_by_file_and_line(photos, cache_dir):
+    from apps.visual_qa import check_data
+
+    with (photos / "questions.csv").open("a") as table:
+        table.write("image1.png,Is it, or not?,no,train,\nimage1.png,,no,train,\n")
+        table.write("image1.png,Why?,,train,\nnowhere.png,Why?,no,train,\n,Why?,no,train,\n")
+    report = check_data.check(config.DataConfig(name="folder", root=photos, cache_dir=cache_dir))
+    found = [one.replace(str(photos), "") for one in report.broken.skipped]
+    wanted = {14: "expected 5 fields, got 6", 15: "empty question", 16: "empty answer"}
+    wanted |= {17: "no such file", 18: "no such file"}
+    for line, problem in wanted.items():
+        assert sum(f"questions.csv:{line}: " in one and problem in one for one in found) == 1
+    assert (report.broken.num_rows, len(found)) == (17, 5)
+    assert "Not enough to train: 1 validation questions" in report.verdict()
+    with pytest.raises(UserError, match=r"5 of 15, the first is .*questions\.csv:14"):
+        records("folder", photos, cache_dir)
