@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test notebooks serve lint types reproduce clean
+.PHONY: help demo test notebooks serve lint types docs reproduce clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: $(VENV)/done ## Check style and format
 
 types: $(VENV)/done ## Check types
 	@$(BIN)/pyright
+
+docs: $(VENV)/done ## Build the documentation as a site in runs/site; dead links are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 reproduce: $(VENV)/done ## Measure every app with three seeds and write the tables of their READMEs (two hours)
 	@$(BIN)/python -m benchmarks.reproduce

@@ -16,6 +16,7 @@ PAGES = [
     *sorted((ROOT / "apps").glob("*/README.md")),
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "notebooks" / "README.md",
 ]
 
 
