@@ -25,7 +25,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks import commands, demo_report
-from common import cli
+from common import cli, plots
 from common.evaluation import Evaluation
 from common.runs import cpu_count
 
@@ -98,6 +98,12 @@ def show(parent: Path, app: str) -> Shown:
     run = functools.partial(commands.run, app, named=True)
     print(f"{app}: train, evaluate, export, predict in {folder}", flush=True)
     trained = run("train", "--run-dir", folder)
+    settings = importlib.import_module(f"apps.{app}.config")
+    monitored = settings.MONITOR.removeprefix("val_")
+    history = folder / "history.csv"
+    plots.learning_curves(
+        history, metrics=["loss", monitored], title="Training", path=folder / "training.png"
+    )
     tested = Evaluation(**commands.evaluate(app, folder, "test", named=True))
     run("export", "--run-dir", folder)
     example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
@@ -106,7 +112,7 @@ def show(parent: Path, app: str) -> Shown:
     print(tested.as_table(), flush=True)
     return Shown(
         evaluation=tested,
-        floors=importlib.import_module(f"apps.{app}.config").DEMO_FLOORS,
+        floors=settings.DEMO_FLOORS,
         cores=cpu_count(),
         minutes=(trained.seconds / 60, (time.monotonic() - begun) / 60),
         peak_gib=trained.peak_gib,

@@ -60,10 +60,12 @@ def _section(app: str, one: Shown, folder: Path) -> str:
     floors = ", ".join(f"{metric} at least {floor}" for metric, floor in one.floors.items())
     cores = f"{one.cores} core" if one.cores == 1 else f"{one.cores} cores"
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in tested.notes)
-    picture = ""
-    if (folder / app / "example.png").exists():
-        words = f"What {app} attends to in an example"
-        picture = f'<p><img src="{app}/example.png" alt="{words}"></p>'
+    shows = {"training.png": "Learning curves", "example.png": "What it attends to in an example"}
+    pictures = "".join(
+        f'<p><img src="{app}/{name}" alt="{words}: {app}"></p>'
+        for name, words in shows.items()
+        if (folder / app / name).exists()
+    )
     count = f"{tested.num_examples:,} test examples"
     training, all_commands = (f"{minutes:.1f} minutes" for minutes in one.minutes)
     return f"""<h2>{app}</h2>
@@ -71,7 +73,7 @@ def _section(app: str, one: Shown, folder: Path) -> str:
 {one.peak_gib:.1f} GiB. The demo demands {floors}.</p>
 <table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{notes}
 <p>The SavedModel, asked: <code>{said}</code></p>
-{picture}
+{pictures}
 """
 
 
