@@ -54,6 +54,7 @@ def attention_over_words(
 
 _MOST_CANDIDATES = 4  # of a question, on one picture
 _LETTERS = 110  # of a line
+_SCORE = 8  # of them for a score
 
 
 def questions_with_candidates(
@@ -82,4 +83,37 @@ def questions_with_candidates(
     for row, (text, color, weight) in enumerate(lines):
         place = (0, 1 - (row + 0.5) / len(lines))
         axis.text(*place, text, color=color, weight=weight, fontsize=9, parse_math=False)
+    plots.finish(figure, title=title, path=path)
+
+
+def ranked_sentences(
+    shown: Sequence[tuple[float, Sequence[str], np.ndarray]], *, title: str, path: Path
+) -> None:
+    """Writes sentences in their order; words that counted above the mean stand out.
+
+    Args:
+        shown: score, words and attention float (words,), which sums to 1, of each, best first.
+        title: e.g. the question; long ones are cut.
+        path: .png, .pdf or .svg.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    placed, line = [], 0
+    for score, words, attention in shown:
+        placed.append((f"{score:+.2f}", 0, line, 0.0))
+        above, column = np.maximum(attention - attention.mean(), 0), 0
+        for word, share in zip(words, above / max(above.max(), 1e-9), strict=True):
+            if column and column + len(word) > _LETTERS - _SCORE:
+                line, column = line + 1, 0
+            placed.append((word, _SCORE + column, line, share))
+            column += len(word) + 1
+        line += 2
+    figure = plots.start(path, size=(9, 0.6 + 0.21 * line))
+    axes = figure.subplots()
+    axes.set(xlim=(0, _LETTERS), ylim=(line - 1, -1))
+    axes.axis("off")
+    for word, column, row, share in placed:
+        behind = {"facecolor": (1.0, 0.55, 0.1, 0.75 * share), "edgecolor": "none", "pad": 1.0}
+        axes.text(column, row, word, family="monospace", fontsize=9, bbox=behind, parse_math=False)
     plots.finish(figure, title=title, path=path)
