@@ -85,6 +85,7 @@ def labelled_spectrograms(
         UserError: the suffix of `path` is none that can be drawn.
     """
     figure = plots.start(path, size=(13, 2.5 * len(shown) + 0.5))
+    longest_s = max(len(waveform) for _, waveform, _ in shown) / SAMPLE_RATE
     rows = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axis, (name, waveform, phones) in zip(rows, shown, strict=True):
         heard = waveform[: int(most_s * SAMPLE_RATE)]
@@ -96,7 +97,7 @@ def labelled_spectrograms(
                 axis.axvline(start / SAMPLE_RATE, color="#b03a2e", linewidth=0.7)
                 place = axis.get_xaxis_transform()
                 axis.text(middle, 1.01, phone, transform=place, ha="center", fontsize=7)
-        axis.set_xlim(0, most_s)
+        axis.set_xlim(0, min(most_s, longest_s))
         axis.set_ylabel(f"{name}\nHz", fontsize=8, parse_math=False)
     rows[-1].set_xlabel("seconds")
     plots.finish(figure, title=title, path=path)

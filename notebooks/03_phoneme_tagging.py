@@ -1,0 +1,232 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Phoneme tagging
+#
+# A waveform, and the phone of every 10 ms. A bidirectional LSTM reads the spectrum from both sides
+# ([Graves & Schmidhuber 2005](https://doi.org/10.1016/j.neunet.2005.06.042)), and a Viterbi search
+# with phone bigrams makes a string of what it says of each frame. The app is
+# [apps/phoneme_tagging](../apps/phoneme_tagging/README.md); here it is trained on a part of its
+# default data.
+
+# %%
+import shutil
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, "..")
+RUNS = Path("../runs/notebooks/phonemes")
+shutil.rmtree(RUNS, ignore_errors=True)
+
+from common import cli
+
+cli.start_tensorflow_quietly()
+
+import tensorflow as tf
+from IPython.display import Audio, Image
+
+from apps.phoneme_tagging import config, data, evaluate, export, phones, predict, scoring, train
+from apps.phoneme_tagging import plots as phone_plots
+from common import plots, sound_files
+from common.audio import SAMPLE_RATE
+
+tf.get_logger().setLevel("ERROR")
+
+# %% [markdown]
+# The options of the whole tour: the preset `SMALL` with 500 of its 2,000 sentences and half the
+# epochs.
+
+# %%
+small = config.SMALL
+options = replace(
+    small,
+    data=replace(small.data, num_utterances=500),
+    train=replace(small.train, epochs=5, learning_rate=6e-3),
+)
+
+# %% [markdown]
+# ## The data
+# Sentences from the documentation of Python packages, spoken by
+# [espeak-ng](https://github.com/espeak-ng/espeak-ng) in 30 voices, with exact times of its phones.
+# Voices and texts of validation are in no other part. The phones are those of
+# [TIMIT](https://catalog.ldc.upenn.edu/LDC93S1).
+
+# %%
+records = list(data.load_split(options.data, "train").as_numpy_iterator())
+phone_plots.labelled_spectrograms(
+    [
+        (
+            one["speaker"].decode(),
+            one["waveform"] / 32768.0,
+            list(zip(one["phone"].astype(str), one["start"], one["end"], strict=True)),
+        )
+        for one in records[:3]
+    ],
+    title="Voices and their phones, at most 3 seconds of each",
+    path=RUNS / "data.png",
+)
+Image(filename=RUNS / "data.png")
+
+# %%
+print(records[0]["text"].decode())
+Audio(records[0]["waveform"], rate=SAMPLE_RATE)
+
+# %%
+seconds = [len(one["waveform"]) / SAMPLE_RATE for one in records]
+durations = Counter()
+for one in records:
+    for phone, start, end in zip(one["phone"].astype(str), one["start"], one["end"], strict=True):
+        durations[phone] += int(end - start)
+print(f"{len(records)} sentences, {sum(seconds) / 60:.1f} minutes, {len(durations)} phones")
+print(f"{min(seconds):.1f} to {max(seconds):.1f} s each")
+shares = [f"{phone} {n / durations.total():.1%}" for phone, n in durations.most_common(8)]
+print("of the time:", ", ".join(shares))
+
+# %% [markdown]
+# ## Baselines first
+# Always the commonest phone is right in the share of time above. `evaluate`, below, fits two more
+# on the same features: a logistic regression that sees one frame, and a perceptron that sees ten
+# frames. What the LSTM adds to the perceptron is memory.
+
+# %% [markdown]
+# ## Train
+# The epoch that is kept has the lowest phone error rate on validation.
+
+# %%
+run = train.train(options, RUNS / "both")
+plots.learning_curves(
+    run.path / "history.csv",
+    metrics=["loss", "phone_accuracy"],
+    title="Training",
+    path=RUNS / "history.png",
+)
+Image(filename=RUNS / "history.png")
+
+# %%
+result = evaluate.evaluate(run.path, "validation")
+print(result.as_table())
+
+# %% [markdown]
+# A phone error is a phone too many, too few, or another one; the rate is their number by the
+# phones that were spoken, folded to the 39 of [Lee & Hon (1989)](https://doi.org/10.1109/29.46546).
+# All rivals are decoded in the same way.
+
+# %% [markdown]
+# ## What does it hear?
+# Below, the probability that the network gives to each phone at each moment, black 0 and pale
+# yellow 1; above, the string that decoding makes of it.
+
+# %%
+predictor = predict.Predictor.load(run.path)
+held_back = list(data.load_split(options.data, "validation").as_numpy_iterator())
+example = held_back[0]["waveform"] / 32768.0
+phone_plots.phones_over_spectrogram(
+    example,
+    predictor.tag(example),
+    title=held_back[0]["text"].decode(),
+    path=RUNS / "heard.png",
+)
+Image(filename=RUNS / "heard.png")
+
+# %% [markdown]
+# This network has no attention: its memory takes the place of that. What the gates keep and drop
+# on a waveform shows [00_inside_an_lstm](00_inside_an_lstm.py).
+
+# %% [markdown]
+# ## Its errors
+# By class of phone: near the diagonal, phones are taken for their neighbours.
+
+# %%
+print((run.path / "confusion-validation.txt").read_text())
+Image(filename=run.path / "confusion-validation.png")
+
+# %% [markdown]
+# Boundaries, and voices: how far do they differ?
+
+# %%
+for name, value in result.details["boundaries within 20 ms"].items():
+    print(f"{name:24} {value:.2f}")
+for name, value in result.details["by speaker"].items():
+    print(f"{name:24} {value:.3f}")
+
+# %% [markdown]
+# The sentence with the most errors, as it was spoken and as it was heard:
+
+# %%
+rates = []
+for number, one in enumerate(held_back):
+    heard = [found.phone for found in predictor.tag(one["waveform"] / 32768.0).phones]
+    row = scoring.Tagged([], [], heard, one["phone"].astype(str).tolist(), [])
+    rates.append((scoring.error_rate([row]), number))
+rate, number = max(rates)
+worst = held_back[number]
+waveform = worst["waveform"] / 32768.0
+spoken = list(zip(worst["phone"].astype(str), worst["start"], worst["end"], strict=True))
+heard = [
+    (one.phone, one.start_s * SAMPLE_RATE, one.end_s * SAMPLE_RATE)
+    for one in predictor.tag(waveform).phones
+]
+phone_plots.labelled_spectrograms(
+    [("spoken", waveform, spoken), ("heard", waveform, heard)],
+    title=f"The worst of {len(rates)} sentences: phone error rate {rate:.0%}",
+    path=RUNS / "worst.png",
+)
+Image(filename=RUNS / "worst.png")
+
+# %%
+print(worst["speaker"].decode(), "-", worst["text"].decode())
+Audio(worst["waveform"], rate=SAMPLE_RATE)
+
+# %% [markdown]
+# ## Change one thing and see
+# The same network, reading forwards only: what comes after a phone is not heard when it is named.
+
+# %%
+forward = replace(options, model=replace(options.model, direction="forward"))
+other = train.train(forward, RUNS / "forward")
+without = evaluate.evaluate(other.path, "validation", with_rivals=False)
+for name, one in (("both directions", result), ("forwards only", without)):
+    print(
+        f"{name:16} {one.metrics['frame_accuracy_61']:.1%} of the frames right, "
+        f"phone error rate {one.metrics['phone_error_rate']:.1%}"
+    )
+
+# %% [markdown]
+# A network that reads forwards can tag speech while it comes in, and may be given a delay
+# (`delay_frames`): the [app's page](../apps/phoneme_tagging/README.md) has both.
+
+# %% [markdown]
+# ## Export and call the SavedModel
+# It takes waveforms, or by the signature `wav` the bytes of WAV files, and needs TensorFlow and
+# nothing of this project. `export` checks it in a fresh process.
+
+# %%
+folder = export.export(run.path)
+model = tf.saved_model.load(str(folder))
+answer = model.signatures["wav"](tf.constant([sound_files.encode(example)]))
+names, starts = answer["phone"][0].numpy().astype(str), answer["start_s"].numpy()
+print(held_back[0]["text"].decode())
+print(" ".join(f"{phone}@{starts[first]:.2f}" for phone, first in phones.runs(names)))
+
+# %% [markdown]
+# `python -m serving --model phones=DIR` serves this folder over REST
+# ([serving](../docs/serving.md)).
+#
+# ## Change this next
+# - `config.SMALL` as it is: 2,000 sentences and ten epochs.
+# - `cell="mlp", window_frames=10`: the perceptron as a network of the app; `cell="gru"`, `"elman"`.
+# - `ctc_weight=0.3`: a second head that learns the string of phones without times
+#   ([Graves et al. 2006](https://doi.org/10.1145/1143844.1143891)).
+# - Recordings of your own: [05_your_own_data](05_your_own_data.py).
