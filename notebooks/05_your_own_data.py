@@ -110,7 +110,7 @@ Image(filename=RUNS / "photos.png")
 captions = replace(
     caption_config.SMALL,
     data=photos,
-    train=replace(caption_config.SMALL.train, epochs=12, batch_size=8),
+    train=replace(caption_config.SMALL.train, epochs=10, batch_size=8),
 )
 caption_run = caption_train.train(captions, RUNS / "captions")
 print(caption_evaluate.evaluate(caption_run.path, "validation").as_table())
