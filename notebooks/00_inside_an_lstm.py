@@ -31,6 +31,7 @@
 # The input gate says what is written, the forget gate what stays, the output gate what is shown.
 
 # %%
+import logging
 import shutil
 import sys
 from dataclasses import replace
@@ -55,6 +56,8 @@ from apps.visual_qa import train as vqa_train
 from benchmarks import gradient_flow, letters, long_lag
 from common import audio, gate_plots, inspection, plots, text
 
+logging.disable(logging.WARNING)  # of the trainings: they are in the log of each run
+
 # %% [markdown]
 # ## Gates on a sentence
 # A small model that answers questions about images reads each question with an LSTM of 32 units. We
@@ -66,7 +69,7 @@ vqa_run = vqa_train.train(
     replace(
         small,
         model=replace(small.model, image_size=32, cnn_channels=(16, 32), question_units=32),
-        data=replace(small.data, max_images=800),
+        data=replace(small.data, max_images=500),
         train=replace(small.train, epochs=3, learning_rate=1e-2),
     ),
     RUNS / "visual_qa",
@@ -249,7 +252,7 @@ licence = Path("../LICENSE").read_text()
 course = {}
 for name, carry in (("states carried", True), ("states begin anew", False)):
     model = letters.Speller(licence, units=128)
-    bits = model.train(licence, chunk=2, steps=2000, streams=16, carry=carry)
+    bits = model.train(licence, chunk=2, steps=1500, streams=16, carry=carry)
     course[name] = bits.reshape(-1, 100).mean(axis=1)
     print(f"{name}: {course[name][-5:].mean():.2f} bits a letter")
 plots.curves(

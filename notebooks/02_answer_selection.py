@@ -20,6 +20,7 @@
 # default data, with a smaller network.
 
 # %%
+import logging
 import shutil
 import sys
 from dataclasses import replace
@@ -51,7 +52,7 @@ from apps.answer_selection import (
 from apps.answer_selection import plots as answer_plots
 from common import plots
 
-tf.get_logger().setLevel("ERROR")
+logging.disable(logging.WARNING)  # of the trainings: they are in the log of each run
 
 # %% [markdown]
 # The options of the whole tour:
