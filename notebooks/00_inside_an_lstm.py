@@ -56,7 +56,9 @@ from apps.visual_qa import train as vqa_train
 from benchmarks import gradient_flow, letters, long_lag
 from common import audio, gate_plots, inspection, plots, text
 
-logging.disable(logging.WARNING)  # of the trainings: they are in the log of each run
+# What trainings tell stands in log/train.log of their runs.
+logging.basicConfig(handlers=[logging.NullHandler()])
+tf.get_logger().setLevel("ERROR")
 
 # %% [markdown]
 # ## Gates on a sentence

@@ -42,7 +42,9 @@ from IPython.display import Image
 from apps.visual_qa import asked, config, data, evaluate, export, predict, priors, train
 from common import images, plots
 
-logging.disable(logging.WARNING)  # of the trainings: they are in the log of each run
+# What trainings tell stands in log/train.log of their runs.
+logging.basicConfig(handlers=[logging.NullHandler()])
+tf.get_logger().setLevel("ERROR")
 
 # %% [markdown]
 # The options of the whole tour: the preset `SMALL`, made smaller.

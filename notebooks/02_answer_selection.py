@@ -52,7 +52,9 @@ from apps.answer_selection import (
 from apps.answer_selection import plots as answer_plots
 from common import plots
 
-logging.disable(logging.WARNING)  # of the trainings: they are in the log of each run
+# What trainings tell stands in log/train.log of their runs.
+logging.basicConfig(handlers=[logging.NullHandler()])
+tf.get_logger().setLevel("ERROR")
 
 # %% [markdown]
 # The options of the whole tour:
