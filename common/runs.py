@@ -190,6 +190,7 @@ class RunDirectory:
         handler = logging.FileHandler(self.path / "log" / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger = logging.getLogger("cellstate")
+        logger.setLevel(logging.INFO)  # also where no command line has set it, in a notebook
         for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
             logger.removeHandler(old)  # a notebook may train several runs in one process
             old.close()

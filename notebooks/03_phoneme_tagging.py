@@ -20,6 +20,7 @@
 # default data.
 
 # %%
+import logging
 import shutil
 import sys
 from collections import Counter
@@ -42,6 +43,8 @@ from apps.phoneme_tagging import plots as phone_plots
 from common import plots, sound_files
 from common.audio import SAMPLE_RATE
 
+# What trainings tell stands in log/train.log of their runs.
+logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
 # %% [markdown]

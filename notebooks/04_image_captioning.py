@@ -42,8 +42,9 @@ from apps.image_captioning import config, data, evaluate, export, predict, ptb, 
 from apps.image_captioning import plots as caption_plots
 from common import images, plots
 
+# What trainings tell stands in log/train.log of their runs.
+logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
-logging.getLogger("cellstate").setLevel("ERROR")  # what `train` tells of its first epochs
 
 # %% [markdown]
 # The options of the whole tour: the preset `SMALL` with eight epochs, in smaller batches.

@@ -72,8 +72,9 @@ from apps.phoneme_tagging import export as phone_export
 from apps.phoneme_tagging import train as phone_train
 from common import sound_files
 
+# What trainings tell stands in log/train.log of their runs.
+logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
-logging.getLogger("cellstate").setLevel("ERROR")  # what `train` tells of its first epochs
 
 # %% [markdown]
 # ## A folder of images with captions

@@ -252,7 +252,7 @@ def test_a_file_is_no_folder_for_a_run(tmp_path):
 
 def test_the_log_goes_to_the_run_that_was_begun_last(tmp_path):
     first, second = (RunDirectory.create(tmp_path / name) for name in ("a", "b"))
-    logging.getLogger("cellstate").warning("hello")
+    logging.getLogger("cellstate").info("hello")
     assert "hello" not in (first.path / "log" / "train.log").read_text()
     assert "hello" in (second.path / "log" / "train.log").read_text()
 
