@@ -96,7 +96,7 @@ def show(parent: Path, app: str) -> Shown:
     folder = parent / app
     shutil.rmtree(folder, ignore_errors=True)
     run = functools.partial(commands.run, app, named=True)
-    print(f"{app}: train, evaluate, export, predict in {folder}", flush=True)
+    print(f"{app}: train, evaluate, export, predict in {folder}\n", end="", flush=True)
     trained = run("train", "--run-dir", folder)
     settings = importlib.import_module(f"apps.{app}.config")
     monitored = settings.MONITOR.removeprefix("val_")
@@ -109,7 +109,7 @@ def show(parent: Path, app: str) -> Shown:
     example = importlib.import_module(f"apps.{app}.datasets").example_arguments()
     run("predict", "--run-dir", folder, *example, "--plot", folder / "example.png")
     said = ask_saved_model(folder / "saved_model", example)
-    print(tested.as_table(), flush=True)
+    print(f"{tested.as_table()}\n", end="", flush=True)  # as one piece, beside other apps
     return Shown(
         evaluation=tested,
         floors=settings.DEMO_FLOORS,

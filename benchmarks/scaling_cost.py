@@ -155,7 +155,7 @@ def _train(batch_size: int, folder: Path) -> dict | None:
         sizes = model.Sizes(num_words=len(words), num_answers=len(answers))
         network = model.build_model(small.model, sizes, word_vectors=None)
     options = replace(small.train, batch_size=batch_size, epochs=EPOCHS, patience=EPOCHS)
-    history = train._fit(network, shown, run, options, name="model")
+    history = train._fit(network, shown, run, replace(small, train=options), name="model")
     batches = iter(shown.batches(seed=1))
     seconds = []
     for _ in range(EPOCHS):

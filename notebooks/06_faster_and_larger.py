@@ -123,8 +123,8 @@ here = {"cwd": "..", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL,
 app = [sys.executable, "-m", "apps.visual_qa.train", *options]
 launcher = [sys.executable, "-m", "common.launch", "--workers", "2", "--"]
 together = [*launcher, *app, "--train.strategy", "multi_worker"]
-subprocess.run([*together, "--run-dir", "runs/notebooks/faster/two"], **here)
-subprocess.run([*app, "--run-dir", "runs/notebooks/faster/one"], **here)
+for name, command in (("two", together), ("one", app)):
+    subprocess.run([*command, "--run-dir", f"runs/notebooks/faster/{name}"], **here)
 
 # %%
 one, two = (
