@@ -29,10 +29,11 @@ notebooks: $(VENV)/done ## Execute the notebooks (minutes)
 	@cd notebooks && ls *.py | \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" xargs -n 1 -P 2 jupytext --to ipynb --execute
 
+serve: MODELS = $(wildcard runs/demo/*/saved_model)
 serve: $(VENV)/done ## Try the demo's models on a page at http://127.0.0.1:7860
-	@test -n "$(wildcard runs/demo/*/saved_model)" || \
+	@test -n "$(MODELS)" || \
 	  { echo "expected models in runs/demo, found none: run make demo first" >&2; exit 2; }
-	@$(BIN)/python -m serving.page $(foreach run,$(wildcard runs/demo/*),--model $(notdir $(run))=$(run)/saved_model)
+	@$(BIN)/python -m serving.page $(foreach model,$(MODELS),--model $(notdir $(model:/saved_model=))=$(model))
 
 lint: $(VENV)/done ## Check style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -43,7 +44,7 @@ types: $(VENV)/done ## Check types
 docs: $(VENV)/done ## Build the documentation as a site in runs/site; dead links are errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-reproduce: $(VENV)/done ## Measure every app with three seeds and write the tables of their READMEs (two hours)
+reproduce: $(VENV)/done ## Measure every app with three seeds and write the tables of their READMEs (an hour)
 	@$(BIN)/python -m benchmarks.reproduce
 
 clean: ## Remove the environment and the demo's runs

@@ -3,6 +3,8 @@
 import importlib
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,18 @@ def test_the_make_targets_of_the_readme_exist():
     targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert shown and set(shown) <= targets
+
+
+def test_make_serve_takes_the_models_of_the_demo_and_nothing_else(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.txt", "requirements-dev.txt", "runs/demo/report.html"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("runs/demo/vqa/saved_model", "runs/demo/unfinished", ".venv"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".venv" / "done").touch()
+    shown = subprocess.run(
+        ["make", "--dry-run", "serve"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    last = shown.stdout.splitlines()[-1]
+    assert last.endswith("serving.page --model vqa=runs/demo/vqa/saved_model")
