@@ -115,13 +115,14 @@ for case, (steps, low) in cases.items():
 #
 # ## Several workers
 # Two processes on this machine train one model: each takes half of every batch, and the gradients
-# are added up before each step. The same weights come out as from one process.
+# are added up before each step. The same weights come out as from one process. Were one of them
+# lost, the launcher would start both again, and they would go on from the last checkpoint.
 
 # %%
 options = ["--preset", "tiny", "--train.deterministic", "--train.epochs", "2"]
 here = {"cwd": "..", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
 app = [sys.executable, "-m", "apps.visual_qa.train", *options]
-launcher = [sys.executable, "-m", "common.launch", "--workers", "2", "--"]
+launcher = [sys.executable, "-m", "common.launch", "--workers", "2", "--restarts", "2", "--"]
 together = [*launcher, *app, "--train.strategy", "multi_worker"]
 for name, command in (("two", together), ("one", app)):
     subprocess.run([*command, "--run-dir", f"runs/notebooks/faster/{name}"], **here)
