@@ -2,14 +2,12 @@
 
     python -m benchmarks.demo [--runs DIR] [--lanes N]
 
-The apps go in lanes beside each other, each lane on its share of the processor's cores: two small
-trainings on one core each end sooner than one after the other on two. An app takes part by
-`DEMO_FLOORS` in its config (metric -> least value on the test part) and `example_arguments` in its
-datasets. `report.html` in DIR shows the results with their pictures. Exit code 1 when a figure is
-below its floor or an app fails.
+The apps go in lanes beside each other, each lane on its share of the processor's cores. An app
+takes part by `DEMO_FLOORS` in its config (metric -> least value on the test part) and
+`example_arguments` in its datasets. `report.html` in DIR shows the results with their pictures.
+Exit code 1 when a figure is below its floor or an app fails.
 """
 
-import dataclasses
 import functools
 import importlib
 import itertools
@@ -25,30 +23,10 @@ from pathlib import Path
 import tyro
 
 from benchmarks import commands, demo_report
+from benchmarks.demo_report import Shown
 from common import cli, plots
 from common.evaluation import Evaluation
 from common.runs import cpu_count
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What the demo found of one app.
-
-    Attributes:
-        evaluation: on the test part.
-        floors: metric -> least value.
-        cores: number of the processor's cores that the app had.
-        minutes: wall time of training alone, and of all its commands.
-        peak_gib: the most memory that training held.
-        said: the example that the SavedModel was asked, and its answer.
-    """
-
-    evaluation: Evaluation
-    floors: dict[str, float]
-    cores: int
-    minutes: tuple[float, float]
-    peak_gib: float
-    said: str
 
 
 def main(*, runs: Path = commands.ROOT / "runs" / "demo", lanes: int | None = None) -> None:

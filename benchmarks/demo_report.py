@@ -1,9 +1,9 @@
 """The page that the demo leaves: what every app found, beside what blind rivals found."""
 
+import dataclasses
 import html
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from common import files
 from common.evaluation import Evaluation
@@ -23,8 +23,18 @@ code { overflow-wrap: anywhere }
 """
 
 
-class Shown(Protocol):
-    """What is told of one app; see `benchmarks.demo.Shown`."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the demo found of one app.
+
+    Attributes:
+        evaluation: on the test part.
+        floors: metric -> least value.
+        cores: number of the processor's cores that the app had.
+        minutes: wall time of training alone, and of all its commands.
+        peak_gib: the most memory that training held.
+        said: the example that the SavedModel was asked, and its answer.
+    """
 
     evaluation: Evaluation
     floors: dict[str, float]

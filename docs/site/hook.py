@@ -21,8 +21,9 @@ TAKEN_IN |= {
     str(path.relative_to(ROOT)): f"apps/{path.parent.name}.md"
     for path in sorted(ROOT.glob("apps/*/README.md"))
 }
-_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
-_NAMED_LINK = re.compile(r"(!?)\[([^\]]*)" + _LINK.pattern)
+# A folder is the page of its README.
+PAGE_OF = TAKEN_IN | {str(Path(source).parent): TAKEN_IN[source] for source in TAKEN_IN}
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _EQUATION = re.compile(r"\$\$(.+?)\$\$|(?<![\w$\\])\$([^$\s][^$\n]*?)\$(?!\w)", re.DOTALL)
 
@@ -40,9 +41,7 @@ def on_page_markdown(markdown, page, config, files):
     source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     parts = _FENCE.split(markdown)
     for place in range(0, len(parts), 2):
-        text = _NAMED_LINK.sub(
-            lambda found: _relinked(found, source, page.file.src_uri), parts[place]
-        )
+        text = _LINK.sub(lambda found: _relinked(found, source, page.file.src_uri), parts[place])
         parts[place] = _EQUATION.sub(_as_mathml, text)
     return "".join(parts)
 
@@ -50,9 +49,8 @@ def on_page_markdown(markdown, page, config, files):
 def _relinked(found: re.Match, source: str, page: str) -> str:
     picture, text, link, anchor = found.groups()
     target = os.path.normpath(os.path.join(os.path.dirname(source), link))
-    page_of = {**TAKEN_IN, **{str(Path(source).parent): site for source, site in TAKEN_IN.items()}}
-    if target in page_of:
-        site = page_of[target]
+    if target in PAGE_OF:
+        site = PAGE_OF[target]
     elif target.startswith("docs/"):
         site = target.removeprefix("docs/")
     else:
