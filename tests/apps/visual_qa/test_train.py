@@ -19,9 +19,9 @@ def test_learns_sixteen_images_by_heart(cache_dir):
     keras.utils.set_random_seed(1)
     model = build_model(config.TINY.model, Sizes(len(words), len(answers)))
     fitted = keras.Model(model.input, model.output["logits"])
-    steps = 600
+    steps = 800
     fitted.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
         losses.WeightedCrossEntropy(),
         weighted_metrics=["accuracy"],
     )
