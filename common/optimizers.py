@@ -101,11 +101,9 @@ class ClippedAdam(keras.optimizers.Adam):
             clipped = tf.reduce_max(largest) > self.clipvalue
         self.num_clipped.assign_add(tf.cast(clipped, "int32"))
         self.gradient_norm.assign(norm)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:  # Keras adds up what they give, so that each gives its share of the sum
-            grads = list(grads)
-            for place, gradient in zip(places, whole, strict=True):
-                grads[place] = gradient / replicas
+        grads = list(grads)
+        for place, gradient in zip(places, whole, strict=True):
+            grads[place] = gradient
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -128,13 +126,9 @@ class ClippedAdam(keras.optimizers.Adam):
             grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
         )
 
-    def _clip_gradients(self, grads):
-        """Keras' clipping, of the gradients of the whole batch where each replica has a share."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas == 1:
-            return super()._clip_gradients(grads)
-        clipped = super()._clip_gradients([gradient * replicas for gradient in grads])
-        return [gradient / replicas for gradient in clipped]
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        """Leaves them as they are: `apply` has added them up over replicas, for their norm."""
+        return [pair for pair in grads_and_vars if pair[0] is not None]
 
     def swap_averages(self):
         """Exchanges the trained weights with their averages; a second call puts them back."""
