@@ -95,34 +95,47 @@ class Model(keras.Model):
     single numbers do not have.
 
     Attributes:
-        padding: the share of padding in the steps of this epoch, of the inputs that are masks;
-            None on several devices.
-        traces: how often TensorFlow has made a graph of the training step.
+        traces: how often TensorFlow has made a graph of the training step in this process.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.traces, self.padding = 0, None
-        if self.distribute_strategy.num_replicas_in_sync == 1:
-            self.padding = keras.metrics.Mean(name="padding_ratio")
+        self.traces = 0
+        self._counts = [keras.metrics.Sum(name=name) for name in ("real_steps", "all_steps")]
 
     def train_step(self, data):
         """Keras' step, which counts the padding too; what it reports as vectors."""
         self.traces += 1  # Python runs when a graph is made, and not again
+        real, whole = self._counts
         for mask in tf.nest.flatten(data[0]):
-            if mask.dtype == tf.bool and self.padding is not None:
-                cells = tf.cast(tf.size(mask), tf.float32)
-                real = tf.math.count_nonzero(mask, dtype=tf.float32)
-                self.padding.update_state(1.0 - real / cells, sample_weight=cells)
+            if mask.dtype == tf.bool:
+                real.update_state(tf.math.count_nonzero(mask, dtype=tf.float32))
+                whole.update_state(tf.size(mask))
         return self._reported(super().train_step(data))
+
+    def count_steps(self) -> tuple[float, float]:
+        """Real steps and all steps of this epoch, of the inputs that are masks.
+
+        Of several workers: those of this one, times the number of workers. Asking the others would
+        cost each training step a message.
+        """
+        strategy, found = self.distribute_strategy, []
+        for count in self._counts:
+            own = strategy.experimental_local_results(count.total.value)
+            share = len(own) / strategy.num_replicas_in_sync
+            found.append(sum(float(tf.convert_to_tensor(one)) for one in own) / share)
+        return found[0], found[1]
 
     def test_step(self, data):
         """Keras' step; what it reports as vectors."""
         return self._reported(super().test_step(data))
 
+    def get_metrics_result(self):
+        """Keras' metrics, without the counts: at the end of an epoch, those of all devices."""
+        found = super().get_metrics_result()
+        return {name: found[name] for name in found if name not in {c.name for c in self._counts}}
+
     def _reported(self, logs):
-        if self.padding is not None:
-            logs.pop(self.padding.name)  # its reader looks at the metric
         if not is_multi_worker(self.distribute_strategy):
             return logs
         return {name: tf.reshape(tf.convert_to_tensor(value), [1]) for name, value in logs.items()}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from common import recurrent, runs
+from common import recurrent, runs, strategies
 from common.errors import UserError
 
 logger = logging.getLogger("cellstate")
@@ -45,7 +45,7 @@ class Telling(keras.callbacks.Callback):
         tokens_per_second     real steps of the sequences, padding not counted
         padding_ratio         share of padding among the steps, 0 to 1
         traces                how often TensorFlow has made a graph of the training step
-        waiting_share         of the time, for the input; this and the three before on one device
+        waiting_share         of the time, for the input; on one device
         learning_rate         of the last step
         gradient_norm         of the last step, before clipping
         peak_gib              the largest memory that the process has held
@@ -168,12 +168,12 @@ class Telling(keras.callbacks.Callback):
     def _speeds(self, seconds: float) -> dict[str, float]:
         share = self.params["steps"] / self.num_batches  # of an epoch that was broken
         found = {"examples_per_second": share * self.num_examples / seconds}
-        padding = getattr(self.model, "padding", None)
-        if padding is not None:
+        if isinstance(self.model, strategies.Model):
+            real, whole = self.model.count_steps()
             found["traces"] = self.model.traces
-            found["padding_ratio"] = float(padding.result())
-            cells = float(tf.convert_to_tensor(padding.count))
-            found["tokens_per_second"] = share * cells * (1 - found["padding_ratio"]) / seconds
+            if whole:
+                found["padding_ratio"] = 1 - real / whole
+                found["tokens_per_second"] = share * real / seconds
         if self._waited:
             found["waiting_share"] = self._waited / seconds
         return found

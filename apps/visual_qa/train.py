@@ -110,8 +110,6 @@ def _fit(
 
     options, found = config.train, shown.found
     strategy, logits = model.distribute_strategy, model.output["logits"]
-    # Keras does not sum what a metric of its own kind has counted on several workers.
-    told = [LargestShare(logits.shape[-1])] if strategy.num_replicas_in_sync == 1 else []
     with training.scope(strategy):
         fitted = strategies.Model(model.input, logits)  # attention has no target
         fitted.compile(
@@ -125,7 +123,7 @@ def _fit(
                 precision=options.precision,
             ),
             loss=losses.WeightedCrossEntropy(),
-            weighted_metrics=["accuracy", *told],
+            weighted_metrics=["accuracy", LargestShare(logits.shape[-1])],
         )
     keep = keeping.KeepRun(
         run,

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from apps.visual_qa.validation import LargestShare
 from common import keeping, losses, optimizers, pipeline, strategies, training
 from common.runs import RunDirectory
 
@@ -19,11 +20,12 @@ def examples() -> tf.data.Dataset:
     """Sequences of 1 to TIME steps: the parts of a batch have unequal numbers of real targets."""
     random = np.random.default_rng(0)
     lengths = random.integers(1, TIME + 1, NUM_EXAMPLES)
+    real = np.arange(TIME) < lengths[:, None]
     return tf.data.Dataset.from_tensor_slices(
         (
-            random.normal(size=(NUM_EXAMPLES, TIME, DIM)).astype("float32"),
+            (random.normal(size=(NUM_EXAMPLES, TIME, DIM)).astype("float32"), real),
             random.integers(CHOICES, size=(NUM_EXAMPLES, TIME)).astype("int32"),
-            (np.arange(TIME) < lengths[:, None]).astype("float32"),
+            real.astype("float32"),
         )
     )
 
@@ -33,9 +35,10 @@ def train(run_dir: Path, name: strategies.Name, *, dies: Path | None = None) -> 
     strategy = training.start(seed=1, deterministic=False, strategy=name)
     run = RunDirectory(run_dir, writes=strategies.is_chief(strategy))
     with training.scope(strategy):
-        inputs = keras.Input((TIME, DIM))
+        inputs, mask = keras.Input((TIME, DIM)), keras.Input((TIME,), dtype="bool")
         hidden = keras.layers.Dense(5, activation="tanh")(inputs)
-        model = strategies.Model(inputs, keras.layers.Dense(CHOICES)(hidden))
+        hidden = hidden * keras.ops.cast(mask, "float32")[..., None]
+        model = strategies.Model([inputs, mask], keras.layers.Dense(CHOICES)(hidden))
         model.compile(
             optimizers.make_optimizer(
                 0.01,
@@ -46,7 +49,7 @@ def train(run_dir: Path, name: strategies.Name, *, dies: Path | None = None) -> 
                 average=0.5,
             ),
             loss=losses.WeightedCrossEntropy(),
-            weighted_metrics=["accuracy"],
+            weighted_metrics=["accuracy", LargestShare(CHOICES)],
         )
 
     def begin(epoch, logs):
@@ -56,12 +59,12 @@ def train(run_dir: Path, name: strategies.Name, *, dies: Path | None = None) -> 
 
     def batches(epoch: int) -> tf.data.Dataset:
         return pipeline.training_batches(
-            examples().map(lambda *parts: dict(enumerate(parts))),
+            examples().map(lambda inputs, *parts: dict(enumerate((*inputs, *parts)))),
             buckets=pipeline.equal_batches((), batch_size=BATCH_SIZE),
             length=lambda example: tf.shape(example[0])[0],
             seed=1,
             first_epoch=epoch,
-        ).map(lambda batch: (batch[0], batch[1], batch[2]))
+        ).map(lambda batch: ((batch[0], batch[1]), batch[2], batch[3]))
 
     training.fit(
         model,
