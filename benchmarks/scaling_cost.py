@@ -24,20 +24,15 @@ from benchmarks import commands, cost_model
 from common import cli, files, launch
 
 BATCH, EPOCHS, IMAGES, ROUNDS = 16, 4, 512, 15
-SUMMED = (
-    (1, 2**10),
-    (16, 2**10),
-    (64, 2**10),
-    (1, 2**20),
-    (1, 2**22),
-    (1, 2**24),
-)  # tensors, bytes
+LARGER = 256  # another batch of a worker to project
+SUMMED = ((1, 2**10), (8, 2**10), (24, 2**10), (1, 2**20), (1, 2**22), (1, 2**24))  # sums, bytes
 # Two for operations, of which one may wait for the other process; a single core, see `_pin`.
 ONE_THREAD = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "2",
     "OMP_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # as in every process with TF_CONFIG
 }
 
 
@@ -72,6 +67,7 @@ def main(
         together = _measured(Path(name), str(BATCH), workers=2) if check else None
     cost = cost_model.fit_cost(half, whole, sums, batch=BATCH)
     network = cost.all_reduce._replace(speed=1e9 * gigabytes_per_second)
+    projected = cost._replace(all_reduce=network)
     report = {
         "command": " ".join(["python -m benchmarks.scaling_cost", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
@@ -84,9 +80,9 @@ def main(
             "measured_step": together and together["step"],
         },
         "network_gigabytes_per_second": gigabytes_per_second,
-        "epochs": cost_model.project(
-            cost._replace(all_reduce=network), batch=BATCH, examples=images
-        ),
+        "epochs": cost_model.project(projected, batch=BATCH, examples=images),
+        "larger_batch": LARGER,
+        "epochs_of_larger_batches": cost_model.project(projected, batch=LARGER, examples=images),
     }
     files.write_json(commands.RESULTS / "scaling_cost.json", report)
     print(cost_model.as_markdown(report))
@@ -112,18 +108,20 @@ def _measured(folder: Path, part: str, *, workers: int = 1):
 
 
 def _sum() -> list[dict] | None:
-    """Seconds of sums over all workers, by number of tensors and bytes; of the first worker."""
+    """Seconds of sums over all workers, by their number and bytes; of the first worker."""
     import tensorflow as tf
 
     from common import strategies
 
     strategy = strategies.make_strategy("multi_worker")
     rows = []
-    for tensors, size in SUMMED:
+    for sums, size in SUMMED:
 
-        def add(tensors=tensors, size=size):
-            values = [tf.zeros([size // tensors // 4]) for _ in range(tensors)]
-            return strategies.sum_over_replicas(values)
+        def add(sums=sums, size=size):
+            value = tf.zeros([size // sums // 4])
+            for _ in range(sums):  # each of the result of the one before: one after another
+                value = strategies.sum_over_replicas(value)
+            return value
 
         step = tf.function(lambda add=add: strategy.run(add), autograph=False)
         seconds = []
@@ -131,7 +129,7 @@ def _sum() -> list[dict] | None:
             begun = time.monotonic()
             step()
             seconds.append(time.monotonic() - begun)
-        rows.append({"tensors": tensors, "bytes": size, "seconds": statistics.median(seconds[3:])})
+        rows.append({"sums": sums, "bytes": size, "seconds": statistics.median(seconds[3:])})
     return rows if strategies.is_chief(strategy) else None
 
 
@@ -168,9 +166,24 @@ def _train(batch_size: int, folder: Path) -> dict | None:
     return {
         "step": statistics.median(row["train_seconds"] for row in history[1:]) / shown.num_batches,
         "input": statistics.median(seconds[1:]) / shown.num_batches,
-        "tensors": len(network.trainable_variables),
+        "sums": _count_sums(network),
         "bytes": 4 * sum(int(np.prod(one.shape)) for one in network.trainable_variables),
     }
+
+
+def _count_sums(network) -> int:
+    """How often the workers wait for each other in a step, counted once in TensorFlow's graph."""
+    import keras
+
+    # Forwards and backwards the sums, squares and numbers of each; the mean of loss, accuracy and
+    # share of the largest answer, and of what each is the mean; the real targets, the gradients,
+    # and whether any worker has a batch.
+    synchronized = [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    return 6 * len(synchronized) + 2 * 3 + 3
 
 
 if __name__ == "__main__":
