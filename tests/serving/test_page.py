@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    # A microphone that beeps, and leave to use it.
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 TEXTS = (
     "Number of jobs, -1 for all; see `n_jobs` (default: 4.5e-3).",
@@ -116,7 +118,10 @@ def browser(address):
     """A page of Chromium, which may ask nobody but this machine."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=shutil.which("chromium"), args=FLAGS
+            profile,
+            executable_path=shutil.which("chromium"),
+            args=FLAGS,
+            permissions=["microphone"],
         )
         shown, asked, errors = context.pages[0], set(), []
         shown.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
@@ -180,6 +185,22 @@ def phones_of_an_example(browser: Page):
     shoot(browser, "phoneme_tagging")
 
 
+def phones_of_the_microphone(browser: Page):
+    tab = open_tab(browser, "phoneme_tagging")
+    tab.get_by_label("Clear").click()
+    tab.get_by_label("Record audio").click()
+    tab.get_by_role("button", name="Record", exact=True).click()
+    stop = tab.get_by_role("button", name="Stop", exact=True)
+    expect(stop).to_be_visible()
+    browser.wait_for_timeout(1_500)  # of sound
+    stop.click()
+    expect(tab.get_by_label("Play", exact=True)).to_be_visible()
+    before = tab.locator("td").all_inner_texts()
+    tab.get_by_role("button", name="Find the phones").click()
+    expect(tab.locator("td").nth(2)).not_to_have_text(before[2])
+    shoot(browser, "microphone")
+
+
 def what_is_missing_is_said_in_words(browser: Page):
     tab = open_tab(browser, "answer_selection")
     tab.get_by_label("Question").fill("")
@@ -202,6 +223,7 @@ def test_every_tab_in_a_browser(browser, subtests):
         captions_of_an_upload,
         sentences_are_ranked,
         phones_of_an_example,
+        phones_of_the_microphone,
         what_is_missing_is_said_in_words,
         it_fits_a_phone,
     ):
