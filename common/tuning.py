@@ -58,17 +58,17 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study_dir.mkdir(parents=True, exist_ok=True)
     _claim(study_dir, {"app": app, "space": {name: list(one) for name, one in space.items()}})
-    storage = optuna.storages.RDBStorage(f"sqlite:///{study_dir / 'study.db'}")
     study = optuna.create_study(
-        storage=storage,
+        storage=f"sqlite:///{study_dir / 'study.db'}",
         study_name=app,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed + len(storage.get_all_studies())),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
         load_if_exists=True,
     )
     while len(_ended(study)) < trials:
         trial = study.ask()
+        # Each trial draws for itself: the same where a study goes on, others in other processes.
+        study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number)
         chosen = {name: _suggest(trial, name, one) for name, one in space.items()}
         logger.info("trial %d: %s", trial.number, _listed(chosen))
         value, pruned = _train(command, changed(config, chosen), trial, monitor, study_dir)

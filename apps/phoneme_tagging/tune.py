@@ -1,4 +1,4 @@
-"""Searches options of phoneme tagging by the framewise accuracy on validation.
+"""Searches options of phoneme tagging by the phone error rate on validation.
 
 python -m apps.phoneme_tagging.tune --study-dir runs/study [--trials 20]
 """

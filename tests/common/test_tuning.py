@@ -76,6 +76,16 @@ def test_it_goes_on_to_the_number_of_trials_and_keeps_the_best(study):
     assert (study / "study.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_study_that_goes_on_draws_what_one_without_a_stop_draws(study, tmp_path):
+    search(tmp_path, 6)
+    for number in range(6):
+        options, others = (
+            json.loads((folder / "trials" / f"{number:04d}.json").read_text())
+            for folder in (study, tmp_path)
+        )
+        assert options == others
+
+
 def test_poor_trials_are_stopped_early(study):
     ended = {path.parent.name for path in (study / "trials").glob("*/ended")}
     stopped = sorted({path.stem for path in (study / "trials").glob("*.json")} - ended)
