@@ -1,6 +1,7 @@
 """Runs an exported runtime.py where TensorFlow is not, and compares its answers with expected ones.
 
-Run by `runtimes` as a script, in a fresh process: `check_runtime.py FOLDER PROBE.json`.
+Run by `runtimes` as a script, in a fresh process. Its input is a line of JSON, {"folder": ...,
+"probes": [{"inputs": {name: value}, "outputs": {name: value}}]}.
 """
 
 import base64
@@ -8,19 +9,21 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import TextIO
 
 FORBIDDEN = ("tensorflow", "keras", "apps", "common")
 
 
-def main(folder: str, probe_path: str) -> None:
+def main(lines: TextIO) -> None:
     """Prints the largest difference of a number; infinity where strings differ."""
     for name in FORBIDDEN:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
-    sys.path.insert(0, folder)
+    asked, largest = json.loads(lines.readline(), object_hook=unpacked), 0.0
+    sys.path.insert(0, asked["folder"])
     import numpy as np
 
-    runtime, largest = importlib.import_module("runtime").Runtime(Path(folder)), 0.0
-    for probe in json.loads(Path(probe_path).read_text(encoding="utf-8"), object_hook=unpacked):
+    runtime = importlib.import_module("runtime").Runtime(Path(asked["folder"]))
+    for probe in asked["probes"]:
         found = runtime(**probe["inputs"])
         for name, wanted in probe["outputs"].items():
             expected, got = np.asarray(wanted), np.asarray(found[name])
@@ -40,4 +43,4 @@ def unpacked(value: dict) -> dict | bytes:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.stdin)

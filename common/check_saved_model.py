@@ -1,12 +1,15 @@
 """Loads a SavedModel with TensorFlow alone and compares its answers with expected ones.
 
-Run by `exporting` as a script, in a fresh process: `check_saved_model.py FOLDER PROBE.json`.
+Run by `exporting` as a script, in a fresh process. Its input has two lines of JSON, of which the
+second comes later: {"folder": ..., "probes": {signature: {input: value}}}, then what to expect,
+{signature: {output: value}}.
 """
 
 import base64
 import json
 import os
 import sys
+from typing import TextIO
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -14,16 +17,16 @@ import numpy as np
 import tensorflow as tf
 
 
-def main(folder: str, probe_path: str) -> None:
+def main(lines: TextIO) -> None:
     """Exits with a message when an output differs by more than 1e-5."""
-    with open(probe_path, encoding="utf-8") as file:
-        probe = json.load(file)
-    loaded = tf.saved_model.load(folder)
-    for signature, given in probe.items():
-        inputs = {name: tf.constant(unpacked(value)) for name, value in given["inputs"].items()}
-        outputs = loaded.signatures[signature](**inputs)
-        for name, expected in given["outputs"].items():
-            got = outputs[name]
+    asked = json.loads(lines.readline())
+    loaded, outputs = tf.saved_model.load(asked["folder"]), {}
+    for signature, given in asked["probes"].items():
+        inputs = {name: tf.constant(unpacked(value)) for name, value in given.items()}
+        outputs[signature] = loaded.signatures[signature](**inputs)
+    for signature, wanted in json.loads(lines.readline()).items():
+        for name, expected in wanted.items():
+            got = outputs[signature][name]
             if got.dtype == tf.string:
                 same = tf.io.encode_base64(got).numpy().astype(str).tolist() == expected
             else:
@@ -40,4 +43,4 @@ def unpacked(value: str | float | list) -> bytes | float | list:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.stdin)

@@ -1,12 +1,13 @@
 """Writes SavedModels whole or not at all, and checks them where this project is not."""
 
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -49,7 +50,8 @@ def write_saved_model(
     probes = {"serving_default": probe, **(others or {})}
     calls = {name: getattr(module, name) for name in others or ()}
     calls["serving_default"] = module.__call__  # type: ignore[operator]
-    with files.replacing(path) as folder:
+    # It starts TensorFlow while the module is written, and answers while this process does.
+    with files.replacing(path) as folder, start_elsewhere(_CHECK) as process:
         tf.saved_model.save(module, str(folder), signatures=calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
@@ -58,11 +60,17 @@ def write_saved_model(
         problems = unportable_operations(folder)
         if problems:
             raise RuntimeError(f"the SavedModel needs this process: {', '.join(sorted(problems))}")
+        asked = {"folder": str(folder.resolve()), "probes": _packed(probes)}
+        ask_elsewhere(process, json.dumps(asked))
         expected = {
             name: calls[name](**{key: tf.constant(value) for key, value in given.items()})
             for name, given in probes.items()
         }
-        _check_in_fresh_process(folder, probes, expected)
+        listed = {
+            name: {key: _listed(value) for key, value in outputs.items()}
+            for name, outputs in expected.items()
+        }
+        answer_from_elsewhere(process, json.dumps(listed))
 
 
 def weights_of(model: keras.Model) -> list[tf.Variable]:
@@ -113,45 +121,52 @@ def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
     files.write_json(folder / "examples.json", [row])
 
 
-def _check_in_fresh_process(folder: Path, probes: Mapping, expected: Mapping) -> None:
-    content = {
-        signature: {
-            "inputs": {name: _packed(value) for name, value in probe.items()},
-            "outputs": {name: _listed(value) for name, value in expected[signature].items()},
-        }
-        for signature, probe in probes.items()
-    }
-    check_elsewhere(_CHECK, folder, json.dumps(content))
+@contextlib.contextmanager
+def start_elsewhere(script: Path) -> Iterator[subprocess.Popen]:
+    """A process without this project that runs `script`, which reads lines of JSON."""
+    # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found;
+    # -B: nothing is left in the folder.
+    command = [sys.executable, "-IB", str(script.resolve())]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with (
+        tempfile.TemporaryDirectory() as elsewhere,
+        subprocess.Popen(command, cwd=elsewhere, text=True, **pipes) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()  # of no effect on one that has ended
 
 
-def check_elsewhere(script: Path, folder: Path, probe: str) -> str:
-    """Runs `script FOLDER PROBE.json` in a fresh process without this project; what it prints.
+def ask_elsewhere(process: subprocess.Popen, line: str) -> None:
+    """Gives a line to read and does not wait for an answer."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended: the answer will tell why
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+
+
+def answer_from_elsewhere(process: subprocess.Popen, line: str) -> str:
+    """Gives the last line; what the process has printed when it has ended.
 
     Raises:
         RuntimeError: it fails.
     """
-    with tempfile.TemporaryDirectory() as elsewhere:
-        file = Path(elsewhere) / "probe.json"
-        file.write_text(probe)
-        # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found;
-        # -B: nothing is left in the folder.
-        done = subprocess.run(
-            [sys.executable, "-IB", str(script), str(folder.resolve()), str(file)],
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode:
-        raise RuntimeError(f"the export fails in a fresh process:\n{done.stderr.strip()}")
-    return done.stdout
+    printed, problem = process.communicate(line + "\n")
+    if process.returncode:
+        raise RuntimeError(f"the export fails in a fresh process:\n{problem.strip()}")
+    return printed
 
 
-def _packed(value: bytes | str | float | Sequence) -> str | float | list:
+def _packed(value):
+    """Strings and bytes in base64, in numbers, lists and mappings of them."""
     if isinstance(value, int | float):
         return value
-    if not isinstance(value, bytes | str):
-        return [_packed(one) for one in value]
-    return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+    if isinstance(value, bytes | str):
+        return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+    if isinstance(value, Mapping):
+        return {name: _packed(one) for name, one in value.items()}
+    return [_packed(one) for one in value]
 
 
 def _listed(value: tf.Tensor) -> list:

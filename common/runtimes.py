@@ -96,8 +96,10 @@ def check_in_fresh_process(
 ) -> None:
     """Asks the runtime.py of an export where TensorFlow is not; see `write_runtime`."""
     content = [{"inputs": given, "outputs": wanted} for given, wanted in probes]
-    printed = exporting.check_elsewhere(_CHECK, folder, json.dumps(content, default=_plain))
-    difference = float(printed)
+    with exporting.start_elsewhere(_CHECK) as process:
+        asked = {"folder": str(folder.resolve()), "probes": content}
+        line = json.dumps(asked, default=_plain)
+        difference = float(exporting.answer_from_elsewhere(process, line))
     if not difference <= close:
         raise RuntimeError(f"expected the answers of TensorFlow, got some {difference:.1e} away")
     logger.info("runtime.py, without TensorFlow: at most %.1e from its answers", difference)

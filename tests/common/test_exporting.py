@@ -1,6 +1,7 @@
 """Facts about written SavedModels: checked elsewhere, whole or not at all."""
 
 import base64
+import io
 import json
 from pathlib import Path
 
@@ -135,28 +136,28 @@ def in_base64(values: list[bytes]) -> list[str]:
     return [base64.b64encode(value).decode() for value in values]
 
 
-def check(export, tmp_path, **outputs) -> None:
-    probe = {"inputs": {"text": in_base64([b"a", b"\xff"])}, "outputs": outputs}
-    (tmp_path / "probe.json").write_text(json.dumps({"serving_default": probe}))
-    check_saved_model.main(str(export), str(tmp_path / "probe.json"))
+def check(export, **outputs) -> None:
+    probes = {"serving_default": {"text": in_base64([b"a", b"\xff"])}}
+    lines = ({"folder": str(export), "probes": probes}, {"serving_default": outputs})
+    check_saved_model.main(io.StringIO("\n".join(map(json.dumps, lines))))
 
 
-def test_equal_answers_pass_the_check(export, tmp_path):
+def test_equal_answers_pass_the_check(export):
     loud = [tf.io.encode_base64(v).numpy().decode() for v in (b"A", b"\xff")]
-    check(export, tmp_path, loud=loud, weight=[2.0, 2.00001], id=[7, -1])
+    check(export, loud=loud, weight=[2.0, 2.00001], id=[7, -1])
 
 
 @pytest.mark.parametrize(
     "outputs", [{"weight": [2.0, 2.001]}, {"id": [7, 7]}, {"loud": ["QQ", "QQ"]}]
 )
-def test_another_answer_fails_the_check_with_the_name_of_the_output(export, tmp_path, outputs):
+def test_another_answer_fails_the_check_with_the_name_of_the_output(export, outputs):
     with pytest.raises(SystemExit, match=f"{next(iter(outputs))}: expected"):
-        check(export, tmp_path, **outputs)
+        check(export, **outputs)
 
 
-def test_an_output_that_is_missing_fails_the_check(export, tmp_path):
+def test_an_output_that_is_missing_fails_the_check(export):
     with pytest.raises(KeyError, match="score"):
-        check(export, tmp_path, score=[1.0, 2.0])
+        check(export, score=[1.0, 2.0])
 
 
 # Metrics for the card
