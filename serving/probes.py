@@ -33,12 +33,12 @@ WAV = struct.pack(
 def inputs(signature: Signature) -> dict[str, np.ndarray]:
     """One row for each input, and a second of sound or one value where a size is free."""
     lengths = {length for length, _ in signature.lengths.values()}
-    return {
-        name: np.full(_shape(field), SAMPLES, field.dtype)
-        if name in lengths
-        else np.full(_shape(field), _value(field), field.dtype)
-        for name, field in signature.inputs.items()
-    }
+    found = {}
+    for name, field in signature.inputs.items():
+        found[name] = np.empty(_shape(field), field.dtype)
+        # `np.full` would cut the zeros at the end of bytes, and so the silence.
+        found[name].fill(SAMPLES if name in lengths else _value(field))
+    return found
 
 
 def _shape(field: Field) -> list[int]:

@@ -148,3 +148,10 @@ def test_the_signatures_of_an_export_are_understood(tiny_export):
         outputs = version.batchers["serving_default"].call(given)
         for name, field in signature.outputs.items():
             assert outputs[name].ndim == len(field.dims), name
+
+
+def test_every_signature_runs_before_the_first_request(tiny_export, caplog):
+    with caplog.at_level("INFO"), serve({"m": tiny_export("phoneme_tagging")}):
+        pass
+    assert "m: version 1 answers after" in caplog.text
+    assert "not warmed up" not in caplog.text
