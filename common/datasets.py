@@ -9,10 +9,11 @@ import hashlib
 import importlib.util
 import io
 import logging
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common import files
 from common.errors import UserError
@@ -108,11 +109,49 @@ def is_held_back(key: str, *, share: float) -> bool:
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) < share * 2**32
 
 
-def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = None) -> None:
+def examples(
+    listed: Iterable,
+    read: Callable[..., Iterator],
+    broken: BrokenRows,
+    *,
+    on_beam: bool = False,
+) -> Any:
+    """What a builder's `_generate_examples` returns: the (key, record) of all rows.
+
+    Args:
+        listed: the rows; with `on_beam` they are sent to other processes.
+        read: a function of a module, (row, `broken`) -> its (key, record) if it can be used.
+        broken: counts the rows, and gives up after the last.
+        on_beam: returns steps of Apache Beam; give `prepare` the options of the pipeline.
+    """
+    if not on_beam:
+        return _in_turn(listed, read, broken)
+    from common import beam
+
+    return beam.examples(listed, read, source=broken.source)
+
+
+def _in_turn(listed: Iterable, read: Callable[..., Iterator], broken: BrokenRows) -> Iterator:
+    for one in listed:
+        yield from read(one, broken)
+    broken.check()
+
+
+def prepare(
+    builder: "tfds.core.DatasetBuilder",
+    broken: BrokenRows | None = None,
+    *,
+    beam: str | None = None,
+) -> None:
     """Prepares a data set unless that is done; reports rows that were skipped, then and later.
 
     A catalogue set that would be downloaded says so, with its size, before it begins. Of several
     processes one prepares, and the others wait.
+
+    Args:
+        builder: of the data set.
+        broken: counts its rows.
+        beam: options of an Apache Beam pipeline, where the builder's examples are steps of one.
 
     Raises:
         UserError: the source is incomplete or too many rows are broken; nothing is left behind.
@@ -122,7 +161,7 @@ def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = Non
     if not folder.exists():
         with files.one_at_a_time(folder.parent):
             if not folder.exists():
-                _prepare_now(builder)
+                _prepare_now(builder, broken, beam)
                 files.write_json(account, {"skipped": broken.skipped if broken else []})
     if not builder.info.splits:  # another process has prepared it since the builder was made
         builder.info.read_from_directory(folder)
@@ -133,7 +172,9 @@ def prepare(builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None = Non
         logger.info("%s: %d broken rows skipped: %s", builder.name, len(skipped), named)
 
 
-def _prepare_now(builder: "tfds.core.DatasetBuilder") -> None:
+def _prepare_now(
+    builder: "tfds.core.DatasetBuilder", broken: BrokenRows | None, options: str | None
+) -> None:
     import tensorflow_datasets as tfds
 
     size = builder.info.download_size
@@ -147,7 +188,17 @@ def _prepare_now(builder: "tfds.core.DatasetBuilder") -> None:
         tfds.disable_progress_bar()
     # tensorflow-datasets prints "Downloading ... Unknown size" whatever it does.
     with _plain_user_errors(), contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
+        if broken is None or options is None:
+            builder.download_and_prepare()
+            return
+        from common import beam
+
+        beam.prepare(builder, options, broken)
+        try:
+            broken.check()
+        except UserError:
+            shutil.rmtree(builder.data_dir)
+            raise
 
 
 @contextlib.contextmanager

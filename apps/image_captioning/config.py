@@ -63,6 +63,8 @@ class DataConfig:
     """Folder with the official files as published."""
     cache_dir: Path | None = None
     """Where prepared data and features are kept; the folder of tensorflow-datasets by default."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline that prepares the data (docs/scaling.md)."""
     max_images: int | None = None
     """Take only the first so many training images; an eighth as many for validation."""
     max_caption_words: int = 30

@@ -62,7 +62,11 @@ def load_split(config: DataConfig, split: str) -> Split:
         UserError: the data set cannot be prepared, or has no such split.
     """
     builder, splits = datasets.make_builder(
-        config.name, root=config.root, cache_dir=config.cache_dir, max_images=config.max_images
+        config.name,
+        root=config.root,
+        cache_dir=config.cache_dir,
+        beam=config.beam,
+        max_images=config.max_images,
     )
     if split not in splits:
         raise UserError(

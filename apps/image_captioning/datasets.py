@@ -11,9 +11,10 @@ holds out OpenMoji.
 """
 
 import dataclasses
+import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -42,7 +43,7 @@ class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, **kwargs):
-        self.broken = datasets.BrokenRows(type(self).__name__)
+        self.broken, self.on_beam = datasets.BrokenRows(type(self).__name__), False
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -53,29 +54,26 @@ class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _generate_examples(
-        self,
-        listed: Iterable,
-        read: Callable[[Captioned], bytes] = lambda one: one.path.read_bytes(),
-    ) -> Iterator:
-        """Checks and yields (key, record); rows that cannot be used are counted and left out."""
-        for one in listed:
-            found = one.path.is_file()
-            encoded = read(one) if found else b""
-            unreadable = images.problem(encoded) if found else "no such file"
-            kept = []
-            for caption, row in itertools.zip_longest(one.captions, one.rows):
-                where = f"{one.path}, {caption[:60]!r}"
-                empty = None if re.search(r"\w", caption) else "empty caption"
-                problem = (row.problem if row else None) or unreadable or empty
-                if self.broken.use(f"{row.where}: {where}" if row else where, problem):
-                    kept.append(caption.strip())
-            if not one.captions:
-                self.broken.use(str(one.path), "no caption")
-            if kept:
-                record = {"image": encoded, "image_id": one.image_id, "captions": kept}
-                yield one.image_id, record
-        self.broken.check()
+    def _generate_examples(self, listed: Iterable[Captioned]):
+        return datasets.examples(listed, _records, self.broken, on_beam=self.on_beam)
+
+
+def _records(one: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
+    """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
+    found = one.path.is_file()
+    encoded = drawn or (one.path.read_bytes() if found else b"")
+    unreadable = images.problem(encoded) if found else "no such file"
+    kept = []
+    for caption, row in itertools.zip_longest(one.captions, one.rows):
+        where = f"{one.path}, {caption[:60]!r}"
+        empty = None if re.search(r"\w", caption) else "empty caption"
+        problem = (row.problem if row else None) or unreadable or empty
+        if broken.use(f"{row.where}: {where}" if row else where, problem):
+            kept.append(caption.strip())
+    if not one.captions:
+        broken.use(str(one.path), "no caption")
+    if kept:
+        yield one.image_id, {"image": encoded, "image_id": one.image_id, "captions": kept}
 
 
 class Emoji(_CaptionedImages):
@@ -91,7 +89,8 @@ class Emoji(_CaptionedImages):
     def _draw(self, chosen: list[emoji.Drawing]) -> Iterator:
         listed = [Captioned(f"{one.vendor}-{one.code}", one.path, (one.caption,)) for one in chosen]
         drawn = emoji.rasterise_all([one.path for one in chosen])
-        return self._generate_examples(listed, lambda _: next(drawn))
+        read = functools.partial(_drawn_records, drawn)
+        return datasets.examples(listed, read, self.broken)
 
     @staticmethod
     def part(drawing: emoji.Drawing) -> str:
@@ -113,6 +112,10 @@ class EmojiVendor(Emoji):
             return "train"
         held_back = datasets.is_held_back(drawing.code, share=_VENDOR_VALIDATION)
         return "validation" if held_back else "test"
+
+
+def _drawn_records(drawn: Iterator[bytes], one: Captioned, broken: datasets.BrokenRows) -> Iterator:
+    return _records(one, broken, next(drawn))
 
 
 class Karpathy(_CaptionedImages):
@@ -147,22 +150,33 @@ _OFFICIAL = {  # builder, the file that tells its state, where it comes from
 
 
 def make_builder(
-    name: str, *, root: Path | None, cache_dir: Path | None, max_images: int | None = None
+    name: str,
+    *,
+    root: Path | None,
+    cache_dir: Path | None,
+    beam: str | None = None,
+    max_images: int | None = None,
 ) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
     """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
 
-    `max_images` counts here for the emoji only, which take time to draw.
+    `max_images` counts here for the emoji only, which take time to draw; `beam` are options of an
+    Apache Beam pipeline that prepares.
 
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
+    if beam is not None and name not in _OFFICIAL:
+        raise UserError(
+            f"expected one of {', '.join(_OFFICIAL)} for --data.beam, got {name}: leave it out"
+        )
     if name == "coco_captions":  # Karpathy's parts of COCO 2014
         data_dir = None if cache_dir is None else str(cache_dir)
         builder = tfds.builder("coco_captions", data_dir=data_dir)
         datasets.prepare(builder)
         return builder, {"train": "train+restval", "validation": "val", "test": "test"}
     builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
-    datasets.prepare(builder, builder.broken)
+    builder.on_beam = beam is not None
+    datasets.prepare(builder, builder.broken, beam=beam)
     return builder, {split: split for split in builder.info.splits}
 
 

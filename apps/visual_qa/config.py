@@ -52,6 +52,8 @@ class DataConfig:
     """Folder with the official files as published; for folder, one with questions.csv."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline that prepares the data (docs/scaling.md)."""
     service: str | None = None
     """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
     max_images: int | None = None

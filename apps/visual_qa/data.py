@@ -83,7 +83,7 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
         UserError: the data set cannot be prepared, or has no such split.
     """
     builder, splits = datasets.make_builder(
-        config.name, root=config.root, cache_dir=config.cache_dir
+        config.name, root=config.root, cache_dir=config.cache_dir, beam=config.beam
     )
     if split not in splits:
         raise UserError(

@@ -43,7 +43,7 @@ class _ImagesWithQuestions(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, **kwargs):
-        self.broken = datasets.BrokenRows(type(self).__name__)
+        self.broken, self.on_beam = datasets.BrokenRows(type(self).__name__), False
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -56,28 +56,24 @@ class _ImagesWithQuestions(tfds.core.GeneratorBasedBuilder):
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _generate_examples(self, by_image: Iterable[tuple[str, Path, list[Question]]]) -> Iterator:
-        """Checks and yields (key, record); rows that cannot be used are counted and left out."""
-        for image_id, path, questions in by_image:
-            encoded = path.read_bytes() if path.is_file() else b""
-            unreadable = images.problem(encoded) if path.is_file() else "no such file"
-            kept = []
-            for one in questions:
-                where = f"{path}, {one.question[:60]!r}"
-                where = f"{one.row.where}: {where}" if one.row else where
-                wrong = one.row.problem if one.row else None
-                if self.broken.use(where, wrong or unreadable or _problem(one)):
-                    kept.append({name: getattr(one, name) for name in _QUESTION})
-            if kept:
-                yield (
-                    image_id,
-                    {
-                        "image": encoded,
-                        "image_id": image_id,
-                        "questions": kept,
-                    },
-                )
-        self.broken.check()
+    def _generate_examples(self, by_image: Iterable[tuple[str, Path, list[Question]]]):
+        return datasets.examples(by_image, _records, self.broken, on_beam=self.on_beam)
+
+
+def _records(one: tuple[str, Path, list[Question]], broken: datasets.BrokenRows) -> Iterator:
+    """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
+    image_id, path, questions = one
+    encoded = path.read_bytes() if path.is_file() else b""
+    unreadable = images.problem(encoded) if path.is_file() else "no such file"
+    kept = []
+    for asked in questions:
+        where = f"{path}, {asked.question[:60]!r}"
+        where = f"{asked.row.where}: {where}" if asked.row else where
+        wrong = asked.row.problem if asked.row else None
+        if broken.use(where, wrong or unreadable or _problem(asked)):
+            kept.append({name: getattr(asked, name) for name in _QUESTION})
+    if kept:
+        yield image_id, {"image": encoded, "image_id": image_id, "questions": kept}
 
 
 class EasyVqa(_ImagesWithQuestions):
@@ -142,13 +138,17 @@ _OFFICIAL = {  # builder, files that must be there, where they come from
 
 
 def make_builder(
-    name: str, *, root: Path | None, cache_dir: Path | None
+    name: str, *, root: Path | None, cache_dir: Path | None, beam: str | None = None
 ) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
     """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
+
+    `beam` are options of an Apache Beam pipeline that prepares.
 
     Raises:
         UserError: files are missing or damaged, the package is missing, too many rows are broken.
     """
+    if name == "clevr" and beam is not None:
+        raise UserError("expected no --data.beam for clevr, which is downloaded: leave it out")
     if name == "clevr":
         builder = _clevr_builder(root, None if cache_dir is None else str(cache_dir))
         datasets.prepare(builder)
@@ -160,7 +160,8 @@ def make_builder(
             "test": "validation",
         }
     builder = unprepared(name, root=root, cache_dir=cache_dir)
-    datasets.prepare(builder, builder.broken)
+    builder.on_beam = beam is not None
+    datasets.prepare(builder, builder.broken, beam=beam)
     return builder, {split: split for split in builder.info.splits}
 
 

@@ -200,3 +200,22 @@ def test_the_example_is_a_drawing_that_is_not_in_training():
     option, path = datasets.example_arguments()
     assert option == "--image"
     assert Path(path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_on_beam_the_records_are_the_same(karpathy, tmp_path):
+    pytest.importorskip("apache_beam")
+    found = []
+    for beam in (None, "--runner=FnApiRunner"):
+        options = config.DataConfig(
+            name="karpathy", root=karpathy, cache_dir=tmp_path / str(beam), beam=beam
+        )
+        shown = data.load_split(options, "train").records
+        found.append([(one["image_id"], one["image"]) for one in shown.as_numpy_iterator()])
+    assert found[0] == found[1] and found[0]
+
+
+def test_beam_prepares_no_set_that_is_downloaded(tmp_path):
+    name = "coco_captions"
+    options = config.DataConfig(name=name, cache_dir=tmp_path, beam="")
+    with pytest.raises(UserError, match=r"--data\.beam"):
+        data.load_split(options, "train")

@@ -211,3 +211,22 @@ def test_broken_rows_of_a_folder_are_named_by_file_and_line(photos, cache_dir):
     assert "Not enough to train: 1 validation questions" in report.verdict()
     with pytest.raises(UserError, match=r"5 of 15, the first is .*questions\.csv:14"):
         records("folder", photos, cache_dir)
+
+
+def test_on_beam_the_records_are_the_same(vqa_v2, tmp_path):
+    pytest.importorskip("apache_beam")
+    found = []
+    for beam in (None, "--runner=FnApiRunner"):
+        options = config.DataConfig(
+            name="vqa_v2", root=vqa_v2, cache_dir=tmp_path / str(beam), beam=beam
+        )
+        shown = data.load_split(options, "train")
+        found.append([(one["image_id"], one["image"]) for one in shown.as_numpy_iterator()])
+    assert found[0] == found[1] and found[0]
+
+
+def test_beam_prepares_no_set_that_is_downloaded(tmp_path):
+    name = "clevr"
+    options = config.DataConfig(name=name, cache_dir=tmp_path, beam="")
+    with pytest.raises(UserError, match=r"--data\.beam"):
+        data.load_split(options, "train")

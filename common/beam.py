@@ -1,0 +1,94 @@
+"""Preparing data sets on Apache Beam: each row is read by one of many workers.
+
+Beam is an optional package. `datasets.examples` makes the steps, `datasets.prepare` runs them.
+"""
+
+import functools
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from common import datasets
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import apache_beam
+    import tensorflow_datasets as tfds
+
+_NAMESPACE = "cellstate"
+
+
+def examples(
+    listed: Iterable, read: Callable[..., Iterator], *, source: str
+) -> "apache_beam.PTransform":
+    """What `read(one, broken)` yields for each of `listed`, on the workers of a pipeline.
+
+    Args:
+        listed: what can be pickled: paths and texts, not the content of files.
+        read: a function of a module.
+        source: names the rows, as in `datasets.BrokenRows`.
+    """
+    import apache_beam as beam
+
+    # The list is read by one worker, and would be worked off by it.
+    return (
+        beam.Create(list(listed))
+        | beam.Reshuffle()
+        | beam.FlatMap(functools.partial(_counted, read, source))
+    )
+
+
+def _counted(read: Callable[..., Iterator], source: str, one) -> list:
+    from apache_beam.metrics import Metrics
+
+    broken = datasets.BrokenRows(source)
+    found = list(read(one, broken))
+    Metrics.counter(_NAMESPACE, "rows").inc(broken.num_rows)
+    for problem in broken.skipped:
+        Metrics.string_set(_NAMESPACE, "skipped").add(problem)
+    return found
+
+
+def prepare(builder: "tfds.core.DatasetBuilder", options: str, broken: datasets.BrokenRows) -> None:
+    """Prepares with a pipeline of these options, and tells `broken` what its workers counted.
+
+    Args:
+        builder: whose examples are those of `examples`.
+        options: of a Beam pipeline, as on a command line: "--runner=...".
+        broken: gets the number of rows, and the broken ones.
+
+    Raises:
+        UserError: Beam is not installed.
+    """
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+        from apache_beam.runners import create_runner
+    except ImportError:
+        raise UserError(
+            "expected the package apache-beam, for --data.beam, it is not installed: run "
+            "`pip install apache-beam==2.77.0`"
+        ) from None
+    import tensorflow_datasets as tfds
+
+    flags = PipelineOptions(shlex.split(options))
+    runner = _keeps_result(create_runner(flags.view_as(StandardOptions).runner or "DirectRunner"))
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(beam_runner=runner, beam_options=flags)
+    )
+    told = runner.result.metrics().query()
+    broken.num_rows = sum(one.result for one in told["counters"] if one.key.metric.name == "rows")
+    for one in told["string_sets"]:
+        if one.key.metric.name == "skipped":
+            broken.skipped += sorted(one.result)
+
+
+def _keeps_result(runner: "apache_beam.runners.PipelineRunner"):
+    """The runner, with the result of its last pipeline: tensorflow-datasets drops it."""
+    run = runner.run_pipeline
+
+    def run_pipeline(pipeline, options):
+        runner.result = run(pipeline, options)  # type: ignore[attr-defined]
+        return runner.result  # type: ignore[attr-defined]
+
+    runner.run_pipeline = run_pipeline  # type: ignore[method-assign]
+    return runner
