@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import io
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -210,6 +211,12 @@ def _plain_user_errors() -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        if cause is not None:
+            raise cause from None
+        empty = re.search(r'split "(\w+)": No examples were yielded', str(error))
+        if not empty:
             raise
-        raise cause from None
+        raise UserError(
+            f"expected examples in the {empty[1]} part, there is none that can be used: give it "
+            "some, or take more of the data set"
+        ) from None

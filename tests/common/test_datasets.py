@@ -230,6 +230,12 @@ def test_of_two_that_prepare_at_once_one_does_and_the_other_reads(rows):
     assert written == [1]
 
 
+def test_a_part_without_examples_is_named_and_leaves_nothing(rows, tmp_path):
+    with pytest.raises(UserError, match="expected examples in the train part"):
+        prepare(rows(num_good=0))
+    assert not list(tmp_path.rglob("*.tfrecord*"))
+
+
 def test_skipped_rows_are_told_when_they_are_skipped_and_at_each_later_use(rows, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
     told = []
