@@ -77,7 +77,7 @@ def main(options: Options, train_options: list[str]) -> None:
             ]
             for seed in options.seeds
         ]
-        report["rows"][row] = _summary(done)
+        report["rows"][row] = summary(done)
         environment = files.read_json(
             options.runs_dir / name / row / f"{options.seeds[0]}-{folds[0]}" / "environment.json"
         )
@@ -98,7 +98,7 @@ def _run(folder: Path, seed: int, fold: int, options: list[str]) -> dict[str, di
     return files.read_json(folder / "speakers-validation.json")
 
 
-def _summary(runs: list[list[dict[str, dict[str, float]]]]) -> dict[str, dict]:
+def summary(runs: list[list[dict[str, dict[str, float]]]]) -> dict[str, dict]:
     """Means over speakers: their spread over the seeds, and the spread of the speakers.
 
     The 95 % interval is that of the mean over speakers, each taken as the mean of its seeds.
