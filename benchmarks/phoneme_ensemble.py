@@ -1,0 +1,97 @@
+"""Ensembles of the networks of `phoneme_table` on TIMIT: the mean of their posteriors, decoded.
+
+    python -m benchmarks.phoneme_ensemble --members scratch=DIR espeak=DIR [--seeds 1 2 3]
+
+Each DIR is a `--runs-dir` of `phoneme_table`, whose BiLSTM of every seed and fold is a member. A
+row for each DIR and, where there are several, one of all together. Figures are of validation, on
+which each member's best epoch was chosen; members and decoding were not.
+"""
+
+import dataclasses
+import datetime
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tyro
+
+from apps.phoneme_tagging import data, scoring
+from apps.phoneme_tagging.config import Config
+from apps.phoneme_tagging.model import Decoder
+from apps.phoneme_tagging.predict import load_language_model
+from benchmarks import commands, phoneme_table
+from common import cli, files, pipeline
+from common.runs import RunDirectory
+from common.text import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    members: dict[str, Path]
+    """Name of a row, and the folder with its runs."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    folds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    name: str = "phoneme_timit_ensembles"
+    """Of the result file."""
+
+
+def main(options: Options) -> None:
+    """Scores every row; writes and prints them."""
+    cli.start_tensorflow_quietly()
+    rows = {name: [folder] for name, folder in options.members.items()}
+    if len(rows) > 1:
+        rows["all"] = list(options.members.values())
+    report = {
+        "command": " ".join(["python -m benchmarks.phoneme_ensemble", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "split": "validation",
+        "rows": {},
+    }
+    for name, folders in rows.items():
+        scores = [
+            score(
+                [
+                    folder / "timit" / "BiLSTM" / f"{seed}-{fold}"
+                    for folder in folders
+                    for seed in options.seeds
+                ]
+            )
+            for fold in options.folds
+        ]
+        found = phoneme_table.summary([scores])
+        report["rows"][name] = {"networks": len(folders) * len(options.seeds), **found}
+        files.write_json(commands.RESULTS / f"{options.name}.json", report)
+        cells = [100 * found[metric]["mean"] for metric in phoneme_table.METRICS]
+        print(f"{name:<22}{'  '.join(f'{cell:6.1f}' for cell in cells)}", flush=True)
+
+
+def score(folders: list[Path]) -> dict[str, dict[str, float]]:
+    """The scores of every validation speaker of the mean network.
+
+    Args:
+        folders: runs on the same data with the same features, so with the same phones.
+    """
+    runs = [RunDirectory.open(folder, app=phoneme_table.APP) for folder in folders]
+    config = runs[0].read_config(Config)
+    networks = [run.load_model() for run in runs]
+    names = np.asarray(Vocabulary.load(runs[0].path / "vocab_phones.txt").tokens)
+    decoder = Decoder(config.model, load_language_model(runs[0].path))
+
+    @tf.function(reduce_retracing=True)
+    def tag(features, mask):
+        inputs = {"features": features, "frame_mask": mask}
+        told = [tf.nn.softmax(one(inputs, training=False)["logits"]) for one in networks]
+        posteriors = tf.reduce_mean(tf.stack(told), axis=0)
+        return tf.argmax(posteriors, axis=-1), decoder(tf.math.log(posteriors + 1e-9), mask)
+
+    examples = data.make_examples(data.load_split(config.data, "validation"), config.model)
+    rows = []
+    for batch in pipeline.evaluation_batches(examples, batch_size=config.train.batch_size):
+        tagged = tag(batch["features"], batch["frame_mask"])
+        rows += scoring.utterances(batch, *(names[ids.numpy()] for ids in tagged))
+    return scoring.by_speaker(rows)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
