@@ -1,6 +1,6 @@
 """Ensembles of the networks of `phoneme_table` on TIMIT: the mean of their posteriors, decoded.
 
-    python -m benchmarks.phoneme_ensemble --members scratch=DIR espeak=DIR [--seeds 1 2 3]
+    python -m benchmarks.phoneme_ensemble --members scratch DIR espeak DIR [--seeds 1 2 3]
 
 Each DIR is a `--runs-dir` of `phoneme_table`, whose BiLSTM of every seed and fold is a member. A
 row for each DIR and, where there are several, one of all together. Figures are of validation, on
