@@ -1,8 +1,8 @@
 """Ensembles of the networks of `phoneme_table` on TIMIT: the mean of their posteriors, decoded.
 
-    python -m benchmarks.phoneme_ensemble --members scratch DIR espeak DIR [--seeds 1 2 3]
+    python -m benchmarks.phoneme_ensemble --members scratch DIR espeak DIR
 
-Each DIR is a `--runs-dir` of `phoneme_table`, whose BiLSTM of every seed and fold is a member. A
+Each DIR is a `--runs-dir` of `phoneme_table`, whose BiLSTMs of all seeds are the members. A
 row for each DIR and, where there are several, one of all together. Figures are of validation, on
 which each member's best epoch was chosen; members and decoding were not.
 """
@@ -13,15 +13,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import tyro
 
-from apps.phoneme_tagging import data, scoring
+from apps.phoneme_tagging import scoring
 from apps.phoneme_tagging.config import Config
-from apps.phoneme_tagging.model import Decoder
 from apps.phoneme_tagging.predict import load_language_model
 from benchmarks import commands, phoneme_table
-from common import cli, files, pipeline
+from common import cli, files
 from common.runs import RunDirectory
 from common.text import Vocabulary
 
@@ -30,7 +28,6 @@ from common.text import Vocabulary
 class Options:
     members: dict[str, Path]
     """Name of a row, and the folder with its runs."""
-    seeds: tuple[int, ...] = (1, 2, 3)
     folds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     name: str = "phoneme_timit_ensembles"
     """Of the result file."""
@@ -49,21 +46,19 @@ def main(options: Options) -> None:
         "rows": {},
     }
     for name, folders in rows.items():
-        scores = [
-            score(
-                [
-                    folder / "timit" / "BiLSTM" / f"{seed}-{fold}"
-                    for folder in folders
-                    for seed in options.seeds
-                ]
-            )
-            for fold in options.folds
-        ]
-        found = phoneme_table.summary([scores])
-        report["rows"][name] = {"networks": len(folders) * len(options.seeds), **found}
+        members = [_runs(folders, fold) for fold in options.folds]
+        numbers = {len(runs) for runs in members}
+        if len(numbers) > 1 or 0 in numbers:
+            sys.exit(f"expected as many runs of each fold in {folders}, found {numbers}")
+        found = phoneme_table.summary([[score(runs) for runs in members]])
+        report["rows"][name] = {"networks": numbers.pop(), **found}
         files.write_json(commands.RESULTS / f"{options.name}.json", report)
         cells = [100 * found[metric]["mean"] for metric in phoneme_table.METRICS]
         print(f"{name:<22}{'  '.join(f'{cell:6.1f}' for cell in cells)}", flush=True)
+
+
+def _runs(folders: list[Path], fold: int) -> list[Path]:
+    return [run for one in folders for run in sorted(one.glob(f"timit/BiLSTM/*-{fold}"))]
 
 
 def score(folders: list[Path]) -> dict[str, dict[str, float]]:
@@ -72,6 +67,12 @@ def score(folders: list[Path]) -> dict[str, dict[str, float]]:
     Args:
         folders: runs on the same data with the same features, so with the same phones.
     """
+    import tensorflow as tf
+
+    from apps.phoneme_tagging import data
+    from apps.phoneme_tagging.model import Decoder
+    from common import pipeline
+
     runs = [RunDirectory.open(folder, app=phoneme_table.APP) for folder in folders]
     config = runs[0].read_config(Config)
     networks = [run.load_model() for run in runs]
