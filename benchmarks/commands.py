@@ -66,9 +66,9 @@ def _name_lines(app: str, messages: IO[str]) -> None:
         print(f"{app} | {message}", end="", file=sys.stderr, flush=True)
 
 
-def evaluate(app: str, run_dir: Path, split: str, *, named: bool = False) -> dict:
-    """The object that `evaluate --json` prints; `named` as for `run`."""
-    options = ("--run-dir", run_dir, "--split", split, "--json")
+def evaluate(app: str, run_dir: Path, split: str, *more: str, named: bool = False) -> dict:
+    """The object that `evaluate --json` prints with `more` options; `named` as for `run`."""
+    options = ("--run-dir", run_dir, "--split", split, "--json", *more)
     return json.loads(run(app, "evaluate", *options, named=named).output)
 
 

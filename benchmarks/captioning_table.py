@@ -1,0 +1,131 @@
+"""The table of image captioning: decoders and ways of training over several seeds.
+
+    python -m benchmarks.captioning_table --data karpathy --root DIR [--rows top_down] [--seeds 1 2]
+
+All figures are of validation, on which the epoch was chosen too. Each run is scored twice: with the
+best caption of the beam, and, as `reranked`, with the one that `evaluate --rerank` takes. Rows come
+to those of an earlier call in results/captioning_<data>.json; each keeps its options, commit and
+date.
+"""
+
+import datetime
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from benchmarks import commands
+from benchmarks.commands import spread, summary
+from common import files
+
+ROWS = {
+    "soft_attention": (),
+    "top_down": ("--model.decoder", "top_down"),
+    "show_and_tell": ("--model.decoder", "show_and_tell"),
+    "scheduled_sampling": ("--train.scheduled-sampling", "0.25"),
+    "self_critical": (
+        *("--train.self-critical-epochs", "3"),
+        *("--train.self-critical-learning-rate", "2e-4"),
+    ),
+}
+PHOTOS = (
+    *("--model.image-size", "224", "--model.colour-bins", "None"),
+    *("--train.label-smoothing", "0.1", "--train.average", "0.98"),
+    *("--decoding.length-penalty", "1"),
+)
+OPTIONS = {
+    "karpathy": (*PHOTOS, "--train.epochs", "16", "--train.patience", "16"),
+    "flickr8k": (
+        *(*PHOTOS, "--train.epochs", "30", "--train.patience", "10"),
+        *("--data.min-word-count", "3"),
+    ),
+    "emoji": (),
+    "emoji_vendor": (),
+}
+SHOWN = ("bleu_4", "cider", "exact_match", "word_f1")
+
+
+def main(
+    *,
+    data: Literal["karpathy", "flickr8k", "emoji", "emoji_vendor"] = "karpathy",
+    root: Path | None = None,
+    rows: tuple[str, ...] = tuple(ROWS),
+    seeds: tuple[int, ...] = (1, 2, 3),
+    runs_dir: Path = commands.ROOT / "runs" / "captioning_table",
+) -> None:
+    """Trains each row with each seed; prints the table and writes results/captioning_<data>.json.
+
+    Args:
+        data: Which data set.
+        root: Folder with its official files.
+        rows: Which networks, of those in ROWS.
+        seeds: One run each.
+        runs_dir: Folder for the runs; older ones of the same rows are replaced.
+    """
+    path = commands.RESULTS / f"captioning_{data}.json"
+    report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
+    place = () if root is None else ("--data.root", str(root))
+    for row in rows:
+        options = ("--data.name", data, *OPTIONS[data], *ROWS[row])
+        found = measure(runs_dir / data / row, (*options, *place), seeds)
+        report["rows"][row] = {"options": options, **found}
+        files.write_json(path, report)
+    print(as_table(report["rows"]))
+
+
+def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
+    """One row: mean and spread over the seeds, with the baselines of its runs."""
+    shutil.rmtree(folder, ignore_errors=True)
+    plain, reranked, done = [], [], []
+    for seed in seeds:
+        run = folder / str(seed)
+        arguments = ("--run-dir", run, "--train.seed", seed, *options)
+        done.append(commands.run("image_captioning", "train", *arguments))
+        plain.append(commands.evaluate("image_captioning", run, "validation"))
+        reranked.append(commands.evaluate("image_captioning", run, "validation", "--rerank"))
+    environment = files.read_json(folder / str(seeds[-1]) / "environment.json")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "git_commit": environment["git_commit"],
+        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
+        "num_examples": plain[0]["num_examples"],
+        "seeds": list(seeds),
+        "model": summary([one["metrics"] for one in plain]),
+        "reranked": summary([one["metrics"] for one in reranked]),
+        "baselines": {
+            name: summary([one["baselines"][name] for one in plain])
+            for name in plain[0]["baselines"]
+        },
+        "copied_from_training": spread(
+            [one["details"]["captions"]["copied from training"] for one in plain]
+        ),
+        "train_peak_gib": spread([one.peak_gib for one in done]),
+    }
+
+
+def as_table(rows: dict[str, dict]) -> str:
+    """The rows for a README, and below them the baselines, which are the same for all."""
+    lines = [f"| | seeds | {' | '.join(SHOWN)} |", "|---|---|" + "---|" * len(SHOWN)]
+    for name, row in rows.items():
+        seeds = " ".join(map(str, row["seeds"]))
+        lines.append(_line(name, seeds, row["model"]))
+        lines.append(_line(f"{name}, reranked", seeds, row["reranked"]))
+    last = list(rows.values())[-1]
+    for name in ("nearest_image", "consensus_12", "most_frequent_caption"):
+        lines.append(_line(name, "", last["baselines"][name]))
+    return "\n".join(lines)
+
+
+def _line(name: str, seeds: str, metrics: dict[str, dict]) -> str:
+    cells = []
+    for one in SHOWN:
+        found = metrics[one]
+        deviation = f" ± {found['sd']:.3f}" if len(found["values"]) > 1 and seeds else ""
+        cells.append(f"{found['mean']:.3f}{deviation}")
+    return f"| {name.replace('_', ' ')} | {seeds} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
