@@ -54,7 +54,7 @@ def prepare(builder: "tfds.core.DatasetBuilder", options: str, broken: datasets.
 
     Args:
         builder: whose examples are those of `examples`.
-        options: of a Beam pipeline, as on a command line: "--runner=...".
+        options: of a Beam pipeline, without the dashes: "runner=FlinkRunner flink_master=host:1".
         broken: gets the number of rows, and the broken ones.
 
     Raises:
@@ -70,7 +70,7 @@ def prepare(builder: "tfds.core.DatasetBuilder", options: str, broken: datasets.
         ) from None
     import tensorflow_datasets as tfds
 
-    flags = PipelineOptions(shlex.split(options))
+    flags = PipelineOptions([f"--{option}" for option in shlex.split(options)])
     runner = _keeps_result(create_runner(flags.view_as(StandardOptions).runner or "DirectRunner"))
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(beam_runner=runner, beam_options=flags)

@@ -64,7 +64,7 @@ class DataConfig:
     cache_dir: Path | None = None
     """Where prepared data and features are kept; the folder of tensorflow-datasets by default."""
     beam: str | None = None
-    """Options of an Apache Beam pipeline that prepares the data (docs/scaling.md)."""
+    """Options of an Apache Beam pipeline that prepares the data, without dashes: "runner=..."."""
     max_images: int | None = None
     """Take only the first so many training images; an eighth as many for validation."""
     max_caption_words: int = 30

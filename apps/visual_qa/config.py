@@ -53,7 +53,7 @@ class DataConfig:
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     beam: str | None = None
-    """Options of an Apache Beam pipeline that prepares the data (docs/scaling.md)."""
+    """Options of an Apache Beam pipeline that prepares the data, without dashes: "runner=..."."""
     service: str | None = None
     """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
     max_images: int | None = None

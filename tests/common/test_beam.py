@@ -11,7 +11,7 @@ from common.datasets import BrokenRows
 from common.errors import UserError
 
 pytest.importorskip("apache_beam")
-RUNNER = "--runner=FnApiRunner"
+RUNNER = "runner=FnApiRunner"
 
 
 def records(number: int, broken: BrokenRows):

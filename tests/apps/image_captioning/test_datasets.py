@@ -205,7 +205,7 @@ def test_the_example_is_a_drawing_that_is_not_in_training():
 def test_on_beam_the_records_are_the_same(karpathy, tmp_path):
     pytest.importorskip("apache_beam")
     found = []
-    for beam in (None, "--runner=FnApiRunner"):
+    for beam in (None, "runner=FnApiRunner"):
         options = config.DataConfig(
             name="karpathy", root=karpathy, cache_dir=tmp_path / str(beam), beam=beam
         )

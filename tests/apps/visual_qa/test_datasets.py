@@ -216,7 +216,7 @@ def test_broken_rows_of_a_folder_are_named_by_file_and_line(photos, cache_dir):
 def test_on_beam_the_records_are_the_same(vqa_v2, tmp_path):
     pytest.importorskip("apache_beam")
     found = []
-    for beam in (None, "--runner=FnApiRunner"):
+    for beam in (None, "runner=FnApiRunner"):
         options = config.DataConfig(
             name="vqa_v2", root=vqa_v2, cache_dir=tmp_path / str(beam), beam=beam
         )
