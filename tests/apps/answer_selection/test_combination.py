@@ -21,7 +21,6 @@ from apps.answer_selection import (
     train,
 )
 from apps.answer_selection.combination import Combination, Moments
-from common import exporting
 from common.errors import UserError
 from common.runs import RunDirectory
 
@@ -174,10 +173,7 @@ def test_evaluate_gives_the_network_alone_beside_the_combination(run):
     assert found.metrics["map"] > found.baselines["random"]["map"]
 
 
-def test_evaluate_predict_and_both_signatures_give_the_same_scores(
-    options, run, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(exporting, "_check_in_fresh_process", lambda *_: None)  # tested elsewhere
+def test_evaluate_predict_and_both_signatures_give_the_same_scores(options, run, tmp_path):
     saved = tf.saved_model.load(str(export.export(run, tmp_path / "saved")))
     predictor = predict.Predictor.load(run)
     combined = combination.load(run)
