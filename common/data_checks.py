@@ -39,9 +39,12 @@ class Demand(NamedTuple):
         return self.got <= self.bound if self.most else self.got >= self.bound
 
     def __str__(self) -> str:
-        form = ".1%" if self.bound <= 1 else ",.3g" if self.got < 10 else ",.0f"
+        def written(number: float) -> str:
+            form = ".1%" if self.bound <= 1 else ",.3g" if number < 10 else ",.0f"
+            return format(number, form)
+
         word = "at most" if self.most else "at least"
-        return f"{self.got:{form}} {self.what}, {word} {self.bound:{form}}"
+        return f"{written(self.got)} {self.what}, {word} {written(self.bound)}"
 
 
 class Tally:

@@ -17,6 +17,8 @@ def test_a_demand_is_met_at_its_bound_and_beyond(got, most, met):
 
 def test_counts_and_shares_are_written_as_such():
     assert str(Demand("images", 1234, 1000, "")) == "1,234 images, at least 1,000"
+    assert str(Demand("images", 1, 1000, "")) == "1 images, at least 1,000"
+    assert str(Demand("seconds", 2.5, 60, "")) == "2.5 seconds, at least 60"
     assert str(Demand("of the words", 0.125, 0.05, "", most=True)) == (
         "12.5% of the words, at most 5.0%"
     )
