@@ -39,6 +39,8 @@ STYLE = """
 
 def main(arguments: list[str]) -> int:
     """Shows the page until it is stopped; returns the exit code."""
+    # From the beginning: the server that is started must not outlive this process.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = parse(arguments)
         models = [(name, *read_model(name, newest(folder))) for name, folder in options.model]
@@ -149,7 +151,6 @@ def show(models: list[tuple], options: argparse.Namespace, client: Client) -> No
             f"cannot listen at {options.host}:{options.port}: give another --port"
         ) from None
     print(f"page at {page.local_url}", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         page.block_thread()
     finally:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 import wave
 from pathlib import Path
@@ -94,6 +95,18 @@ def test_a_model_that_has_no_tab_is_named(tmp_path, card, message):
         (tmp_path / "assets.extra" / "card.json").write_text(json.dumps(card))
     with pytest.raises(page.UserError, match=f"--model x: {message}"):
         page.read_model("x", tmp_path)
+
+
+def test_stopped_while_it_starts_the_page_leaves_no_server(tiny_export):
+    model = f"vqa={tiny_export('visual_qa')}"
+    command = [sys.executable, "-m", "serving.page", "--port", "0", "--model", model]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (server := children.read_text().split()):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert not Path(f"/proc/{server[0]}").exists()
 
 
 @pytest.fixture(scope="module")
