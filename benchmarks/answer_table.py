@@ -9,7 +9,6 @@ deviations from its mean; with `--data wikiqa` each row also tells what the posi
 in its text adds.
 """
 
-import datetime
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -86,11 +85,8 @@ def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
         arguments = ("--run-dir", run, "--train.seed", seed, *options)
         done.append(commands.run("answer_selection", "train", *arguments))
         found.append(commands.evaluate("answer_selection", run, "validation"))
-    environment = files.read_json(runs[0] / "environment.json")
     return {
-        "date": datetime.date.today().isoformat(),
-        "git_commit": environment["git_commit"],
-        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
+        **commands.origin(runs[0]),
         "num_questions": found[0]["num_examples"],
         "seeds": list(seeds),
         "map_above_bm25": [one["details"]["MAP above bm25"] for one in found],

@@ -8,7 +8,6 @@ to those of an earlier call in results/captioning_<data>.json; each keeps its op
 date.
 """
 
-import datetime
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,11 +84,8 @@ def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
         done.append(commands.run("image_captioning", "train", *arguments))
         plain.append(commands.evaluate("image_captioning", run, "validation"))
         reranked.append(commands.evaluate("image_captioning", run, "validation", "--rerank"))
-    environment = files.read_json(folder / str(seeds[-1]) / "environment.json")
     return {
-        "date": datetime.date.today().isoformat(),
-        "git_commit": environment["git_commit"],
-        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
+        **commands.origin(folder / str(seeds[0])),
         "num_examples": plain[0]["num_examples"],
         "seeds": list(seeds),
         "model": summary([one["metrics"] for one in plain]),

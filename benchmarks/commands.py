@@ -1,5 +1,6 @@
 """Runs an app's commands as a user would, and measures what they take."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
+
+from common import files
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -84,4 +87,14 @@ def spread(values: list[float]) -> dict:
         "mean": round(float(np.mean(values)), 5),
         "sd": round(deviation, 5),
         "values": [round(value, 5) for value in values],
+    }
+
+
+def origin(run_dir: Path) -> dict[str, str]:
+    """When and where a run was made, for a result file."""
+    environment = files.read_json(run_dir / "environment.json")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "git_commit": environment["git_commit"],
+        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
     }

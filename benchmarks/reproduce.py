@@ -7,7 +7,6 @@ here is only looked at at the end. With options for `train` behind "--" only the
 written, under --name.
 """
 
-import datetime
 import functools
 import re
 import shutil
@@ -55,7 +54,7 @@ def main(
 
 def measure(app: str, folder: Path, seeds: int, split: str, train_options: list[str]) -> dict:
     """The figures of all seeds, with what is needed to read and to repeat them."""
-    results, minutes, memory, environment = [], [], [], {}
+    results, minutes, memory, run = [], [], [], folder
     for seed in range(1, seeds + 1):
         run = folder / str(seed)
         shutil.rmtree(run, ignore_errors=True)
@@ -63,12 +62,9 @@ def measure(app: str, folder: Path, seeds: int, split: str, train_options: list[
         results.append(commands.evaluate(app, run, split))
         minutes.append(done.seconds / 60)
         memory.append(done.peak_gib)
-        environment = files.read_json(run / "environment.json")
     return {
         "command": " ".join(["python -m benchmarks.reproduce", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "git_commit": environment["git_commit"],
-        "machine": f"{environment['cpu_count']} CPU cores, {len(environment['gpus'])} GPUs",
+        **commands.origin(run),
         "data": results[0]["data"],
         "split": split,
         "num_examples": results[0]["num_examples"],

@@ -132,8 +132,9 @@ class Model(keras.Model):
 
     def get_metrics_result(self):
         """Keras' metrics, without the counts: at the end of an epoch, those of all devices."""
+        counts = {count.name for count in self._counts}
         found = super().get_metrics_result()
-        return {name: found[name] for name in found if name not in {c.name for c in self._counts}}
+        return {name: value for name, value in found.items() if name not in counts}
 
     def _reported(self, logs):
         if not is_multi_worker(self.distribute_strategy):
