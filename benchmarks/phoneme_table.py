@@ -21,6 +21,7 @@ from common import cli, files
 APP = "phoneme_tagging"
 ROWS = {
     "BiLSTM": [],
+    "LSTM, 5 frames late": ["--model.direction", "forward", "--model.delay-frames", "5"],
     "LSTM, 10 frames late": ["--model.direction", "forward", "--model.delay-frames", "10"],
     "LSTM": ["--model.direction", "forward"],
     "simple RNN": ["--model.direction", "forward", "--model.cell", "elman"],
