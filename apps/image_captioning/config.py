@@ -119,6 +119,8 @@ class TrainConfig:
     self_critical_learning_rate: float = 1e-4
     self_critical_samples: int = 5
     """Captions drawn of each image."""
+    init_from: Path | None = None
+    """A run to begin from: its CNN and its decoder; the vectors of words by the words."""
     seed: int = 1
     deterministic: bool = False
     """The same seed gives the same weights, bit for bit."""

@@ -43,7 +43,7 @@ def train(
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     import keras
 
-    from apps.image_captioning import data, own_words, samples
+    from apps.image_captioning import data, initial, own_words, samples
     from apps.image_captioning.model import build_network, make_image_encoder
     from apps.image_captioning.neighbours import Neighbours
     from apps.image_captioning.validation import ValidationScores
@@ -86,6 +86,8 @@ def train(
             coverage=options.coverage,
             word_vectors=vectors,
         )
+    if options.init_from is not None:
+        initial.copy_weights(options.init_from, network, found.words)
     with strategies.chief_first(strategy):  # it computes the features
         shown_batches = data.TrainingData(config, found, shown, encoder)
         held_back_batches = data.make_batches(held_back, found.words, config, encoder)

@@ -1,0 +1,67 @@
+"""Weights to begin from: those of another run, e.g. to train its CNN's last layers along."""
+
+import logging
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from apps.image_captioning.model import Network, load_network
+from common.errors import UserError
+from common.text import Vocabulary
+
+logger = logging.getLogger("cellstate")
+
+
+def copy_weights(run_dir: Path, network: Network, words: Vocabulary) -> None:
+    """Copies a run's CNN and decoder into a new network; word vectors go by the words.
+
+    The vectors of words that the run does not know keep their own first values.
+
+    Args:
+        run_dir: of this app, with the same layers; either run may have kept its CNN frozen.
+        network: from `build_network`.
+        words: its vocabulary.
+
+    Raises:
+        UserError: no run of this app, or its layers have other shapes.
+    """
+    given, _ = load_network(run_dir)
+    known = Vocabulary.load(run_dir / "vocab_words.txt").tokens
+    for name in ("encoder", "decoder"):
+        wanted, found = (_shapes(getattr(one, name)) for one in (network, given))
+        if wanted != found:
+            raise UserError(
+                f"expected {name} weights of the shapes {wanted} in --train.init-from {run_dir}, "
+                f"got {found}: train both with the same --model options"
+            )
+    network.encoder.set_weights(given.encoder.get_weights())
+    places = {word: place for place, word in enumerate(known)}
+    pairs = [(places[word], n) for n, word in enumerate(words.tokens) if word in places]
+    source, target = np.array(pairs).T
+    for new, old in zip(network.decoder.weights, given.decoder.weights, strict=True):
+        axis = _word_axis(new, network.decoder.embed)
+        if axis is None:
+            new.assign(old)
+        else:
+            values = np.moveaxis(np.array(new), axis, 0)
+            values[target] = np.moveaxis(np.array(old), axis, 0)[source]
+            new.assign(np.moveaxis(values, 0, axis))
+    logger.info("begins from %s: %d of %d words known there", run_dir, len(pairs), len(words))
+
+
+def _shapes(part: keras.Model | keras.layers.Layer) -> list[tuple[int | str, ...]]:
+    """Of all weights, without the number of words, which may differ."""
+    embed = getattr(part, "embed", None)
+    found = []
+    for weight in part.weights:
+        axis = None if embed is None else _word_axis(weight, embed)
+        found.append(tuple("words" if n == axis else size for n, size in enumerate(weight.shape)))
+    return found
+
+
+def _word_axis(weight: keras.Variable, embed: keras.layers.ReversibleEmbedding) -> int | None:
+    """Along which axis a weight has an entry for each word."""
+    if weight is embed.embeddings:
+        return 0
+    return 1 if not embed.tie_weights and weight is embed.reverse_embeddings else None
