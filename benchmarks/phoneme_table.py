@@ -79,6 +79,9 @@ def main(options: Options, train_options: list[str]) -> None:
             for seed in options.seeds
         ]
         report["rows"][row] = summary(done)
+        report["rows"][row]["first_row_ahead"] = ahead(
+            report["rows"][options.rows[0]], report["rows"][row]
+        )
         environment = files.read_json(
             options.runs_dir / name / row / f"{options.seeds[0]}-{folds[0]}" / "environment.json"
         )
@@ -110,15 +113,30 @@ def summary(runs: list[list[dict[str, dict[str, float]]]]) -> dict[str, dict]:
             [[one[metric] for fold in folds for one in fold.values()] for folds in runs]
         )  # (seeds, speakers)
         speakers = table.mean(axis=0)
-        error = speakers.std(ddof=1) / np.sqrt(len(speakers))
         names = [speaker for fold in runs[0] for speaker in fold]
         found[metric] = commands.spread(table.mean(axis=1).tolist()) | {
-            "interval_95": [
-                round(float(speakers.mean() + side * 1.96 * error), 5) for side in (-1, 1)
-            ],
+            "interval_95": _interval(speakers),
             "speakers": dict(zip(names, speakers.round(5).tolist(), strict=True)),
         }
     return found
+
+
+def ahead(first: dict[str, dict], row: dict[str, dict]) -> dict[str, dict]:
+    """By how much the first row has more of each metric, paired by speaker, with 95 % interval."""
+    found = {}
+    for metric in METRICS:
+        one, other = (given[metric]["speakers"] for given in (first, row))
+        differences = np.array([one[speaker] - other[speaker] for speaker in one])
+        found[metric] = {
+            "mean": round(float(differences.mean()), 5),
+            "interval_95": _interval(differences),
+        }
+    return found
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return [round(float(values.mean() + side * 1.96 * error), 5) for side in (-1, 1)]
 
 
 if __name__ == "__main__":

@@ -84,6 +84,14 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    mirror: bool = False
+    """Every other image is shown as in a mirror, drawn anew in each epoch."""
+    turn: bool = False
+    """Images are turned by a quarter, half or three quarters as often as not: views from above."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     epochs: int = 20
     patience: int = 5
@@ -159,6 +167,7 @@ class DecodingConfig:
 class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.image_captioning import datasets, features, ptb
+from apps.image_captioning import augment, datasets, features, ptb
 from apps.image_captioning.config import Config, DataConfig
 from common import images, pipeline, text
 from common.errors import UserError
@@ -147,22 +147,25 @@ class TrainingData:
         config: all options.
         found: what `survey` found in the training split.
         split: the training split.
-        encoder: of the network; where it is frozen, its features are computed first.
+        encoder: of the network; where it is frozen and no image is changed, its features are
+            computed first.
     """
 
     def __init__(self, config: Config, found: Survey, split: Split, encoder: keras.Model):
         self.config, self.found = config, found
         self.buckets = make_buckets(found.lengths, batch_size=config.train.batch_size)
-        trained = config.model.train_image_encoder
+        self.change = augment.make_change(config.augment)
+        seen_anew = config.model.train_image_encoder or self.change is not None
         examples = make_examples(
             split.records,
             found.words,
             config.data,
-            image_size=config.model.image_size if trained else None,
+            image_size=config.model.image_size if seen_anew else None,
         )
         # Captions alone fit into memory.
-        self.examples = examples if trained else examples.cache()
-        self.features = None if trained else see(split, config.data, encoder)
+        self.examples = examples if seen_anew else examples.cache()
+        self.features = None if seen_anew else see(split, config.data, encoder)
+        self.encoder = encoder
 
     @property
     def num_batches(self) -> int:
@@ -177,8 +180,15 @@ class TrainingData:
             length=lambda example: tf.shape(example["token_ids"])[1] - 2,
             seed=self.config.train.seed,
             first_epoch=first_epoch,
+            change=self.change,
         )
-        return batches if self.features is None else self.features.add_to(batches)
+        if self.features is not None:
+            return self.features.add_to(batches)
+        return batches if self.config.model.train_image_encoder else batches.map(self._look)
+
+    def _look(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        grid = self.encoder(batch["image"], training=False)
+        return {**batch, "grid": tf.cast(grid, tf.float16)}  # as from disk
 
 
 def make_batches(
