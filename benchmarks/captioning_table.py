@@ -28,7 +28,12 @@ ROWS = {
         *("--train.self-critical-epochs", "3"),
         *("--train.self-critical-learning-rate", "2e-4"),
     ),
+    "fine_tuned": (
+        *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
+        *("--train.learning-rate", "1e-4", "--train.epochs", "6"),
+    ),
 }
+BEGINS_FROM = {"fine_tuned": "soft_attention"}  # the run of the same seed in that row
 PHOTOS = (
     *("--model.image-size", "224", "--model.colour-bins", "None"),
     *("--train.label-smoothing", "0.1", "--train.average", "0.98"),
@@ -59,7 +64,7 @@ def main(
     Args:
         data: Which data set.
         root: Folder with its official files.
-        rows: Which networks, of those in ROWS.
+        rows: Which networks, of those in ROWS; fine_tuned needs the runs of soft_attention.
         seeds: One run each.
         runs_dir: Folder for the runs; older ones of the same rows are replaced.
     """
@@ -68,19 +73,27 @@ def main(
     place = () if root is None else ("--data.root", str(root))
     for row in rows:
         options = ("--data.name", data, *OPTIONS[data], *ROWS[row])
-        found = measure(runs_dir / data / row, (*options, *place), seeds)
+        first = runs_dir / data / BEGINS_FROM[row] if row in BEGINS_FROM else None
+        found = measure(runs_dir / data / row, (*options, *place), seeds, begins_from=first)
         report["rows"][row] = {"options": options, **found}
         files.write_json(path, report)
     print(as_table(report["rows"]))
 
 
-def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
-    """One row: mean and spread over the seeds, with the baselines of its runs."""
+def measure(
+    folder: Path, options: Sequence[str], seeds: Sequence[int], *, begins_from: Path | None = None
+) -> dict:
+    """One row: mean and spread over the seeds, with the baselines of its runs.
+
+    Each run begins from that of its seed in `begins_from`.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     plain, reranked, done = [], [], []
     for seed in seeds:
         run = folder / str(seed)
-        arguments = ("--run-dir", run, "--train.seed", seed, *options)
+        arguments = ["--run-dir", run, "--train.seed", seed, *options]
+        if begins_from is not None:
+            arguments += ["--train.init-from", begins_from / str(seed)]
         done.append(commands.run("image_captioning", "train", *arguments))
         plain.append(commands.evaluate("image_captioning", run, "validation"))
         reranked.append(commands.evaluate("image_captioning", run, "validation", "--rerank"))
