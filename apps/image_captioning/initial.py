@@ -6,48 +6,56 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from apps.image_captioning.model import Network, load_network
+from apps.image_captioning import decoders  # noqa: F401, Keras finds its layers there
+from apps.image_captioning.config import APP
+from apps.image_captioning.decoder import Decoder
 from common.errors import UserError
+from common.runs import RunDirectory
 from common.text import Vocabulary
 
 logger = logging.getLogger("cellstate")
 
 
-def copy_weights(run_dir: Path, network: Network, words: Vocabulary) -> None:
-    """Copies a run's CNN and decoder into a new network; word vectors go by the words.
+def copy_weights(run_dir: Path, encoder: keras.Model, decoder: Decoder, words: Vocabulary) -> None:
+    """Copies a run's CNN and decoder into new ones; word vectors go by the words.
 
     The vectors of words that the run does not know keep their own first values.
 
     Args:
         run_dir: of this app, with the same layers; either run may have kept its CNN frozen.
-        network: from `build_network`.
+        encoder: of the new network.
+        decoder: of the new network.
         words: its vocabulary.
 
     Raises:
         UserError: no run of this app, or its layers have other shapes.
     """
-    given, _ = load_network(run_dir)
-    known = Vocabulary.load(run_dir / "vocab_words.txt").tokens
-    for name in ("encoder", "decoder"):
-        wanted, found = (_shapes(getattr(one, name)) for one in (network, given))
+    run = RunDirectory.open(run_dir, app=APP)
+    trained = run.load_model()
+    inside = [layer for layer in trained.layers if isinstance(layer, keras.Model)]
+    given = inside[0] if inside else run.load_model("encoder.keras")
+    pairs = {"encoder": (encoder, given), "decoder": (decoder, trained.get_layer("decoder"))}
+    for name, (new, old) in pairs.items():
+        wanted, found = _shapes(new), _shapes(old)
         if wanted != found:
             raise UserError(
                 f"expected {name} weights of the shapes {wanted} in --train.init-from {run_dir}, "
                 f"got {found}: train both with the same --model options"
             )
-    network.encoder.set_weights(given.encoder.get_weights())
+    encoder.set_weights(given.get_weights())
+    known = Vocabulary.load(run.path / "vocab_words.txt").tokens
     places = {word: place for place, word in enumerate(known)}
-    pairs = [(places[word], n) for n, word in enumerate(words.tokens) if word in places]
-    source, target = np.array(pairs).T
-    for new, old in zip(network.decoder.weights, given.decoder.weights, strict=True):
-        axis = _word_axis(new, network.decoder.embed)
+    common = [(places[word], n) for n, word in enumerate(words.tokens) if word in places]
+    source, target = np.array(common).T
+    for new, old in zip(decoder.weights, pairs["decoder"][1].weights, strict=True):
+        axis = _word_axis(new, decoder.embed)
         if axis is None:
             new.assign(old)
         else:
             values = np.moveaxis(np.array(new), axis, 0)
             values[target] = np.moveaxis(np.array(old), axis, 0)[source]
             new.assign(np.moveaxis(values, 0, axis))
-    logger.info("begins from %s: %d of %d words known there", run_dir, len(pairs), len(words))
+    logger.info("begins from %s: %d of %d words known there", run_dir, len(common), len(words))
 
 
 def _shapes(part: keras.Model | keras.layers.Layer) -> list[tuple[int | str, ...]]:

@@ -87,7 +87,7 @@ def train(
             word_vectors=vectors,
         )
     if options.init_from is not None:
-        initial.copy_weights(options.init_from, network, found.words)
+        initial.copy_weights(options.init_from, encoder, network.decoder, found.words)
     with strategies.chief_first(strategy):  # it computes the features
         shown_batches = data.TrainingData(config, found, shown, encoder)
         held_back_batches = data.make_batches(held_back, found.words, config, encoder)

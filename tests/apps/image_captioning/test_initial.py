@@ -24,7 +24,7 @@ def test_layers_and_the_vectors_of_known_words_are_copied(caption_run, trained):
     keras.utils.set_random_seed(5)
     network = build(train_image_encoder=trained)
     first = [np.array(one) for one in network.decoder.embed.weights]
-    initial.copy_weights(caption_run, network, WORDS)
+    initial.copy_weights(caption_run, network.encoder, network.decoder, WORDS)
     given, _ = model.load_network(caption_run)
     known = Vocabulary.load(caption_run / "vocab_words.txt").tokens
     assert "face" in known and "zyzzyva" not in known
@@ -46,5 +46,6 @@ def test_layers_and_the_vectors_of_known_words_are_copied(caption_run, trained):
 
 
 def test_other_shapes_are_named(caption_run):
+    network = build(units=5)
     with pytest.raises(UserError, match=r"decoder.*--model"):
-        initial.copy_weights(caption_run, build(units=5), WORDS)
+        initial.copy_weights(caption_run, network.encoder, network.decoder, WORDS)
