@@ -79,9 +79,9 @@ def main(options: Options, train_options: list[str]) -> None:
             for seed in options.seeds
         ]
         report["rows"][row] = summary(done)
-        report["rows"][row]["first_row_ahead"] = ahead(
-            report["rows"][options.rows[0]], report["rows"][row]
-        )
+        if row != options.rows[0]:
+            first = report["rows"][options.rows[0]]
+            report["rows"][row]["first_row_ahead"] = ahead(first, report["rows"][row])
         environment = files.read_json(
             options.runs_dir / name / row / f"{options.seeds[0]}-{folds[0]}" / "environment.json"
         )

@@ -88,7 +88,7 @@ class AugmentConfig:
     mirror: bool = False
     """Every other image is shown as in a mirror, drawn anew in each epoch."""
     turn: bool = False
-    """Images are turned by a quarter, half or three quarters as often as not: views from above."""
+    """Images are shown in one of four quarter turns, drawn likewise; for views from above."""
 
 
 @dataclass(frozen=True, kw_only=True)
