@@ -73,7 +73,11 @@ def test_make_serve_takes_the_models_of_the_demo_and_nothing_else(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / ".venv" / "done").touch()
     shown = subprocess.run(
-        ["make", "--dry-run", "serve"], cwd=tmp_path, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--no-print-directory", "serve"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     last = shown.stdout.splitlines()[-1]
     assert last.endswith("serving.page --model vqa=runs/demo/vqa/saved_model")
