@@ -107,13 +107,13 @@ def _tell_all(
     ((most_frequent, _),) = counts.most_common(1)
     for batch in cli.progress(batches, "batches of images"):
         people, beams = batch["captions"].numpy(), write(batch["grid"]).numpy()
-        for row, nearest in enumerate(known.nearest(batch["grid"].numpy())):
+        for row, similar in enumerate(known.similar(batch["grid"].numpy())):
             beam = [caption.decode() for caption in beams[row] if caption]
             given = {
-                "model": known.best(beam, nearest) if rerank else beam[0],
+                "model": beam[known.order(beam, similar)[0] if rerank else 0],
                 "most_frequent_caption": most_frequent,
-                "nearest_image": nearest[0][0],
-                "consensus_12": known.consensus(nearest),
+                "nearest_image": similar.captions[0][0],
+                "consensus_12": known.consensus(similar),
             }
             yield Told([one.decode() for one in people[row] if one], given)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,17 @@ from apps.image_captioning import scoring
 from common import files
 from common.errors import UserError
 
-NUM_NEAREST = 12
+NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
+_NUM_SIMILAR = 30
+_SOFTNESS = 0.05  # a cosine lower by this makes a weight e times smaller
 _FOLDER = "neighbours"
+
+
+class Similar(NamedTuple):
+    """What people say about the training images that are most like one image, nearest first."""
+
+    captions: list[list[str]]  # of each
+    weights: np.ndarray  # float32 (images,), sum 1: a softmax of the cosines
 
 
 class Neighbours:
@@ -60,30 +70,35 @@ class Neighbours:
             np.save(folder / "features.npy", np.concatenate(features))
             (folder / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
 
-    def nearest(self, grid: np.ndarray) -> list[list[list[str]]]:
-        """Captions of the twelve nearest images, nearest first, for each grid."""
-        similar = pooled(grid) @ self.features.T
-        order = np.argsort(-similar, axis=1, kind="stable")[:, :NUM_NEAREST]
-        return [[self.captions[place] for place in row] for row in order]
+    def similar(self, grid: np.ndarray) -> list[Similar]:
+        """The training images that are most like each grid."""
+        cosines = pooled(grid) @ self.features.T
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :_NUM_SIMILAR]
+        nearest = np.take_along_axis(cosines, order, axis=1)
+        weights = np.exp((nearest - nearest[:, :1]) / _SOFTNESS)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return [
+            Similar([self.captions[place] for place in row], of_row)
+            for row, of_row in zip(order, weights, strict=True)
+        ]
 
-    def consensus(self, nearest: list[list[str]]) -> str:
-        """The caption that agrees best with all captions of the nearest images."""
-        candidates = [one for captions in nearest for one in captions]
-        return self.best(list(dict.fromkeys(candidates)), nearest)
+    def consensus(self, similar: Similar) -> str:
+        """The caption of the twelve nearest images that agrees best with all of theirs."""
+        nearest = similar.captions[:NUM_CONSENSUS]
+        candidates = list(dict.fromkeys(one for captions in nearest for one in captions))
+        scores = scoring.consensus(candidates, nearest, self.cider)
+        return candidates[np.argmax(scores)]
 
-    def best(self, candidates: list[str], nearest: list[list[str]]) -> str:
-        """The candidate that agrees best with the captions of the nearest images."""
-        return candidates[self.order(candidates, nearest)[0]]
-
-    def order(self, candidates: list[str], nearest: list[list[str]]) -> np.ndarray:
+    def order(self, candidates: list[str], similar: Similar) -> np.ndarray:
         """Places of the candidates; first the one that agrees best, of equal ones the earlier."""
-        neighbours = [one for captions in nearest for one in captions]
-        scores = scoring.consensus(candidates, neighbours, self.cider)
+        scores = scoring.consensus(
+            candidates, similar.captions, self.cider, weights=similar.weights.tolist()
+        )
         return np.argsort(-np.array(scores), kind="stable")
 
     def rerank(self, captions: np.ndarray, grid: np.ndarray) -> np.ndarray:
         """Bytes (batch, beam), grids (batch, ..) -> int (batch, beam), `order` of each image."""
-        given = zip(captions, self.nearest(grid), strict=True)
+        given = zip(captions, self.similar(grid), strict=True)
         return np.stack([self.order([one.decode() for one in beam], near) for beam, near in given])
 
 

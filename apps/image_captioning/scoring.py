@@ -137,26 +137,28 @@ class _Vector(NamedTuple):
 
 
 def consensus(
-    candidates: Sequence[str], neighbours: Sequence[str], cider: Cider, *, keep: int | None = None
+    candidates: Sequence[str],
+    neighbours: Sequence[Sequence[str]],
+    cider: Cider,
+    *,
+    weights: Sequence[float] | None = None,
 ) -> list[float]:
     """How well each candidate agrees with the captions of similar images; the best is the highest.
 
-    The mean of the `keep` highest similarities to the neighbours: outliers among them do not count.
-    Devlin et al. 2015, https://arxiv.org/abs/1505.04467. Candidates are the captions of a beam, or
-    the neighbours themselves, of which the best is the caption that retrieval gives.
+    The weighted mean, over the similar images, of the CIDEr-D against the captions of each. Devlin
+    et al. 2015, https://arxiv.org/abs/1505.04467. Candidates are the captions of a beam, or the
+    neighbours themselves, of which the best is the caption that retrieval gives.
 
     Args:
         candidates: captions of one image.
-        neighbours: captions of the training images that are most like it.
+        neighbours: captions of each of the training images that are most like it.
         cider: with document frequencies of the captions of training.
-        keep: all neighbours when not given.
+        weights: of each similar image; all alike when not given.
     """
     if not neighbours:
         raise ValueError("expected captions of at least one similar image, got none")
     return [
-        statistics.fmean(
-            sorted((cider.similarity(one, other) for other in neighbours), reverse=True)[:keep]
-        )
+        statistics.fmean((cider.score(one, captions) for captions in neighbours), weights)
         for one in candidates
     ]
 

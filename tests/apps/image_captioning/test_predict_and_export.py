@@ -56,6 +56,16 @@ def test_reranking_puts_the_caption_first_that_similar_images_have(predictor, ca
     assert len(found.attention) == len(found.tokens)
 
 
+def test_the_weights_of_similar_images_are_a_softmax_of_their_cosines():
+    angles = np.array([0.5, 0.0, 0.2])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    known = Neighbours(features.astype(np.float16), [["far"], ["same"], ["near"]])
+    (found,) = known.similar(np.array([[[[3.0, 0.0]]]]))
+    assert found.captions == [["same"], ["near"], ["far"]]
+    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.05)
+    np.testing.assert_allclose(found.weights, expected / expected.sum(), rtol=0.02)  # float16
+
+
 def test_each_word_and_the_end_have_their_attention(predictor):
     (found,) = predictor.caption([encoded_image()])
     assert found.attention.shape == (len(found.tokens), 4, 4)
