@@ -1,6 +1,7 @@
 """The table of image captioning: decoders and ways of training over several seeds.
 
     python -m benchmarks.captioning_table --data karpathy --root DIR [--rows top_down] [--seeds 1 2]
+    python -m benchmarks.captioning_table --data karpathy --root DIR --no-train
 
 All figures are of validation, on which the epoch was chosen too. Each run is scored twice: with the
 best caption of the beam, and, as `reranked`, with the one that `evaluate --rerank` takes. Rows come
@@ -32,8 +33,14 @@ ROWS = {
         *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
         *("--train.learning-rate", "1e-4", "--train.epochs", "6"),
     ),
+    "fine_tuned_turned": (
+        *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
+        *("--augment.mirror", "--augment.turn"),
+        *("--train.learning-rate", "2e-4", "--train.epochs", "8"),
+    ),
 }
-BEGINS_FROM = {"fine_tuned": "soft_attention"}  # the run of the same seed in that row
+# The run of the same seed in that row.
+BEGINS_FROM = {"fine_tuned": "soft_attention", "fine_tuned_turned": "soft_attention"}
 PHOTOS = (
     *("--model.image-size", "224", "--model.colour-bins", "None"),
     *("--train.label-smoothing", "0.1", "--train.average", "0.98"),
@@ -57,6 +64,7 @@ def main(
     root: Path | None = None,
     rows: tuple[str, ...] = tuple(ROWS),
     seeds: tuple[int, ...] = (1, 2, 3),
+    train: bool = True,
     runs_dir: Path = commands.ROOT / "runs" / "captioning_table",
 ) -> None:
     """Trains each row with each seed; prints the table and writes results/captioning_<data>.json.
@@ -64,8 +72,9 @@ def main(
     Args:
         data: Which data set.
         root: Folder with its official files.
-        rows: Which networks, of those in ROWS; fine_tuned needs the runs of soft_attention.
+        rows: Which networks, of those in ROWS; those that begin from another row need its runs.
         seeds: One run each.
+        train: Not to train is to score the runs again that are there.
         runs_dir: Folder for the runs; older ones of the same rows are replaced.
     """
     path = commands.RESULTS / f"captioning_{data}.json"
@@ -74,31 +83,39 @@ def main(
     for row in rows:
         options = ("--data.name", data, *OPTIONS[data], *ROWS[row])
         first = runs_dir / data / BEGINS_FROM[row] if row in BEGINS_FROM else None
-        found = measure(runs_dir / data / row, (*options, *place), seeds, begins_from=first)
-        report["rows"][row] = {"options": options, **found}
+        folder, peaks = runs_dir / data / row, {}
+        if train:
+            found = train_row(folder, (*options, *place), seeds, begins_from=first)
+            peaks = {"train_peak_gib": spread([one.peak_gib for one in found])}
+        before = report["rows"].get(row, {})
+        report["rows"][row] = {**before, "options": options, **score_row(folder, seeds), **peaks}
         files.write_json(path, report)
     print(as_table(report["rows"]))
 
 
-def measure(
+def train_row(
     folder: Path, options: Sequence[str], seeds: Sequence[int], *, begins_from: Path | None = None
-) -> dict:
-    """One row: mean and spread over the seeds, with the baselines of its runs.
-
-    Each run begins from that of its seed in `begins_from`.
-    """
+) -> list[commands.Done]:
+    """Trains a row anew. Each run begins from that of its seed in `begins_from`."""
     shutil.rmtree(folder, ignore_errors=True)
-    plain, reranked, done = [], [], []
+    done = []
     for seed in seeds:
-        run = folder / str(seed)
-        arguments = ["--run-dir", run, "--train.seed", seed, *options]
+        arguments = ["--run-dir", folder / str(seed), "--train.seed", seed, *options]
         if begins_from is not None:
             arguments += ["--train.init-from", begins_from / str(seed)]
         done.append(commands.run("image_captioning", "train", *arguments))
-        plain.append(commands.evaluate("image_captioning", run, "validation"))
-        reranked.append(commands.evaluate("image_captioning", run, "validation", "--rerank"))
+    return done
+
+
+def score_row(folder: Path, seeds: Sequence[int]) -> dict:
+    """Mean and spread over the seeds, with the baselines of the runs."""
+    runs = [folder / str(seed) for seed in seeds]
+    reranked = [
+        commands.evaluate("image_captioning", run, "validation", "--rerank") for run in runs
+    ]
+    plain = [commands.evaluate("image_captioning", run, "validation") for run in runs]
     return {
-        **commands.origin(folder / str(seeds[0])),
+        **commands.origin(runs[0]),
         "num_examples": plain[0]["num_examples"],
         "seeds": list(seeds),
         "model": summary([one["metrics"] for one in plain]),
@@ -110,7 +127,6 @@ def measure(
         "copied_from_training": spread(
             [one["details"]["captions"]["copied from training"] for one in plain]
         ),
-        "train_peak_gib": spread([one.peak_gib for one in done]),
     }
 
 
