@@ -21,9 +21,11 @@ from benchmarks import commands
 from benchmarks.commands import spread, summary
 from common import cli, files
 
-STACKED = ("--model.matching", "stacked", "--model.no-match-features")
+PLAIN = ("--model.no-match-features", "--model.no-word-shapes")
+STACKED = ("--model.matching", "stacked", *PLAIN)
 ROWS = {
     "compare_aggregate_pointwise": ("--train.loss", "pointwise"),  # the default
+    "compare_aggregate_no_shapes": ("--model.no-word-shapes",),
     "compare_aggregate_listwise": ("--train.loss", "listwise"),
     "compare_aggregate_pairwise": ("--train.loss", "pairwise"),
     "compare_aggregate_combination": ("--train.combine-folds", "3"),
@@ -51,25 +53,27 @@ def main(
     root: Path | None = None,
     rows: tuple[str, ...] = tuple(ROWS),
     seeds: tuple[int, ...] = (1, 2, 3),
+    name: str | None = None,
     runs_dir: Path = commands.ROOT / "runs" / "answer_table",
 ) -> None:
-    """Trains each row with each seed; prints the table and writes results/answer_<data>.json.
+    """Trains each row with each seed; prints the table and writes results/answer_<name>.json.
 
     Args:
         data: Which data set.
         root: Folder with its official files.
         rows: Which networks, of those in ROWS.
         seeds: One run each.
+        name: Of the result file; that of the data set by default.
         runs_dir: Folder for the runs; older ones of the same rows are replaced.
     """
     cli.start_tensorflow_quietly()
-    path = commands.RESULTS / f"answer_{data}.json"
+    path = commands.RESULTS / f"answer_{name or data}.json"
     report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
     options = ["--data.name", data, *OPTIONS[data]]
     if root is not None:
         options += ["--data.root", str(root)]
     for row in rows:
-        folder = runs_dir / data / row
+        folder = runs_dir / (name or data) / row
         report["rows"][row] = measure(folder, [*options, *ROWS[row]], seeds)
         report["rows"][row]["options"] = [*OPTIONS[data], *ROWS[row]]
         files.write_json(path, report)

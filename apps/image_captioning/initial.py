@@ -9,7 +9,7 @@ import numpy as np
 from apps.image_captioning import decoders  # noqa: F401, Keras finds its layers there
 from apps.image_captioning.config import APP
 from apps.image_captioning.decoder import Decoder
-from common.errors import UserError
+from common import initial
 from common.runs import RunDirectory
 from common.text import Vocabulary
 
@@ -36,12 +36,7 @@ def copy_weights(run_dir: Path, encoder: keras.Model, decoder: Decoder, words: V
     given = inside[0] if inside else run.load_model("encoder.keras")
     pairs = {"encoder": (encoder, given), "decoder": (decoder, trained.get_layer("decoder"))}
     for name, (new, old) in pairs.items():
-        wanted, found = _shapes(new), _shapes(old)
-        if wanted != found:
-            raise UserError(
-                f"expected {name} weights of the shapes {wanted} in --train.init-from {run_dir}, "
-                f"got {found}: train both with the same --model options"
-            )
+        initial.require_same_shapes(name, _shapes(new), _shapes(old), run_dir=run_dir)
     encoder.set_weights(given.get_weights())
     known = Vocabulary.load(run.path / "vocab_words.txt").tokens
     places = {word: place for place, word in enumerate(known)}

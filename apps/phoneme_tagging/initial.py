@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from apps.phoneme_tagging.config import APP
-from common.errors import UserError
+from common import initial
 from common.runs import RunDirectory
 from common.text import Vocabulary
 
@@ -39,20 +39,17 @@ def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
             if layer.name in given:
                 _copy_head(given[layer.name], layer, known, phones.tokens, _HEADS[layer.name])
             continue
-        wanted = [weight.shape for weight in layer.get_weights()]
-        shapes = (
-            [weight.shape for weight in given[layer.name].get_weights()]
-            if layer.name in given
-            else []
+        found = given[layer.name].get_weights() if layer.name in given else []
+        initial.require_same_shapes(
+            layer.name, _shapes(layer.get_weights()), _shapes(found), run_dir=run_dir
         )
-        if shapes != wanted:
-            raise UserError(
-                f"expected weights of the shapes {wanted} for {layer.name} in --train.init-from "
-                f"{run_dir}, got {shapes}: train both with the same --model options"
-            )
-        layer.set_weights(given[layer.name].get_weights())
+        layer.set_weights(found)
     both = sum(phone in known for phone in phones.tokens)
     logger.info("begins from %s: %d of %d phones known there", run_dir, both, len(phones))
+
+
+def _shapes(weights: list[np.ndarray]) -> list[tuple[int, ...]]:
+    return [weight.shape for weight in weights]
 
 
 def _copy_head(given, layer, known, wanted, first: int) -> None:
