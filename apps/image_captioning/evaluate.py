@@ -40,7 +40,8 @@ def evaluate(
     Args:
         run_dir: written by `train`.
         split: "train", "validation" or "test".
-        rerank: choose among the beam by agreement with captions of similar training images.
+        rerank: choose among the beam by agreement with captions of similar training images and
+            with those that the model draws.
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
 
@@ -91,6 +92,7 @@ def _tell_all(
 
     from apps.image_captioning import data
     from apps.image_captioning.model import load_network
+    from apps.image_captioning.neighbours import NUM_DRAWN
     from common.text import Vocabulary
 
     network, writer = load_network(run_dir)
@@ -101,16 +103,18 @@ def _tell_all(
 
     @tf.function(input_signature=[batches.element_spec["grid"]])  # one trace for all batches
     def write(grid):
-        return writer.as_text(writer.write(grid, beam=config.decoding.beam).token_ids)
+        beams = writer.as_text(writer.write(grid, beam=config.decoding.beam).token_ids)
+        return beams, writer.draw_each(grid, count=NUM_DRAWN if rerank else 1)
 
     counts = Counter(one for captions in known.captions for one in captions)
     ((most_frequent, _),) = counts.most_common(1)
     for batch in cli.progress(batches, "batches of images"):
-        people, beams = batch["captions"].numpy(), write(batch["grid"]).numpy()
-        for row, similar in enumerate(known.similar(batch["grid"].numpy())):
-            beam = [caption.decode() for caption in beams[row] if caption]
+        people, grid = batch["captions"].numpy(), batch["grid"].numpy()
+        beams, drawn = (part.numpy() for part in write(batch["grid"]))
+        best = known.rerank(beams, grid, drawn)[:, 0] if rerank else [0] * len(beams)
+        for row, similar in enumerate(known.similar(grid)):
             given = {
-                "model": beam[known.order(beam, similar)[0] if rerank else 0],
+                "model": beams[row][best[row]].decode(),
                 "most_frequent_caption": most_frequent,
                 "nearest_image": similar.captions[0][0],
                 "consensus_12": known.consensus(similar),
@@ -132,7 +136,8 @@ def main(
     Args:
         run_dir: Folder that `train` wrote.
         split: Which part of the data.
-        rerank: Choose among the beam by agreement with captions of similar training images.
+        rerank: Choose among the beam by agreement with captions of similar training images and with
+            those that the model draws.
         data_root: Folder with the official files, if it moved since training.
         data_cache_dir: Where prepared data is kept, if it moved.
         json: Print one JSON object instead of a table.

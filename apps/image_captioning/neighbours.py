@@ -13,7 +13,8 @@ from common.errors import UserError
 
 NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
 _NUM_SIMILAR = 30
-_SOFTNESS = 0.05  # a cosine lower by this makes a weight e times smaller
+_SOFTNESS = 0.1  # a cosine lower by this makes a weight e times smaller
+NUM_DRAWN = 60
 _FOLDER = "neighbours"
 
 
@@ -89,17 +90,33 @@ class Neighbours:
         scores = scoring.consensus(candidates, nearest, self.cider)
         return candidates[np.argmax(scores)]
 
-    def order(self, candidates: list[str], similar: Similar) -> np.ndarray:
-        """Places of the candidates; first the one that agrees best, of equal ones the earlier."""
-        scores = scoring.consensus(
+    def order(self, candidates: list[str], similar: Similar, drawn: list[str]) -> np.ndarray:
+        """Places of the candidates; first the one that agrees best, of equal ones the earlier.
+
+        Half with the captions of similar images (Devlin et al. 2015), half with those that the
+        network draws itself: minimum Bayes risk (Kumar & Byrne 2004,
+        https://aclanthology.org/N04-1022).
+        """
+        people = scoring.consensus(
             candidates, similar.captions, self.cider, weights=similar.weights.tolist()
         )
-        return np.argsort(-np.array(scores), kind="stable")
+        own = scoring.consensus(candidates, [drawn], self.cider)
+        return np.argsort(-np.add(people, own), kind="stable")
 
-    def rerank(self, captions: np.ndarray, grid: np.ndarray) -> np.ndarray:
-        """Bytes (batch, beam), grids (batch, ..) -> int (batch, beam), `order` of each image."""
-        given = zip(captions, self.similar(grid), strict=True)
-        return np.stack([self.order([one.decode() for one in beam], near) for beam, near in given])
+    def rerank(self, captions: np.ndarray, grid: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """`order` of each image, int (batch, beam).
+
+        Args:
+            captions: bytes (batch, beam), "" where a beam has fewer.
+            grid: (batch, rows, columns, channels).
+            drawn: bytes (batch, NUM_DRAWN), captions that the network draws.
+        """
+        given = zip(captions, self.similar(grid), drawn, strict=True)
+        return np.stack([self.order(_text(beam), near, _text(own)) for beam, near, own in given])
+
+
+def _text(captions: np.ndarray) -> list[str]:
+    return [one.decode() for one in captions]
 
 
 def pooled(grid: np.ndarray) -> np.ndarray:

@@ -48,14 +48,14 @@ class Predictor:
         import tensorflow as tf
 
         self.captioner, self.known = captioner, known
-        self._look_and_write = tf.function(captioner.look_and_write)
+        self._write_and_draw = tf.function(self._look_write_and_draw)
 
     @classmethod
     def load(cls, run_dir: Path, *, beam: int | None = None, rerank: bool = False) -> "Predictor":
         """Loads the best model of a run; `beam` is that of the run unless given.
 
         With `rerank` the captions of the beam come in another order: first the one that agrees best
-        with those of the nearest training images.
+        with those of the nearest training images and with those that the model draws.
 
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
@@ -88,12 +88,18 @@ class Predictor:
         found = {name: value.numpy() for name, value in found.items()}
         return [self._of_row(found, row) for row in range(len(images))]
 
+    def _look_write_and_draw(self, images):
+        from apps.image_captioning.neighbours import NUM_DRAWN
+
+        grid, found = self.captioner.look_and_write(images)
+        return grid, found, self.captioner.writer.draw_each(grid, count=NUM_DRAWN)
+
     def _reranked(self, images):
         import tensorflow as tf
 
-        grid, found = self._look_and_write(images)
+        grid, found, drawn = self._write_and_draw(images)
         captions = self.captioner.writer.as_text(found.token_ids)
-        order = self.known.rerank(captions.numpy(), grid.numpy())
+        order = self.known.rerank(captions.numpy(), grid.numpy(), drawn.numpy())
         by_order = [tf.gather(part, order, batch_dims=1) for part in found]
         return self.captioner.describe(type(found)(*by_order))
 
@@ -172,7 +178,8 @@ def main(
         image: The same by name.
         beam: Captions kept at each step; that of the run by default.
         alternatives: Captions shown for each image, at most as many as the beam.
-        rerank: First the caption that agrees best with those of similar training images.
+        rerank: First the caption that agrees best with those of similar training images and with
+            those that the model draws.
         csv: Write image, caption and score of each to this file.
         plot: Write a picture of where the model looked at each word, e.g. out.png.
         json: Print one JSON object.

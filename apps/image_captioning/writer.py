@@ -44,6 +44,18 @@ class Writer:
         step, states = self._start(grid)
         return decoding.sample(step, states, seed=seed, num_results=count, **self.rules)
 
+    def draw_each(self, grid: tf.Tensor, *, count: int) -> tf.Tensor:
+        """Grid -> `count` captions an image, string (batch, count), drawn with fixed numbers.
+
+        Each image has the same whatever else is in the batch.
+        """
+
+        def of_one(one: tf.Tensor) -> tf.Tensor:
+            drawn = self.draw(one[None], count=count, seed=[0, 0])
+            return self.as_text(drawn.token_ids)[0]
+
+        return tf.map_fn(of_one, grid, fn_output_signature=tf.TensorSpec([count], tf.string))
+
     def _start(self, grid):
         memory, states = self.decoder.start(grid)
         return lambda token_ids, states: self.decoder.step(token_ids, states, memory), states

@@ -56,13 +56,31 @@ def test_reranking_puts_the_caption_first_that_similar_images_have(predictor, ca
     assert len(found.attention) == len(found.tokens)
 
 
+def test_a_reranked_caption_depends_on_its_image_alone(predictor, caption_run):
+    images = [encoded_image(n, (9 + n, 30)) for n in range(3)]
+    reranking = predict.Predictor(predictor.captioner, Neighbours.load(caption_run))
+    together = reranking.caption(images)
+    for image, found in zip(images, together, strict=True):
+        assert reranking.caption([image])[0].tokens == found.tokens
+
+
+def test_what_the_model_draws_counts_in_reranking(caption_run):
+    known = Neighbours.load(caption_run)
+    captions = np.array([[b"a dog", b"two cats at a door"]])
+    drawn = np.array([[b"two cats at a door"] * 3])
+    known.captions = [["nothing alike"]] * len(known.captions)
+    grid = np.ones((1, 2, 2, known.features.shape[1]))
+    assert known.rerank(captions, grid, drawn).tolist() == [[1, 0]]
+    assert known.rerank(captions, grid, np.array([[b"a dog"]])).tolist() == [[0, 1]]
+
+
 def test_the_weights_of_similar_images_are_a_softmax_of_their_cosines():
     angles = np.array([0.5, 0.0, 0.2])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     known = Neighbours(features.astype(np.float16), [["far"], ["same"], ["near"]])
     (found,) = known.similar(np.array([[[[3.0, 0.0]]]]))
     assert found.captions == [["same"], ["near"], ["far"]]
-    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.05)
+    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.1)
     np.testing.assert_allclose(found.weights, expected / expected.sum(), rtol=0.02)  # float16
 
 
