@@ -20,6 +20,11 @@ from benchmarks import commands
 from benchmarks.commands import spread, summary
 from common import files
 
+TURNED = (
+    *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
+    *("--augment.mirror", "--augment.turn"),
+    *("--train.learning-rate", "2e-4", "--train.epochs", "8"),
+)
 ROWS = {
     "soft_attention": (),
     "top_down": ("--model.decoder", "top_down"),
@@ -33,14 +38,14 @@ ROWS = {
         *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
         *("--train.learning-rate", "1e-4", "--train.epochs", "6"),
     ),
-    "fine_tuned_turned": (
-        *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
-        *("--augment.mirror", "--augment.turn"),
-        *("--train.learning-rate", "2e-4", "--train.epochs", "8"),
-    ),
+    "fine_tuned_turned": TURNED,
+    "top_down_turned": ("--model.decoder", "top_down", *TURNED),
 }
-# The run of the same seed in that row.
-BEGINS_FROM = {"fine_tuned": "soft_attention", "fine_tuned_turned": "soft_attention"}
+BEGINS_FROM = {  # the run of the same seed in that row
+    "fine_tuned": "soft_attention",
+    "fine_tuned_turned": "soft_attention",
+    "top_down_turned": "top_down",
+}
 PHOTOS = (
     *("--model.image-size", "224", "--model.colour-bins", "None"),
     *("--train.label-smoothing", "0.1", "--train.average", "0.98"),
