@@ -51,7 +51,7 @@ def greedy(step: Step, state, **rules) -> Decoded:
     Returns:
         n is 1; scores are log-probabilities.
     """
-    return _write(step, state, Rules(**rules), 1, lambda log_probs, _: _argmax(log_probs))
+    return _write(step, state, Rules(**rules), 1, lambda log_probs, *_: (_argmax(log_probs), ()))
 
 
 def sample(
@@ -90,47 +90,83 @@ def sample(
             f"got {temperature}, {top_k} and {top_p}"
         )
 
-    def draw(log_probs, length):
+    def draw(log_probs, length, _):
         logits, vocab = log_probs / temperature, tf.shape(log_probs)[1]
         now = tf.random.experimental.stateless_fold_in(seed, length)
         if not top_k and top_p == 1:  # nothing to sort
             drawn = tf.random.stateless_categorical(logits, 1, now, dtype=tf.int32)[:, 0]
-            return tf.minimum(drawn, vocab - 1)
+            return tf.minimum(drawn, vocab - 1), ()
         kept, ids = tf.math.top_k(logits, tf.minimum(top_k, vocab) if top_k else vocab)
         probs = tf.nn.softmax(kept)
         kept = tf.where(tf.cumsum(probs, axis=1, exclusive=True) < top_p, kept, IMPOSSIBLE)
         place = tf.random.stateless_categorical(kept, 1, now, dtype=tf.int32)
         # Where no token is allowed, the draw has no meaning and may be out of range.
         place = tf.minimum(place, tf.shape(kept)[1] - 1)
-        return tf.gather(ids, place, batch_dims=1)[:, 0]
+        return tf.gather(ids, place, batch_dims=1)[:, 0], ()
 
     return _write(step, state, Rules(**rules), num_results, draw)
+
+
+def spread_sample(step: Step, state, *, num_results: int, **rules) -> Decoded:
+    """Draws hypotheses that lie evenly in the model's distribution, the same ones every time.
+
+    Arithmetic sampling (Vilnis et al. 2023, https://arxiv.org/abs/2210.15458): in alphabetic order
+    of their ids all hypotheses share the interval from 0 to 1 by their probabilities; those at the
+    middles of `num_results` equal parts are given. Means over them vary less than over independent
+    draws, and an example has the same ones whatever else is in its batch.
+
+    Args:
+        step, state: see the module; the state has one row per example.
+        num_results: hypotheses for each example.
+        rules: see `decoding_rules.Rules`.
+
+    Returns:
+        n is `num_results`; scores are log-probabilities.
+    """
+
+    def draw(log_probs, _, place):
+        ends = tf.cumsum(tf.exp(tf.cast(log_probs, tf.float64)), axis=1)
+        place *= ends[:, -1]  # what the rules forbid is missing
+        last = tf.shape(ends)[1] - 1
+        token = tf.minimum(tf.searchsorted(ends, place[:, None], side="right")[:, 0], last)
+        end = tf.gather(ends, token, batch_dims=1)
+        begin = tf.where(token > 0, tf.gather(ends, tf.maximum(token - 1, 0), batch_dims=1), 0.0)
+        # Below 1, where no token would be left.
+        return token, tf.minimum(tf.math.divide_no_nan(place - begin, end - begin), 1 - 1e-9)
+
+    batch = tf.shape(tf.nest.flatten(state)[0])[0]
+    middles = (tf.range(num_results, dtype=tf.float64) + 0.5) / num_results
+    return _write(step, state, Rules(**rules), num_results, draw, tf.tile(middles, [batch]))
 
 
 def _argmax(log_probs):
     return tf.argmax(log_probs, axis=1, output_type=tf.int32)
 
 
-def _write(step: Step, state, rules: Rules, count: int, choose) -> Decoded:
-    """Goes on with `choose(log_probs, length)`, int32 (rows,), until every row has ended."""
+def _write(step: Step, state, rules: Rules, count: int, choose, carried=()) -> Decoded:
+    """Goes on with `choose(log_probs, length, carried)` until every row has ended.
+
+    It gives tokens int32 (rows,), and what it is given as `carried` at the next step.
+    """
     state, rows = tile(state, count)
     attention, recording = tf.TensorArray(tf.float32, 0, dynamic_size=True), []
 
     def going(length, ended, *_):
         return (length < rules.max_steps) & tf.logical_not(tf.reduce_all(ended))
 
-    def body(length, ended, last, scores, token_ids, state, attention):
+    def body(length, ended, last, scores, token_ids, state, attention, carried):
         log_probs, state, weights = step(last, state)
         if weights is not None:
             recording.append(True)
             attention = attention.write(length, weights)
         log_probs = rules.apply(log_probs, token_ids, length)
-        last = choose(log_probs, length)
+        last, carried = choose(log_probs, length, carried)
         scores += tf.where(ended, 0.0, tf.gather(log_probs, last, batch_dims=1))
         token_ids = put(token_ids, length, tf.where(ended, rules.pad_id, last))
-        return length + 1, ended | (last == rules.end_id), last, scores, token_ids, state, attention
+        ended |= last == rules.end_id
+        return length + 1, ended, last, scores, token_ids, state, attention, carried
 
-    _, _, _, scores, token_ids, _, attention = loop(
+    _, _, _, scores, token_ids, _, attention, _ = loop(
         going,
         body,
         0,
@@ -140,6 +176,7 @@ def _write(step: Step, state, rules: Rules, count: int, choose) -> Decoded:
         tf.fill([rows, rules.max_steps], rules.pad_id),
         state,
         attention,
+        carried,
     )
     shape = [rows // count, count, rules.max_steps]
     slots = tf.broadcast_to(tf.range(count)[:, None], shape)

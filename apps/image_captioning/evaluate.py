@@ -104,7 +104,8 @@ def _tell_all(
     @tf.function(input_signature=[batches.element_spec["grid"]])  # one trace for all batches
     def write(grid):
         beams = writer.as_text(writer.write(grid, beam=config.decoding.beam).token_ids)
-        return beams, writer.draw_each(grid, count=NUM_DRAWN if rerank else 1)
+        drawn = writer.draw_evenly(grid, count=NUM_DRAWN if rerank else 1)
+        return beams, writer.as_text(drawn.token_ids)
 
     counts = Counter(one for captions in known.captions for one in captions)
     ((most_frequent, _),) = counts.most_common(1)

@@ -91,8 +91,10 @@ class Predictor:
     def _look_write_and_draw(self, images):
         from apps.image_captioning.neighbours import NUM_DRAWN
 
+        writer = self.captioner.writer
         grid, found = self.captioner.look_and_write(images)
-        return grid, found, self.captioner.writer.draw_each(grid, count=NUM_DRAWN)
+        drawn = writer.draw_evenly(grid, count=NUM_DRAWN)
+        return grid, found, writer.as_text(drawn.token_ids)
 
     def _reranked(self, images):
         import tensorflow as tf

@@ -44,17 +44,10 @@ class Writer:
         step, states = self._start(grid)
         return decoding.sample(step, states, seed=seed, num_results=count, **self.rules)
 
-    def draw_each(self, grid: tf.Tensor, *, count: int) -> tf.Tensor:
-        """Grid -> `count` captions an image, string (batch, count), drawn with fixed numbers.
-
-        Each image has the same whatever else is in the batch.
-        """
-
-        def of_one(one: tf.Tensor) -> tf.Tensor:
-            drawn = self.draw(one[None], count=count, seed=[0, 0])
-            return self.as_text(drawn.token_ids)[0]
-
-        return tf.map_fn(of_one, grid, fn_output_signature=tf.TensorSpec([count], tf.string))
+    def draw_evenly(self, grid: tf.Tensor, *, count: int) -> decoding.Decoded:
+        """Grid -> `count` captions an image that lie evenly in their distribution."""
+        step, states = self._start(grid)
+        return decoding.spread_sample(step, states, num_results=count, **self.rules)
 
     def _start(self, grid):
         memory, states = self.decoder.start(grid)

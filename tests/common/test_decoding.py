@@ -219,6 +219,31 @@ class Exported(tf.Module):
         return {"greedy": greedy.token_ids, "drawn": drawn.token_ids, "along": drawn.attention}
 
 
+def hypotheses(table, last=START, before=(), probability=1.0):
+    """All of them in the order of their ids, with their probabilities; token 2 is forbidden."""
+    allowed = [END] if len(before) == STEPS - 1 else [0, 1, 3, END]
+    total = table[last, allowed].sum()
+    for token in allowed:
+        here = probability * table[last, token] / total
+        if token == END:
+            yield (*before, token), here
+        else:
+            yield from hypotheses(table, token, (*before, token), here)
+
+
+def test_evenly_spread_draws_are_those_at_the_middles_of_equal_parts():
+    count = 40
+    spread = compiled(decoding.spread_sample, num_results=count, forbidden_ids=(2,))
+    decoded = spread(TABLE)
+    for b, table in enumerate(TABLE):
+        every, probabilities = zip(*hypotheses(table.astype("float64")), strict=True)
+        middles = (np.arange(count) + 0.5) / count
+        places = np.searchsorted(np.cumsum(probabilities), middles)
+        found = [tuple(written(decoded, b, n)) for n in range(count)]
+        assert found == [every[place] for place in places]
+        assert len(set(found)) > 5
+
+
 def test_a_saved_model_decodes_as_python_does(tmp_path):
     tf.saved_model.save(Exported(), str(tmp_path))
     assert exporting.unportable_operations(tmp_path) == set()
