@@ -21,11 +21,9 @@ from benchmarks import commands
 from benchmarks.commands import spread, summary
 from common import cli, files
 
-PLAIN = ("--model.no-match-features", "--model.no-word-shapes")
-STACKED = ("--model.matching", "stacked", *PLAIN)
+STACKED = ("--model.matching", "stacked", "--model.no-match-features")
 ROWS = {
     "compare_aggregate_pointwise": ("--train.loss", "pointwise"),  # the default
-    "compare_aggregate_no_shapes": ("--model.no-word-shapes",),
     "compare_aggregate_listwise": ("--train.loss", "listwise"),
     "compare_aggregate_pairwise": ("--train.loss", "pairwise"),
     "compare_aggregate_combination": ("--train.combine-folds", "3"),

@@ -17,12 +17,11 @@ PAD, UNK, START, END = range(4)
 SPECIALS = ("<pad>", "<unk>", "<start>", "<end>")
 
 
-def standardize(text: tf.Tensor, *, lower: bool = True) -> tf.Tensor:
-    """Leaves letters, digits, "_" and apostrophes inside words, one space between words.
+def standardize(text: tf.Tensor) -> tf.Tensor:
+    """Lower-cases, and leaves letters, digits, "_" and apostrophes inside words, one space between.
 
     Args:
         text: string, any shape, UTF-8 (bytes that are not UTF-8 count as separators).
-        lower: also turn capitals into small letters.
 
     Returns:
         string, the same shape; "" where no word is left.
@@ -31,8 +30,7 @@ def standardize(text: tf.Tensor, *, lower: bool = True) -> tf.Tensor:
     text = tf.strings.regex_replace(text, r"[\x{2019}`]", "'")
     # Two spaces, so that the quotes of two neighbours need not share one.
     text = tf.strings.regex_replace(text, r"[^\pL\pN\pM_']+", "  ")
-    if lower:
-        text = tf.strings.lower(text, encoding="utf-8")  # not before: `lower` stops at a NUL
+    text = tf.strings.lower(text, encoding="utf-8")  # not before: `lower` stops at a NUL
     text = tf.strings.regex_replace(text, r"(^|\s)'+|'+(\s|$)", " ")  # quotes around words
     return tf.strings.strip(tf.strings.regex_replace(text, r"\s+", " "))
 

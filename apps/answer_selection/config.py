@@ -29,8 +29,6 @@ class ModelConfig:
     """Size of what is compared, and of the hidden layer before the score."""
     match_features: bool = True
     """Tell the network which words stand in both texts, and how rare they are (IDF)."""
-    word_shapes: bool = True
-    """Tell the network which words have capitals or digits."""
     dropout: float = 0.2
     """Share of word vectors, LSTM inputs and pooled features dropped in training."""
 

@@ -4,9 +4,8 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 
     question_ids    int32  (batch, question_time)                         0 where there is none
     question_keys   int32  (batch, question_time, keys)                   see features.py
-    question_shape  int32  (batch, question_time)                         see features.py
     question_mask   bool   (batch, question_time)                         True = real
-    candidate_ids, _keys, _shape, _mask             (batch, candidates, candidate_time, ...)
+    candidate_ids, candidate_keys, candidate_mask   (batch, candidates, candidate_time, ...)
     is_candidate    bool   (batch, candidates)                            True = real
     label           int32  (batch, candidates)                            1 = answers the question
     question_id     string (batch,);  candidate_id  string (batch, candidates)
@@ -169,7 +168,7 @@ def make_training_data(
     found = survey(records, config, more_words=more_words)
     both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
     examples = make_examples(both_kinds, found.words, config)
-    bytes_per_word = 4 * (2 + features.NUM_KEYS) + 1
+    bytes_per_word = 4 * (1 + features.NUM_KEYS) + 1
     widest = found.num_candidates * config.max_candidate_words * bytes_per_word
     if widest <= config.memory_mb * 2**20:
         examples = examples.cache()

@@ -101,7 +101,6 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
     for name, rows in (("question", 1), ("candidate", None)):
         inputs[f"{name}_ids"] = tf.TensorSpec([rows, None], tf.int32)
         inputs[f"{name}_keys"] = tf.TensorSpec([rows, None, features.NUM_KEYS], tf.int32)
-        inputs[f"{name}_shape"] = tf.TensorSpec([rows, None], tf.int32)
         inputs[f"{name}_mask"] = tf.TensorSpec([rows, None], tf.bool)
     question, candidates = probe
     found = ranker.rank(tf.constant(question), tf.constant(candidates))

@@ -8,8 +8,6 @@ import tensorflow as tf
 from common import text
 
 NUM_KEYS = 3  # the word itself, the word without its ending, its first letters
-NUM_SHAPES = 4  # small letters (and padding), a capital, all capitals, a number
-_SHAPES = (r"\p{Lu}.*", r"\P{Ll}*\p{Lu}\P{Ll}*\p{Lu}\P{Ll}*", r".*\d.*|num")
 _ENDING = r"(ings?|edly|ed|ies|es|s|ly|e|y)$"
 _NUM_LETTERS = 3  # "tol" and "tolerance", "n_iter" and "iterations"
 _LARGEST = 2**31 - 2
@@ -21,29 +19,9 @@ def words(strings: tf.Tensor) -> tf.RaggedTensor:
     As `text.words`; the parts of `n_jobs` are words, and every number is the word "num", since
     some published files have `<num>` in their training part and plain numbers elsewhere.
     """
-    cased = _cased_words(strings)
-    return cased.with_flat_values(_plain(cased.flat_values))
-
-
-def _cased_words(strings: tf.Tensor) -> tf.RaggedTensor:
-    spaced = tf.strings.regex_replace(strings, "_", " ")
-    return tf.strings.split(text.standardize(spaced, lower=False))
-
-
-def _plain(cased: tf.Tensor) -> tf.Tensor:
-    lowered = tf.strings.lower(cased, encoding="utf-8")
-    return tf.strings.regex_replace(lowered, r"\b\d+\b", "num")
-
-
-def shapes(cased: tf.Tensor) -> tf.Tensor:
-    """What words look like, string (words,) -> int32 (words,), 0 to NUM_SHAPES - 1.
-
-    "num" is a number too: some published files have it in place of all their numbers.
-    """
-    found = tf.zeros(tf.shape(cased), tf.int32)
-    for number, pattern in enumerate(_SHAPES, 1):
-        found = tf.where(tf.strings.regex_full_match(cased, pattern), number, found)
-    return found
+    standard = text.standardize(tf.strings.regex_replace(strings, "_", " "))
+    standard = tf.strings.regex_replace(standard, r"\b\d+\b", "num")
+    return tf.strings.split(standard)
 
 
 def encode(
@@ -58,17 +36,16 @@ def encode(
         max_words: words beyond it are cut off.
 
     Returns:
-        ids int32 (batch, time), keys int32 (batch, time, NUM_KEYS), shape int32 (batch, time), all
-        0 at padding, and mask bool (batch, time), True = real. Time is at least 1; a row without
-        words is all padding.
+        ids int32 (batch, time), keys int32 (batch, time, NUM_KEYS), 0 at padding, and mask bool
+        (batch, time), True = real. Time is at least 1; a row without words is all padding.
         Keys of two words are equal when the words, their stems or their first letters are.
     """
-    split = _cased_words(strings)
+    split = words(strings)
     lengths = tf.minimum(split.row_lengths(), max_words)
     # At least one step: an LSTM cannot run over zero of them.
     time = tf.maximum(tf.reduce_max(lengths), 1)
     mask = tf.sequence_mask(lengths, time)
-    flat = _plain(split.flat_values)
+    flat = split.flat_values
     known = table.lookup(flat)
     bucket = tf.cast(tf.strings.to_hash_bucket_fast(flat, num_buckets), tf.int32)
     ids = tf.where(known < 0, tf.cast(table.size(), tf.int32) + bucket, known)
@@ -82,6 +59,6 @@ def encode(
     keys = tf.cast(keys, tf.int32) + 1  # 0 is padding
     padded = {
         name: text.pad(split.with_flat_values(values), time)
-        for name, values in (("ids", ids), ("keys", keys), ("shape", shapes(split.flat_values)))
+        for name, values in (("ids", ids), ("keys", keys))
     }
     return {**padded, "mask": mask}

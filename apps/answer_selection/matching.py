@@ -18,14 +18,12 @@ class Words(NamedTuple):
         embedded: float (pairs, time, dim).
         idf: float (pairs, time, 1), how rare the word is, 0 to 1.
         keys: int32 (pairs, time, keys), equal where words are; see features.py.
-        shape: int32 (pairs, time), what the word looks like; see features.py.
         mask: bool (pairs, time).
     """
 
     embedded: object
     idf: object
     keys: object
-    shape: object
     mask: object
 
 

@@ -1,7 +1,7 @@
 """Answer selection: the training graph with its three ways to match, and the part that ranks.
 
 question_ids int32 (batch, question_time), candidate_ids int32 (batch, candidates, candidate_time),
-each with keys, shapes and a mask (features.py) -> score (batch, candidates), attention
+each with keys and a mask (features.py) -> score (batch, candidates), attention
 (batch, candidates, candidate_time), alignment (batch, candidates, question_time, candidate_time),
 overlap (batch, candidates, overlap) of the texts as a whole (matching.py)
 """
@@ -45,7 +45,7 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
 
     def read(name: str) -> Words:
         ids = inputs[f"{name}_ids"]
-        rest = (inputs[f"{name}_{part}"] for part in ("keys", "shape", "mask"))
+        rest = (inputs[f"{name}_keys"], inputs[f"{name}_mask"])
         return Words(embed(ids), look_up_idf(ids), *rest)
 
     asked, given = read("question"), read("candidate")
@@ -84,7 +84,6 @@ def _inputs(name: str, group: tuple) -> dict:
         f"{name}_keys": keras.Input(
             (*shape, features.NUM_KEYS), dtype="int32", name=f"{name}_keys"
         ),
-        f"{name}_shape": keras.Input(shape, dtype="int32", name=f"{name}_shape"),
         f"{name}_mask": keras.Input(shape, dtype="bool", name=f"{name}_mask"),
     }
 

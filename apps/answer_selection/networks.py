@@ -5,14 +5,13 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from apps.answer_selection import features, matching
+from apps.answer_selection import matching
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import AroundBorder, ForEachCandidate
 from apps.answer_selection.matching import Overlap, Words
 from common import attention, pooling, recurrent
 
 _LOW = -1e9
-_SHAPE_DIM = 4
 
 
 class Texts(NamedTuple):
@@ -44,27 +43,14 @@ def _make_encoder(input_dim: int, units: int, config: ModelConfig, *, layers: in
     )
 
 
-def _make_reader(config: ModelConfig):
-    """A function that gives what an LSTM reads of `Words`, float (..., time, dim)."""
-    if not config.word_shapes:
-        return lambda words: words.embedded
-    # Zeros: a shape that training never shows, as capitals in texts of small letters, says nothing.
-    embed = keras.layers.Embedding(
-        features.NUM_SHAPES, _SHAPE_DIM, embeddings_initializer="zeros", name="word_shapes"
-    )
-    return lambda words: ops.concatenate([words.embedded, embed(words.shape)], axis=-1)
-
-
 def _encode_apart(texts: Texts, config: ModelConfig) -> tuple:
     """States of both texts of each pair, by one LSTM that reads a question once."""
-    read = _make_reader(config)
-    asked, given = read(texts.asked), read(texts.candidate)
     encode = _make_encoder(
-        asked.shape[-1], config.units, config, layers=config.layers, name="words_lstm"
+        config.word_dim, config.units, config, layers=config.layers, name="words_lstm"
     )
-    states, _ = encode([asked, texts.asked.mask])
+    states, _ = encode([texts.asked.embedded, texts.asked.mask])
     asked_states = ForEachCandidate(name="asked_states")(states, texts.grouped_mask)
-    given_states, _ = encode([given, texts.candidate.mask])
+    given_states, _ = encode([texts.candidate.embedded, texts.candidate.mask])
     return asked_states, given_states
 
 
@@ -122,9 +108,8 @@ def attentive_pooling(texts: Texts, config: ModelConfig) -> Matched:
 def stacked(texts: Texts, config: ModelConfig) -> Matched:
     """Wang & Nyberg 2015: one stack of LSTMs reads `question <S> candidate`; its outputs pooled."""
     _, question, candidate, *_ = texts
-    read = _make_reader(config)
     parts = [
-        ops.concatenate([read(words), *own], axis=-1)
+        ops.concatenate([words.embedded, *own], axis=-1)
         for words, own in zip((question, candidate), _flags(texts), strict=True)
     ]
     border = ops.ones_like(parts[0][:, :1])  # <S>: a vector that no word has

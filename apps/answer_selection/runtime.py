@@ -7,7 +7,6 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 
 import argparse
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,11 +52,10 @@ class Runtime:
         return {"order": np.argsort(-scores, kind="stable"), "scores": scores}
 
     def encode(self, texts: Sequence[str], name: str, keys: dict[str, int]) -> dict:
-        """Ids, keys, shapes and mask of texts, by the names of the network's inputs."""
-        cased = [cased_words(text)[: self.settings["max_words"][name]] for text in texts]
-        if not all(cased):
+        """Ids, keys and mask of texts, by the names of the network's inputs."""
+        split = [words(text)[: self.settings["max_words"][name]] for text in texts]
+        if not all(split):
             raise ValueError(f"{name}: expected at least one word, found none in one of {texts}")
-        split = [[plain(word) for word in text] for text in cased]
         ids, mask = padded([[self.word_id(word) for word in text] for text in split])
         compared = [
             padded(
@@ -66,9 +64,7 @@ class Runtime:
             for part in (str, stem, lambda word: word[:NUM_LETTERS])
         ]
         numbers = np.stack([one for one, _ in compared], axis=-1)
-        shapes, _ = padded([[shape(word) for word in text] for text in cased])
-        parts = {"ids": ids, "keys": numbers, "shape": shapes, "mask": mask}
-        return {f"{name}_{part}": value for part, value in parts.items()}
+        return {f"{name}_ids": ids, f"{name}_keys": numbers, f"{name}_mask": mask}
 
     def word_id(self, word: str) -> int:
         """Its place in the vocabulary, or after it, in a bucket of unknown words."""
@@ -76,24 +72,9 @@ class Runtime:
         return self.ids[word] if word in self.ids else len(self.ids) + bucket
 
 
-def cased_words(text: str) -> list[str]:
-    """The parts of `n_jobs` are words."""
-    return standardize(text.replace("_", " "), lower=False).split()
-
-
-def plain(word: str) -> str:
-    """The word in small letters; every number is the word "num"."""
-    return re.sub(r"\b\d+\b", "num", word.lower(), flags=re.ASCII)
-
-
-def shape(word: str) -> int:
-    """0 small letters, 1 a capital, 2 all capitals, 3 a number."""
-    if word == "num" or re.search("[0-9]", word):
-        return 3
-    capitals = [unicodedata.category(letter) for letter in word]
-    if "Ll" not in capitals and capitals.count("Lu") > 1:
-        return 2
-    return int(capitals[0] == "Lu")
+def words(text: str) -> list[str]:
+    """The parts of `n_jobs` are words, and every number is the word "num"."""
+    return re.sub(r"\b\d+\b", "num", standardize(text.replace("_", " ")), flags=re.ASCII).split()
 
 
 def stem(word: str) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def standardize(text: str, *, lower: bool = True) -> str:
-    """Leaves letters, digits, "_" and apostrophes inside words; in small letters by default."""
+def standardize(text: str) -> str:
+    """Lower-cases, and leaves letters, digits, "_" and apostrophes inside words."""
     text = re.sub("[\u2019`]", "'", text)
     kept = (c if c in "_'" or unicodedata.category(c)[0] in "LNM" else "  " for c in text)
-    text = "".join(kept)
-    text = text.lower() if lower else text
+    text = "".join(kept).lower()
     return " ".join(re.sub(r"(^|\s)'+|'+(\s|$)", " ", text).split())
 
 

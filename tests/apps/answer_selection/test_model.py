@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.answer_selection import config, features, losses, matching
+from apps.answer_selection import config, losses, matching
 from apps.answer_selection.matching import Words
 from apps.answer_selection.model import WordTables, build_model
 
@@ -28,7 +28,7 @@ def make_text(shape, time, seed):
     mask = np.arange(time) < random.integers(1, time + 1, (*shape, 1))
     ids = np.where(mask, random.integers(4, 23, mask.shape), 0).astype("int32")
     keys = np.stack([ids, ids // 2 + 100 * mask, ids // 4 + 200 * mask], axis=-1).astype("int32")
-    return {"ids": ids, "keys": keys, "shape": ids % features.NUM_SHAPES, "mask": mask}
+    return {"ids": ids, "keys": keys, "mask": mask}
 
 
 def make_batch(batch=3, candidates=4, question_time=5, candidate_time=7, seed=0):
@@ -104,7 +104,7 @@ def test_candidates_of_a_question_do_not_see_each_other(call):
 
 def test_equal_candidates_have_equal_scores(call):
     batch = make_batch()
-    for name in ("candidate_ids", "candidate_keys", "candidate_shape", "candidate_mask"):
+    for name in ("candidate_ids", "candidate_keys", "candidate_mask"):
         batch[name][:, 3] = batch[name][:, 0]
     score = call(batch)["score"]
     np.testing.assert_allclose(score[:, 3], score[:, 0], rtol=1e-5, atol=1e-6)
@@ -154,19 +154,6 @@ def test_every_weight_learns(way, loss):
     assert still == []
 
 
-def test_shapes_that_training_never_showed_say_nothing(model, call):
-    """Nothing is trained here: each shape's vector is still zero."""
-    batch = make_batch()
-    other = {n: np.zeros_like(v) if n.endswith("shape") else v for n, v in batch.items()}
-    np.testing.assert_array_equal(call(batch)["score"], call(other)["score"])
-    rows = model.get_layer("word_shapes").embeddings
-    rows.assign(np.random.default_rng(0).normal(size=rows.shape))
-    try:
-        assert np.abs(call(batch)["score"] - call(other)["score"]).max() > 1e-3
-    finally:
-        rows.assign(np.zeros(rows.shape))
-
-
 def test_idf_and_frozen_word_vectors_stay_as_they_were():
     options = dataclasses.replace(OPTIONS, train_word_vectors=False)
     vectors = np.random.default_rng(0).normal(size=(23, 6)).astype("float32")
@@ -181,7 +168,7 @@ def words_of(keys, idf):
     mask = keys > 0
     embedded = np.eye(32, dtype="float32")[keys] * mask[..., None]
     weights = np.array(idf, "float32")[..., None]
-    return Words(embedded, weights, np.repeat(keys[..., None], 3, axis=-1), 0 * keys, mask)
+    return Words(embedded, weights, np.repeat(keys[..., None], 3, axis=-1), mask)
 
 
 def test_pair_features_are_those_counted_by_hand():
@@ -211,9 +198,7 @@ def test_attentive_pooling_is_the_papers_equations():
     """G = tanh(Q' U A), softmax of row and column maxima, cosine (dos Santos 2016, eq. 6 to 11)."""
     from apps.answer_selection import networks
 
-    options = dataclasses.replace(
-        WAYS["attentive_pooling"], match_features=False, word_shapes=False
-    )
+    options = dataclasses.replace(WAYS["attentive_pooling"], match_features=False)
     model = build_model(options, WordTables(IDF))
     batch = make_batch(batch=1, candidates=1, question_time=3, candidate_time=4)
     batch = {n: (np.ones_like(v) if n.endswith("mask") else v) for n, v in batch.items()}
