@@ -101,18 +101,23 @@ def _tell_all(
         data.load_split(config.data, split), words, config, network.encoder
     ).map(lambda batch: {"grid": network.grid_of(batch), "captions": batch["captions"]})
 
-    @tf.function(input_signature=[batches.element_spec["grid"]])  # one trace for all batches
+    signature = [batches.element_spec["grid"]]  # one trace for all batches
+
+    @tf.function(input_signature=signature)
     def write(grid):
-        beams = writer.as_text(writer.write(grid, beam=config.decoding.beam).token_ids)
-        drawn = writer.draw_evenly(grid, count=NUM_DRAWN if rerank else 1)
-        return beams, writer.as_text(drawn.token_ids)
+        return writer.as_text(writer.write(grid, beam=config.decoding.beam).token_ids)
+
+    @tf.function(input_signature=signature)
+    def draw(grid):
+        return writer.as_text(writer.draw_evenly(grid, count=NUM_DRAWN).token_ids)
 
     counts = Counter(one for captions in known.captions for one in captions)
     ((most_frequent, _),) = counts.most_common(1)
     for batch in cli.progress(batches, "batches of images"):
-        people, grid = batch["captions"].numpy(), batch["grid"].numpy()
-        beams, drawn = (part.numpy() for part in write(batch["grid"]))
-        best = known.rerank(beams, grid, drawn)[:, 0] if rerank else [0] * len(beams)
+        people, beams = batch["captions"].numpy(), write(batch["grid"]).numpy()
+        grid, best = batch["grid"].numpy(), [0] * len(beams)
+        if rerank:
+            best = known.rerank(beams, grid, draw(batch["grid"]).numpy())[:, 0]
         for row, similar in enumerate(known.similar(grid)):
             given = {
                 "model": beams[row][best[row]].decode(),

@@ -11,10 +11,10 @@ from apps.image_captioning import scoring
 from common import files
 from common.errors import UserError
 
-NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
+NUM_DRAWN = 60  # captions of the network's own, for reranking
+_NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
 _NUM_SIMILAR = 30
 _SOFTNESS = 0.1  # a cosine lower by this makes a weight e times smaller
-NUM_DRAWN = 60
 _FOLDER = "neighbours"
 
 
@@ -85,7 +85,7 @@ class Neighbours:
 
     def consensus(self, similar: Similar) -> str:
         """The caption of the twelve nearest images that agrees best with all of theirs."""
-        nearest = similar.captions[:NUM_CONSENSUS]
+        nearest = similar.captions[:_NUM_CONSENSUS]
         candidates = list(dict.fromkeys(one for captions in nearest for one in captions))
         scores = scoring.consensus(candidates, nearest, self.cider)
         return candidates[np.argmax(scores)]
