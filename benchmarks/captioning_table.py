@@ -136,15 +136,15 @@ def score_row(folder: Path, seeds: Sequence[int]) -> dict:
 
 
 def as_table(rows: dict[str, dict]) -> str:
-    """The rows for a README, and below them the baselines, which are the same for all."""
+    """The rows for a README, and below them the baselines of the first: a trained CNN has others."""
     lines = [f"| | seeds | {' | '.join(SHOWN)} |", "|---|---|" + "---|" * len(SHOWN)]
     for name, row in rows.items():
         seeds = " ".join(map(str, row["seeds"]))
         lines.append(_line(name, seeds, row["model"]))
         lines.append(_line(f"{name}, reranked", seeds, row["reranked"]))
-    last = list(rows.values())[-1]
+    first = next(iter(rows.values()))
     for name in ("nearest_image", "consensus_12", "most_frequent_caption"):
-        lines.append(_line(name, "", last["baselines"][name]))
+        lines.append(_line(name, "", first["baselines"][name]))
     return "\n".join(lines)
 
 
