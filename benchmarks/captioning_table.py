@@ -136,7 +136,7 @@ def score_row(folder: Path, seeds: Sequence[int]) -> dict:
 
 
 def as_table(rows: dict[str, dict]) -> str:
-    """The rows for a README, and below them the baselines of the first: a trained CNN has others."""
+    """The rows for a README; below them the baselines of the first: a trained CNN has others."""
     lines = [f"| | seeds | {' | '.join(SHOWN)} |", "|---|---|" + "---|" * len(SHOWN)]
     for name, row in rows.items():
         seeds = " ".join(map(str, row["seeds"]))
