@@ -103,8 +103,16 @@ def server_of(options: argparse.Namespace) -> Iterator[Client]:
         command += ["--model", f"{name}={folder}"]
     if options.token_file:
         command += ["--token-file", str(options.token_file)]
+    # A stop that came while the server is being started would leave it behind: it waits until then.
+    stopped: list[int] = []
+    stops = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda number, _: stopped.append(number)) for number in stops]
     process = subprocess.Popen(command)
     try:
+        for number, handler in zip(stops, before, strict=True):
+            signal.signal(number, handler)
+        if stopped:
+            raise KeyboardInterrupt
         client = Client(f"http://127.0.0.1:{port}", token)
         while not client.ready():
             if process.poll() is not None:
