@@ -24,6 +24,7 @@ from common import cli, files
 STACKED = ("--model.matching", "stacked", "--model.no-match-features")
 ROWS = {
     "compare_aggregate_pointwise": ("--train.loss", "pointwise"),  # the default
+    "compare_aggregate_agreement": ("--model.agreement", "8"),
     "compare_aggregate_listwise": ("--train.loss", "listwise"),
     "compare_aggregate_pairwise": ("--train.loss", "pairwise"),
     "compare_aggregate_combination": ("--train.combine-folds", "3"),
@@ -94,7 +95,7 @@ def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
         "map_above_bm25": [one["details"]["MAP above bm25"] for one in found],
         "train_peak_gib": spread([one.peak_gib for one in done]),
         "baselines": {name: summary([one["baselines"][name] for one in found])
-                      for name in found[0]["baselines"] if name != "network"},
+                      for name in found[0]["baselines"]},
         **joint_figures(runs),
     }  # fmt: skip
 
@@ -144,9 +145,9 @@ def _scored(run, records):
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
     combined = combination.load(run.path)
-    name = "score" if combined is None else "combined"
-    for one in scoring.read(run.load_model(), batches, combined=combined):
-        yield one.ranked(name)
+    weight = config.model.agreement
+    for one in scoring.read(run.load_model(), batches, combined=combined, agreement_weight=weight):
+        yield one.ranked()
 
 
 def _scaled(questions):

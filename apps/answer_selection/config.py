@@ -31,12 +31,17 @@ class ModelConfig:
     """Tell the network which words stand in both texts, and how rare they are (IDF)."""
     dropout: float = 0.2
     """Share of word vectors, LSTM inputs and pooled features dropped in training."""
+    agreement: float = 0.0
+    """What it adds to a score that other candidates of the question say the same (agreement.py);
+    8 where they come from many texts, 0 where each says something else."""
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
         if min(self.word_dim, self.units, self.layers, self.compare_units) < 1:
             raise ValueError("model sizes and layers must be at least 1 (model.*)")
+        if self.agreement < 0:
+            raise ValueError(f"model.agreement must not be negative, got {self.agreement}")
         packaged = self.word_vectors == "glove" and self.word_vectors_file is None
         if packaged and self.word_dim != 50:
             raise ValueError(

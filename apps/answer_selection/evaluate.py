@@ -98,7 +98,7 @@ def evaluate(
 def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["QuestionResult"]]:
     """Each question as ranked by the model and by its rivals, by name.
 
-    The model of a run with a combination is that; its network alone is then among the rivals.
+    Where a combination or agreement makes the scores, the network alone is among the rivals.
     """
     # `model` registers the layers of the network that is loaded.
     from apps.answer_selection import (
@@ -118,9 +118,10 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
     combined = combination.load(run.path)
-    scored = scoring.read(network, batches, combined=combined)
+    weight = config.model.agreement
+    scored = scoring.read(network, batches, combined=combined, agreement_weight=weight)
     scored = list(cli.progress(scored, "questions"))
-    outputs = {"model": "score"} if combined is None else {"model": "combined", "network": "score"}
+    outputs = {"model": "final"} | ({"network": "score"} if combined or weight else {})
     results = {
         name: ranking.score_questions(one.ranked(output) for one in scored)
         for name, output in outputs.items()

@@ -56,7 +56,8 @@ def export(
         },
         "signatures": {
             "rank": "question string (), candidates string (candidates,) -> order int32 "
-            "(candidates,), best first, scores float32 (candidates,)",
+            "(candidates,), best first, scores float32 (candidates,)"
+            + (", with the agreement of the candidates" if config.model.agreement else ""),
         },
         "training_data": config.data.name,
         "metrics": exporting.stored_metrics(run.path),
@@ -95,7 +96,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
 
     def score(**given):
         outputs = model({**given, **{n: given[n][None] for n in given if n.startswith("cand")}})
-        return {name: outputs[name][0] for name in ("score", "overlap")}
+        return {name: outputs[name][0] for name in ("score", "overlap", "unasked")}
 
     inputs = {}
     for name, rows in (("question", 1), ("candidate", None)):
@@ -118,6 +119,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
             "max_words": ranker.max_words,
             "num_buckets": ranker.num_buckets,
             "combination": None if combined is None else combination.to_json(combined),
+            "agreement": ranker.agreement_weight,
         },
         copies=[run_path / "vocab_words.txt"],
         card=card,

@@ -103,6 +103,17 @@ def pair_features(question: Words, candidate: Words, overlap: Overlap):
     )
 
 
+def unasked(candidate: Words, overlap: Overlap):
+    """IDF of the candidate's words that the question lacks, 0 elsewhere, float (pairs, time).
+
+    Args:
+        candidate: its words.
+        overlap: from `compare_words(question, candidate)`.
+    """
+    stands = ops.max(overlap.equal[..., 0], axis=1)
+    return candidate.idf[..., 0] * (1 - stands) * _real(candidate)
+
+
 def _nearest(overlap: Overlap):
     """Cosine of each word's nearest word, (pairs, time); at least 0, as padding has that."""
     return ops.maximum(ops.max(overlap.similar, axis=2), 0)

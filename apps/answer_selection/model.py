@@ -3,7 +3,8 @@
 question_ids int32 (batch, question_time), candidate_ids int32 (batch, candidates, candidate_time),
 each with keys and a mask (features.py) -> score (batch, candidates), attention
 (batch, candidates, candidate_time), alignment (batch, candidates, question_time, candidate_time),
-overlap (batch, candidates, overlap) of the texts as a whole (matching.py)
+overlap (batch, candidates, overlap) of the texts as a whole, unasked (batch, candidates,
+candidate_time), IDF of the words that the question lacks (both matching.py)
 """
 
 import functools
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from apps.answer_selection import combination, features, matching, networks
+from apps.answer_selection import agreement, combination, features, matching, networks
 from apps.answer_selection.combination import Combination
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import ForEachCandidate, Grouped, Pairs
@@ -69,6 +70,7 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
         "attention": matched.attention,
         "alignment": matched.alignment,
         "overlap": whole,
+        "unasked": matching.unasked(candidate, overlap),
     }
     grouped = {
         name: Grouped(name=name, dtype="float32")(value, given.mask)
@@ -110,7 +112,8 @@ class Ranker(tf.Module):
 
     Called with question and candidate, string (batch,) each, it gives score float32 (batch,) and
     attention float32 (batch, candidate_time), summing to 1 over the words of the candidate.
-    Scores are those of the combination where there is one, else of the network.
+    Scores are those of the combination where there is one, else of the network. `rank` alone, which
+    sees all candidates of a question, adds to them how far these agree.
 
     Raises:
         tf.errors.InvalidArgumentError: names the rows without a word.
@@ -125,6 +128,7 @@ class Ranker(tf.Module):
         max_question_words: int,
         max_candidate_words: int,
         combined: Combination | None = None,
+        agreement_weight: float = 0.0,
     ):
         super().__init__()
         self.weights = exporting.weights_of(model)
@@ -137,6 +141,7 @@ class Ranker(tf.Module):
         self.max_words = {"question": max_question_words, "candidate": max_candidate_words}
         self.table = words.make_table(unknown=-1)
         self.combined = combined
+        self.agreement_weight = agreement_weight
 
     @tf.function(
         autograph=False,  # no Python branches to convert: traced in two thirds of the time
@@ -164,14 +169,44 @@ class Ranker(tf.Module):
 
         Gives scores float32 (candidates,) and order int32 (candidates,): places, best first.
         """
-        asked = self._encode(question[None], "question")
-        given = self._encode(candidates, "candidate")
-        given = {name: value[None] for name, value in given.items()}
-        scores = self._scores(self.network({**asked, **given}))[0]
+        scores = self.agree(**self.read(question, candidates))
         return {
             "order": tf.argsort(scores, direction="DESCENDING", stable=True),
             "scores": scores,
         }
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([], tf.string, name="question"),
+            tf.TensorSpec([None], tf.string, name="candidates"),
+        ],
+    )
+    def read(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Some candidates of a question, each by itself: what `agree` takes of all of them."""
+        asked = self._encode(question[None], "question")
+        given = self._encode(candidates, "candidate")
+        given = {name: value[None] for name, value in given.items()}
+        outputs = self.network({**asked, **given})
+        return {
+            "scores": self._scores(outputs)[0],
+            "ids": given["candidate_ids"][0],
+            "unasked": outputs["unasked"][0],
+        }
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, name="scores"),
+            tf.TensorSpec([None, None], tf.int32, name="ids"),
+            tf.TensorSpec([None, None], tf.float32, name="unasked"),
+        ],
+    )
+    def agree(self, scores: tf.Tensor, ids: tf.Tensor, unasked: tf.Tensor) -> tf.Tensor:
+        """Scores of all candidates of a question, float32 (candidates,); see agreement.py."""
+        if not self.agreement_weight:
+            return scores
+        return agreement.agree(scores, ids, unasked, self.agreement_weight)
 
     @tf.function(
         autograph=False,

@@ -63,11 +63,9 @@ class Predictor:
     """A loaded run, to ask as often as one likes."""
 
     def __init__(self, ranker):
-        import tensorflow as tf
-
         self.ranker = ranker
         # TensorFlow optimises a graph at its first call: now, not at the first question.
-        ranker.rank(tf.constant("warm up"), tf.constant(["warm", "up"]))
+        self.rank("warm up", ["warm", "up"])
 
     @classmethod
     def load(cls, run_dir: Path) -> "Predictor":
@@ -86,6 +84,7 @@ class Predictor:
         """
         import tensorflow as tf
 
+        from apps.answer_selection import scoring
         from common import pipeline
 
         if not candidates:
@@ -93,10 +92,11 @@ class Predictor:
         self._check([question], "question")
         self._check(candidates, "candidate")
         begun = time.monotonic()
-        scores: list[float] = []
-        for some in pipeline.chunks(candidates, AT_ONCE):
-            found = self.ranker.rank(tf.constant(question), tf.constant(list(some)))
-            scores += found["scores"].numpy().tolist()
+        parts = [
+            self.ranker.read(tf.constant(question), tf.constant(list(some)))
+            for some in pipeline.chunks(candidates, AT_ONCE)
+        ]
+        scores = np.asarray(self.ranker.agree(**scoring.join(parts))).tolist()
         seconds = time.monotonic() - begun
         order = np.argsort(np.negative(scores), kind="stable")
         return Ranking([Sentence(candidates[place], scores[place]) for place in order], seconds)
@@ -154,6 +154,7 @@ def make_ranker(model, words, config: Config, combined=None):
         max_question_words=config.data.max_question_words,
         max_candidate_words=config.data.max_candidate_words,
         combined=combined,
+        agreement_weight=config.model.agreement,
     )
 
 

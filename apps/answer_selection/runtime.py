@@ -19,6 +19,7 @@ AT_ONCE = 256  # candidates scored in one call; bounds the memory
 ENDING = re.compile(r"(ings?|edly|ed|ies|es|s|ly|e|y)$")
 NUM_LETTERS = 3
 LIMIT = 15.0  # of the log-odds at which the trees begin
+MOST, SAME = 256, 0.9999  # candidates that are compared, and the cosine of copies
 
 
 class Runtime:
@@ -39,16 +40,22 @@ class Runtime:
         keys: dict[str, int] = {}  # numbers for what is compared, from 1 on; 0 is padding
         asked = self.encode([question], "question", keys)
         step = min(self.network.most_rows, AT_ONCE)
-        parts = [
-            self.network(
-                **asked, **self.encode(candidates[start : start + step], "candidate", keys)
-            )
+        given = [
+            self.encode(candidates[start : start + step], "candidate", keys)
             for start in range(0, len(candidates), step)
         ]
+        parts = [self.network(**asked, **some) for some in given]
         scores = np.concatenate([part["score"] for part in parts])
         if self.settings["combination"]:
             overlap = np.concatenate([part["overlap"] for part in parts])
             scores = combine(self.settings["combination"], scores, overlap)
+        if self.settings["agreement"]:
+            bags = [
+                bag(ids, weights)
+                for some, part in zip(given, parts, strict=True)
+                for ids, weights in zip(some["candidate_ids"], part["unasked"], strict=True)
+            ]
+            scores = agree(scores, bags, self.settings["agreement"])
         return {"order": np.argsort(-scores, kind="stable"), "scores": scores}
 
     def encode(self, texts: Sequence[str], name: str, keys: dict[str, int]) -> dict:
@@ -97,6 +104,31 @@ def combine(combination: dict, score: np.ndarray, overlap: np.ndarray) -> np.nda
         node = np.where(goes_left, left[node], right[node])
     start = signals @ np.array(trees["coefficients"]) + trees["intercept"]
     return (start.clip(-LIMIT, LIMIT) + value[node].sum(axis=1)).astype(np.float32)
+
+
+def bag(ids: np.ndarray, weights: np.ndarray) -> dict[int, float]:
+    """The words of a candidate that count, with their weights, of (time,) each."""
+    pairs = zip(ids.tolist(), weights.tolist(), strict=True)
+    return {word: weight for word, weight in pairs if weight > 0}
+
+
+def agree(scores: np.ndarray, bags: Sequence[dict[int, float]], weight: float) -> np.ndarray:
+    """Scores float32 (candidates,) with what the best ones share; of each, its words' weights."""
+    best = np.argsort(-scores, kind="stable")[:MOST]
+    columns = {word: n for n, word in enumerate({word for place in best for word in bags[place]})}
+    found = np.zeros((len(best), len(columns)), np.float32)
+    for row, place in enumerate(best):
+        for word, value in bags[place].items():
+            found[row, columns[word]] = value
+    found /= np.sqrt(np.maximum(np.square(found).sum(axis=1, keepdims=True), 1e-12))
+    similar = found @ found.T
+    others = (similar < SAME) & ~np.eye(len(best), dtype=bool)
+    right = np.where(others, scores[best], np.finfo(np.float32).min)
+    shares = np.exp(right - right.max(axis=1, keepdims=True)) * others
+    expected = (shares * similar).sum(axis=1) / np.maximum(shares.sum(axis=1), 1e-12)
+    agreed = scores.copy()
+    agreed[best] += weight * expected
+    return agreed
 
 
 def main() -> None:

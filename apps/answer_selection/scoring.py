@@ -1,6 +1,6 @@
 """A model's outputs, question by question: batches of padded candidates -> lists of scores."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.answer_selection import combination
+from apps.answer_selection import agreement, combination
 from apps.answer_selection.combination import Combination
 from apps.answer_selection.ranking import Ranked
 
@@ -24,8 +24,8 @@ class Scored(NamedTuple):
     labels: list[int]
     outputs: dict[str, np.ndarray]
 
-    def ranked(self, name: str = "score") -> Ranked:
-        """The candidates with the scores of that name."""
+    def ranked(self, name: str = "final") -> Ranked:
+        """The candidates with the scores of that name; the final ones rank them."""
         return Ranked(*self[:3], self.outputs[name].tolist())
 
 
@@ -35,11 +35,13 @@ def make_reader(
     *,
     names: Sequence[str] = ("score",),
     combined: Combination | None = None,
+    agreement_weight: float = 0.0,
 ) -> Callable[[], Iterator[Scored]]:
     """A function that scores `batches`, of `data.evaluation_batches`, each time it is called.
 
-    It has the outputs of these names, with a combination "combined" too. The graph is traced by
-    the first call alone, which takes longer than a small validation part does.
+    It has the outputs of these names, and "final": the score, of the combination where there is
+    one, with the agreement of the candidates. The graph is traced by the first call alone, which
+    takes longer than a small validation part does.
     """
     inputs = {name: batches.element_spec[name] for name in model.input}
 
@@ -47,15 +49,30 @@ def make_reader(
     def outputs(taken):
         found = model(taken, training=False)
         chosen = {name: found[name] for name in names}
+        chosen["final"] = found["score"]
         if combined is not None:
-            chosen["combined"] = combination.combine(combined, found["score"], found["overlap"])
+            chosen["final"] = combination.combine(combined, found["score"], found["overlap"])
+        if agreement_weight:
+            chosen |= {"ids": taken["candidate_ids"], "unasked": found["unasked"]}
         return chosen
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def agree(scores, ids, unasked):
+        return agreement.agree(scores, ids, unasked, agreement_weight)
 
     def scorer(batch):
         found = outputs({name: batch[name] for name in inputs})
         return {name: value.numpy() for name, value in found.items()}
 
-    return lambda: _by_question(row for batch in batches for row in _rows(batch, scorer(batch)))
+    def finish(one):
+        if agreement_weight:
+            pair = (one.outputs.pop(name) for name in ("ids", "unasked"))
+            one.outputs["final"] = agree(one.outputs["final"], *pair).numpy()
+        return one
+
+    return lambda: map(
+        finish, _by_question(row for batch in batches for row in _rows(batch, scorer(batch)))
+    )
 
 
 def read(
@@ -64,17 +81,33 @@ def read(
     *,
     names: Sequence[str] = ("score",),
     combined: Combination | None = None,
+    agreement_weight: float = 0.0,
 ) -> Iterator[Scored]:
     """All questions of `data.evaluation_batches`, one batch in memory at a time."""
-    return make_reader(model, batches, names=names, combined=combined)()
+    return make_reader(
+        model, batches, names=names, combined=combined, agreement_weight=agreement_weight
+    )()
+
+
+def join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Outputs of candidates (candidates, ...) one after the other, padded to the longest time."""
+
+    def joined(name: str) -> np.ndarray:
+        arrays = [np.asarray(part[name]) for part in parts]
+        if arrays[0].ndim > 1:
+            time = max(one.shape[1] for one in arrays)
+            rest = [(0, 0)] * (arrays[0].ndim - 2)
+            arrays = [np.pad(one, [(0, 0), (0, time - one.shape[1]), *rest]) for one in arrays]
+        return np.concatenate(arrays)
+
+    return {name: joined(name) for name in parts[0]}
 
 
 def _by_question(rows: Iterable[Scored]) -> Iterator[Scored]:
     """Joins the rows of a question, which stand one after the other."""
     for question_id, parts in groupby(rows, key=lambda row: row.question_id):
         ids, labels, outputs = zip(*(part[1:] for part in parts), strict=True)
-        joined = {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
-        yield Scored(question_id, _joined(ids), _joined(labels), joined)
+        yield Scored(question_id, _joined(ids), _joined(labels), join(outputs))
 
 
 def _rows(batch: dict, outputs: dict[str, np.ndarray]) -> Iterator[Scored]:

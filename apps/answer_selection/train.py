@@ -153,7 +153,8 @@ def _make_validation(
 
     from apps.answer_selection import ranking, scoring
 
-    read = scoring.make_reader(model, shown.validation)
+    weight = config.model.agreement
+    read = scoring.make_reader(model, shown.validation, agreement_weight=weight)
 
     def validate(epoch: int, logs: dict[str, float]) -> None:
         results = ranking.score_questions(one.ranked() for one in read())

@@ -191,7 +191,7 @@ def test_evaluate_predict_and_both_signatures_give_the_same_scores(options, run,
         ranked = saved.signatures["rank"](question=asked, candidates=tf.constant(candidates))
         told = predictor.rank(question.decode(), [text.decode() for text in candidates]).sentences
         by_text = {sentence.text.encode(): sentence.score for sentence in told}
-        expected = one.outputs["combined"]
+        expected = one.outputs["final"]
         assert np.abs(expected - one.outputs["score"]).max() > 1e-3  # it does something
         np.testing.assert_allclose(pairs["score"], expected, atol=1e-4)
         np.testing.assert_allclose(ranked["scores"], expected, atol=1e-4)
