@@ -72,10 +72,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["espeak", "timit", "folder", "textgrid", "align"] = "espeak"
-    """espeak is synthesised by a pip package; the others need --data.root: timit, or recordings
-    with TextGrids, .phn, CTM or transcripts, which are aligned: folder takes all of them, textgrid
-    and align only these."""
+    name: Literal["espeak", "flite", "timit", "folder", "textgrid", "align"] = "espeak"
+    """espeak is synthesised by a pip package, flite by a program; the others need --data.root:
+    timit, or recordings with TextGrids, .phn, CTM or transcripts, which are aligned: folder takes
+    all of them, textgrid and align only these."""
     root: Path | None = None
     """Folder with the official files as published, or with your recordings."""
     phone_map: Path | None = None
@@ -89,9 +89,9 @@ class DataConfig:
     service: str | None = None
     """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
     num_utterances: int = 1000
-    """Training sentences that espeak speaks; a tenth as many for validation and for test."""
+    """Training sentences that espeak or flite speaks; a tenth as many for validation and test."""
     fold: int = 0
-    """Which speakers are held back for validation; not for espeak."""
+    """Which speakers are held back for validation; not for espeak and flite."""
     max_utterances: int | None = None
     """Take only the first so many training utterances; an eighth as many for validation."""
 

@@ -5,49 +5,76 @@ Every record is one utterance:
     waveform      int16 (samples,) at 16 kHz          utterance_id, speaker, text   string
     phone         string (phones,), of TIMIT's 61     start, end  int64 (phones,), samples
 
-No speaker of training stands in validation or test, and of espeak and TIMIT no text. One's own
-recordings are divided by speaker where there are three or more, else by file.
+No speaker of training stands in validation or test, and of espeak and TIMIT no text; of flite, with
+few voices, no text alone. One's own recordings are divided by speaker where there are three or
+more, else by file.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.phoneme_tagging import espeak, formats, recordings, sentences, speakers
+from apps.phoneme_tagging import espeak, flite, formats, recordings, sentences, speakers
 from apps.phoneme_tagging.config import DataConfig
+from apps.phoneme_tagging.formats import Segment
 from common import datasets, files, sound_files
 
 
-class Espeak(recordings.Utterances):
-    """Sentences spoken by espeak-ng in many voices; phone times are exact."""
+class _Spoken(recordings.Utterances):
+    """What the synthesisers share: sentences, each spoken in the voice of its number."""
 
-    VERSION = tfds.core.Version("1.1.0")  # equal neighbours are one phone
+    def _say(self, part: str, number: int, text: str) -> tuple[str, np.ndarray, list[Segment]]:
+        """Speaker, waveform and phones; a ValueError says what is wrong."""
+        raise NotImplementedError
 
     def _split_generators(self, dl_manager):
-        synthesizer = espeak.Synthesizer()
         counts = speakers.counts(self.builder_config.num_utterances)
         return {
-            part: self._generate_examples(synthesizer, part, texts)
+            part: self._generate_examples(part, texts)
             for part, texts in sentences.by_part(counts).items()
         }
 
-    def _generate_examples(
-        self, synthesizer: espeak.Synthesizer, part: str, texts: list[str]
-    ) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(self, part: str, texts: list[str]) -> Iterator[tuple[str, dict]]:
         for number, text in enumerate(texts):
-            voice = speakers.voice(part, number)
             key = f"{part}-{number:05d}"
             try:
-                waveform, segments = synthesizer.say(text, voice)
+                speaker, waveform, segments = self._say(part, number, text)
             except ValueError as error:
                 self.broken.use(f"{key}, {text!r}", str(error))
                 continue
             if self.broken.use(f"{key}, {text!r}", formats.problem(segments, len(waveform))):
-                yield self.record(key, waveform, voice.variant, text, segments)
+                yield self.record(key, waveform, speaker, text, segments)
         self.broken.check()
+
+
+class Espeak(_Spoken):
+    """Sentences spoken by espeak-ng in many voices; phone times are exact."""
+
+    VERSION = tfds.core.Version("1.1.0")  # equal neighbours are one phone
+
+    @functools.cached_property
+    def _synthesizer(self) -> espeak.Synthesizer:
+        return espeak.Synthesizer()
+
+    def _say(self, part, number, text):
+        voice = speakers.voice(part, number)
+        return voice.variant, *self._synthesizer.say(text, voice)
+
+
+class Flite(_Spoken):
+    """Sentences spoken by CMU Flite in four voices of people; stops have their closures apart."""
+
+    def _say(self, part, number, text):
+        reading = speakers.reading(part, number)
+        return reading.voice, *flite.say(text, reading)
+
+
+SPOKEN = {"espeak": (Espeak, espeak.version), "flite": (Flite, flite.version)}
 
 
 def make_builder(config: DataConfig) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
@@ -65,15 +92,14 @@ def unprepared(config: DataConfig) -> recordings.Utterances:
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
-        UserError: the folder, a table or the package of espeak is missing.
+        UserError: the folder, a table, the package of espeak or the program flite is missing.
     """
-    if config.name == "espeak":
-        made_of = f"{espeak.version()} {sorted(sentences.versions().items())}"
+    if config.name in SPOKEN:
+        builder_type, version = SPOKEN[config.name]
+        made_of = f"{version()} {sorted(sentences.versions().items())}"
         state = hashlib.sha256(made_of.encode()).hexdigest()[:12]
         name = f"{state}-{config.num_utterances}"
         source = recordings.Source(name=name, num_utterances=config.num_utterances)
-        builder_type = Espeak
-        datasets.package_folder("espeakng_loader", espeak.ESPEAK)
     else:
         source, builder_type = recordings.source(config), recordings.BUILDERS[config.name]
     data_dir = None if config.cache_dir is None else str(config.cache_dir)

@@ -132,7 +132,12 @@ class Synthesizer:
 
 
 def version() -> str:
-    """The installed version, for the name of the prepared data; "" without it."""
+    """The installed version, for the name of the prepared data.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    datasets.package_folder("espeakng_loader", ESPEAK)
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version("espeakng-loader")
     return ""

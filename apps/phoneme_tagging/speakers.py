@@ -1,10 +1,11 @@
-"""Who speaks in which part: espeak's voices, and the held-back speakers of a published set."""
+"""Who speaks in which part: voices of espeak and Flite, and held-back speakers of recordings."""
 
 import hashlib
 
 import numpy as np
 
 from apps.phoneme_tagging.espeak import Voice
+from apps.phoneme_tagging.flite import VOICES, Reading
 
 # Variants of espeak's voice that sound like people; robots, whispers and croaks are left out.
 VARIANTS = {
@@ -34,6 +35,12 @@ def voice(part: str, number: int) -> Voice:
         pitch=int(draw.integers(25, 76)),
         pitch_range=int(draw.integers(30, 71)),
     )
+
+
+def reading(part: str, number: int) -> Reading:
+    """How Flite speaks utterance `number` of a part: a function of both alone."""
+    draw = np.random.default_rng([sum(part.encode()), number])
+    return Reading(voice=VOICES[number % len(VOICES)], stretch=draw.uniform(0.8, 1.15))
 
 
 def held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
