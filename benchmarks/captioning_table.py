@@ -23,7 +23,7 @@ from common import files
 TURNED = (
     *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
     *("--augment.mirror", "--augment.turn"),
-    *("--train.learning-rate", "2e-4", "--train.epochs", "8"),
+    *("--train.learning-rate", "2e-4", "--train.epochs", "8", "--train.batch-size", "16"),
 )
 ROWS = {
     "soft_attention": (),
