@@ -12,7 +12,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from apps.phoneme_tagging import alignment, ctm, folders, formats, labels, speakers, textgrids
+from apps.phoneme_tagging import (
+    alignment,
+    closures,
+    ctm,
+    folders,
+    formats,
+    labels,
+    speakers,
+    textgrids,
+)
 from apps.phoneme_tagging.config import DataConfig
 from apps.phoneme_tagging.formats import Segment, Utterance
 from common import datasets, sound_files
@@ -119,6 +128,7 @@ class Timit(_Recordings):
 class RecordingFolder(_Recordings):
     """A folder of recordings with labels or transcripts beside them (see folders.py)."""
 
+    VERSION = tfds.core.Version("1.1.0")  # closures of aligned stops are phones
     SUFFIXES = (*folders.TIMED, *folders.WORDS)
 
     def _parts(self):
@@ -134,7 +144,8 @@ class RecordingFolder(_Recordings):
         kind = one.labels.suffix.lower()
         if kind in folders.WORDS:
             text = one.labels.read_text(encoding="utf-8-sig").strip()
-            return text, formats.tidy(self._aligner.align(waveform, alignment.words_of(text)))
+            aligned = self._aligner.align(waveform, alignment.words_of(text))
+            return text, formats.tidy(closures.divide(aligned, waveform))
         if kind == ".phn":
             segments = formats.read_phn(one.labels)
         elif kind == ".ctm":
