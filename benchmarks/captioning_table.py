@@ -23,7 +23,7 @@ from common import files
 TURNED = (
     *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
     *("--augment.mirror", "--augment.turn"),
-    *("--train.learning-rate", "2e-4", "--train.epochs", "8", "--train.batch-size", "16"),
+    *("--train.learning-rate", "2e-4", "--train.epochs", "8"),
 )
 ROWS = {
     "soft_attention": (),
@@ -39,11 +39,13 @@ ROWS = {
         *("--train.learning-rate", "1e-4", "--train.epochs", "6"),
     ),
     "fine_tuned_turned": TURNED,
+    "fine_tuned_turned_16": (*TURNED, "--train.batch-size", "16"),
     "top_down_turned": ("--model.decoder", "top_down", *TURNED),
 }
 BEGINS_FROM = {  # the run of the same seed in that row
     "fine_tuned": "soft_attention",
     "fine_tuned_turned": "soft_attention",
+    "fine_tuned_turned_16": "soft_attention",
     "top_down_turned": "top_down",
 }
 PHOTOS = (

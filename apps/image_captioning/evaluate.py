@@ -40,7 +40,7 @@ def evaluate(
     Args:
         run_dir: written by `train`.
         split: "train", "validation" or "test".
-        rerank: choose among the beam by agreement with captions of similar training images and
+        rerank: choose among a wider beam by agreement with captions of similar training images and
             with those that the model draws.
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
@@ -92,7 +92,7 @@ def _tell_all(
 
     from apps.image_captioning import data
     from apps.image_captioning.model import load_network
-    from apps.image_captioning.neighbours import NUM_DRAWN
+    from apps.image_captioning.neighbours import NUM_DRAWN, NUM_WRITTEN
     from common.text import Vocabulary
 
     network, writer = load_network(run_dir)
@@ -101,11 +101,12 @@ def _tell_all(
         data.load_split(config.data, split), words, config, network.encoder
     ).map(lambda batch: {"grid": network.grid_of(batch), "captions": batch["captions"]})
 
+    beam = NUM_WRITTEN if rerank else config.decoding.beam
     signature = [batches.element_spec["grid"]]  # one trace for all batches
 
     @tf.function(input_signature=signature)
     def write(grid):
-        return writer.as_text(writer.write(grid, beam=config.decoding.beam).token_ids)
+        return writer.as_text(writer.write(grid, beam=beam).token_ids)
 
     @tf.function(input_signature=signature)
     def draw(grid):
@@ -142,8 +143,8 @@ def main(
     Args:
         run_dir: Folder that `train` wrote.
         split: Which part of the data.
-        rerank: Choose among the beam by agreement with captions of similar training images and with
-            those that the model draws.
+        rerank: Choose among a wider beam by agreement with captions of similar training images and
+            with those that the model draws.
         data_root: Folder with the official files, if it moved since training.
         data_cache_dir: Where prepared data is kept, if it moved.
         json: Print one JSON object instead of a table.

@@ -11,6 +11,7 @@ from apps.image_captioning import scoring
 from common import files
 from common.errors import UserError
 
+NUM_WRITTEN = 20  # the beam that reranking chooses from
 NUM_DRAWN = 60  # captions of the network's own, for reranking
 _NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
 _NUM_SIMILAR = 30

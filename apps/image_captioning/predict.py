@@ -52,7 +52,7 @@ class Predictor:
 
     @classmethod
     def load(cls, run_dir: Path, *, beam: int | None = None, rerank: bool = False) -> "Predictor":
-        """Loads the best model of a run; `beam` is that of the run unless given.
+        """Loads the best model of a run; `beam` is that of the run unless given, 20 with `rerank`.
 
         With `rerank` the captions of the beam come in another order: first the one that agrees best
         with those of the nearest training images and with those that the model draws.
@@ -61,9 +61,11 @@ class Predictor:
             UserError: no run of this app, or its model is missing or damaged.
         """
         from apps.image_captioning.model import load_captioner
-        from apps.image_captioning.neighbours import Neighbours
+        from apps.image_captioning.neighbours import NUM_WRITTEN, Neighbours
 
         known = Neighbours.load(run_dir) if rerank else None
+        if rerank and beam is None:
+            beam = NUM_WRITTEN
         return cls(load_captioner(run_dir, beam=beam), known)
 
     def caption(self, images: Sequence[bytes]) -> list[Captions]:
@@ -178,7 +180,7 @@ def main(
         run_dir: Folder that `train` wrote.
         photos: JPEG, PNG or BMP files, or folders of them.
         image: The same by name.
-        beam: Captions kept at each step; that of the run by default.
+        beam: Captions kept at each step; that of the run by default, with --rerank 20.
         alternatives: Captions shown for each image, at most as many as the beam.
         rerank: First the caption that agrees best with those of similar training images and with
             those that the model draws.
@@ -189,7 +191,8 @@ def main(
     if alternatives < 1 or (beam is not None and beam < 1):
         raise UserError(f"expected --beam and --alternatives >= 1, got {beam} and {alternatives}")
     paths = images_of([*photos, *image])
-    width = max(alternatives, beam or 0) if beam or alternatives > 1 else None
+    # By itself reranking takes a beam that is wide enough.
+    width = max(alternatives, beam or 0) if beam or (alternatives > 1 and not rerank) else None
     predictor = Predictor.load(run_dir, beam=width, rerank=rerank)
     found = list(_caption_all(predictor, paths))
     if csv is not None:

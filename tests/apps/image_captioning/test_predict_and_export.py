@@ -56,6 +56,14 @@ def test_reranking_puts_the_caption_first_that_similar_images_have(predictor, ca
     assert len(found.attention) == len(found.tokens)
 
 
+@pytest.mark.parametrize(("beam", "width"), [(None, 20), (3, 3)])
+def test_reranking_chooses_from_a_wider_beam_unless_told(caption_run, beam, width):
+    loaded = predict.Predictor.load(caption_run, beam=beam, rerank=True)
+    (found,) = loaded.caption([encoded_image()])
+    assert 1 < len(found.captions) <= width
+    assert len(found.captions) > 3 or beam == 3
+
+
 def test_a_reranked_caption_depends_on_its_image_alone(predictor, caption_run):
     images = [encoded_image(n, (9 + n, 30)) for n in range(3)]
     reranking = predict.Predictor(predictor.captioner, Neighbours.load(caption_run))
