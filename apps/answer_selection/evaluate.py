@@ -121,7 +121,7 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
     weight = config.model.agreement
     scored = scoring.read(network, batches, combined=combined, agreement_weight=weight)
     scored = list(cli.progress(scored, "questions"))
-    outputs = {"model": "final"} | ({"network": "score"} if combined or weight else {})
+    outputs = {"model": "final"} | ({"network": "score"} if combined is not None or weight else {})
     results = {
         name: ranking.score_questions(one.ranked(output) for one in scored)
         for name, output in outputs.items()

@@ -23,6 +23,11 @@ from apps.answer_selection.matching import Words
 from common import embeddings, exporting, text
 from common.text import Vocabulary
 
+_QUESTION_AND_CANDIDATES = [
+    tf.TensorSpec([], tf.string, name="question"),
+    tf.TensorSpec([None], tf.string, name="candidates"),
+]
+
 
 class WordTables(NamedTuple):
     """A row for each word of the vocabulary, then for each bucket of unknown words."""
@@ -159,10 +164,7 @@ class Ranker(tf.Module):
 
     @tf.function(
         autograph=False,
-        input_signature=[
-            tf.TensorSpec([], tf.string, name="question"),
-            tf.TensorSpec([None], tf.string, name="candidates"),
-        ],
+        input_signature=_QUESTION_AND_CANDIDATES,
     )
     def rank(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
         """One question, string (), with its candidates, string (candidates,), all read at once.
@@ -177,10 +179,7 @@ class Ranker(tf.Module):
 
     @tf.function(
         autograph=False,
-        input_signature=[
-            tf.TensorSpec([], tf.string, name="question"),
-            tf.TensorSpec([None], tf.string, name="candidates"),
-        ],
+        input_signature=_QUESTION_AND_CANDIDATES,
     )
     def read(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
         """Some candidates of a question, each by itself: what `agree` takes of all of them."""

@@ -29,13 +29,12 @@ def divide(segments: list[Segment], waveform: np.ndarray) -> list[Segment]:
         segments: phones of TIMIT.
         waveform: float (samples,) at 16 kHz.
     """
-    energy = _energy(waveform)
     found = []
     for one in segments:
         closure = _CLOSURES.get(one.phone)
         if closure is None:
             found.append(one)
-        elif release := _release(energy, one):
+        elif release := _release(waveform, one):
             found += [Segment(closure, one.start, release), one._replace(start=release)]
         elif one.phone in ("t", "d") and one.end - one.start < _FLAP:
             found.append(one._replace(phone="dx"))
@@ -44,20 +43,26 @@ def divide(segments: list[Segment], waveform: np.ndarray) -> list[Segment]:
     return found
 
 
-def _energy(waveform: np.ndarray) -> np.ndarray:
-    """Decibels of the rises and falls of short windows: a release is heard in high frequencies."""
-    padded = np.pad(np.diff(waveform, prepend=0.0), _WINDOW // 2)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    return 10 * np.log10(np.square(windows * np.hanning(_WINDOW)).sum(axis=1) + 1e-9)
-
-
-def _release(energy: np.ndarray, one: Segment) -> int | None:
+def _release(waveform: np.ndarray, one: Segment) -> int | None:
     """The sample at which the energy rises most, None where it does not."""
     if one.end - one.start < 2 * _LEAST:
         return None
-    first, last = one.start // _HOP, min(one.end // _HOP, len(energy) - 1)
-    rises = energy[first + 2 : last + 1] - energy[first : last - 1]
-    if not len(rises) or rises.max() < _RISE_DB:
+    first, last = one.start // _HOP, one.end // _HOP
+    energy = _energy(waveform, first * _HOP, last * _HOP)
+    rises = energy[2:] - energy[:-2]
+    if rises.max() < _RISE_DB:
         return None
     steepest = (first + 1 + int(rises.argmax())) * _HOP
     return int(np.clip(steepest, one.start + _LEAST, one.end - _LEAST // 2))
+
+
+def _energy(waveform: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Decibels of short windows around first, first + _HOP, ..., last, of what changes in them.
+
+    A release is heard in high frequencies, which the differences of neighbouring samples have.
+    """
+    begin, end = first - _WINDOW // 2 - 1, last + _WINDOW // 2
+    outside = (max(-begin, 0), max(end - len(waveform), 0))
+    part = np.pad(waveform[max(begin, 0) : end], outside, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(np.diff(part), _WINDOW)[::_HOP]
+    return 10 * np.log10(np.square(windows * np.hanning(_WINDOW)).sum(axis=1) + 1e-9)

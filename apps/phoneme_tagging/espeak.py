@@ -7,7 +7,6 @@ A stop begins at its burst: the closure belongs to the end of the segment before
 espeak gives no time of its own (an l after some vowels) is left out.
 """
 
-import contextlib
 import ctypes
 from collections.abc import Iterator
 from importlib import metadata
@@ -138,9 +137,7 @@ def version() -> str:
         UserError: the package is not installed.
     """
     datasets.package_folder("espeakng_loader", ESPEAK)
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version("espeakng-loader")
-    return ""
+    return metadata.version("espeakng-loader")
 
 
 def _phoneme_events(events) -> Iterator[tuple[int, str]]:

@@ -101,7 +101,7 @@ def test_certain_scores_stay_finite(agree):
     assert np.isfinite(agree(scores * 1e4, ids, weights)).all()
 
 
-def test_the_best_candidates_alone_are_compared(agree, monkeypatch):
+def test_the_best_candidates_alone_are_compared(agree):
     scores, ids, weights = make_candidates(3, candidates=agreement.MOST + 40)
     last = np.argsort(-scores)[agreement.MOST :]
     found = agree(scores, ids, weights)
@@ -123,7 +123,7 @@ def test_a_negative_weight_is_refused():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, cache_dir, fits):
-    """Of questions of one's own; the validation question has more words than one row takes."""
+    """Of questions of one's own; the same for training and validation."""
     root, path = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("runs") / "own"
     for name in ("train", "validation"):
         with (root / f"{name}.csv").open("w", newline="") as file:
