@@ -15,7 +15,7 @@ from common.runs import RunDirectory
 LICENCES = {
     "espeak": "speech synthesised by espeak-ng 1.52 (the program is GPL-3.0-or-later, its sound is "
     "not covered); sentences from the documentation of numpy, scikit-learn and keras",
-    "flite": "speech synthesised by CMU Flite, whose terms and those of its voices are like BSD's; "
+    "flite": "speech synthesised by CMU Flite, whose terms are like BSD's (see its COPYING); "
     "sentences from the documentation of numpy, scikit-learn and keras",
     "timit": "TIMIT, Linguistic Data Consortium, LDC93S1: its licence agreement",
     "folder": "one's own recordings, where they had no times aligned by pocketsphinx 5.1.1 "
