@@ -9,7 +9,10 @@ BIN := $(VENV)/bin
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Of a set-up that broke off nothing is taken over: half a package passes for a whole one.
 $(VENV)/done: requirements.txt requirements-dev.txt
+	@[ -e $@ ] || rm -rf $(VENV)
+	@rm -f $@
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt; \

@@ -174,8 +174,8 @@ Image(filename=RUNS / "errors.png")
 
 # %% [markdown]
 # ## Change one thing and see
-# Neighbours and beam together: of the five sentences, the one is taken that agrees best with the
-# captions of the nearest training images. Nothing is trained for it.
+# Neighbours and beam together: of twenty sentences, the one is taken that agrees best with the
+# captions of the nearest training images and with what the model draws. Nothing is trained for it.
 
 # %%
 reranked = evaluate.evaluate(run.path, "validation", rerank=True)
