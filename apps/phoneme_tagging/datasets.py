@@ -55,7 +55,7 @@ class _Spoken(recordings.Utterances):
 class Espeak(_Spoken):
     """Sentences spoken by espeak-ng in many voices; phone times are exact."""
 
-    VERSION = tfds.core.Version("1.1.0")  # equal neighbours are one phone
+    VERSION = tfds.core.Version("1.2.0")  # silence at both ends
 
     @functools.cached_property
     def _synthesizer(self) -> espeak.Synthesizer:

@@ -4,7 +4,9 @@ The library comes with the pip package espeakng-loader. espeak-ng is under the G
 later: it is loaded at run time where a user has installed it, and no part of this project.
 
 A stop begins at its burst: the closure belongs to the end of the segment before. A phone that
-espeak gives no time of its own (an l after some vowels) is left out.
+espeak gives no time of its own (an l after some vowels) is left out. espeak stops within a
+hundredth of a second of the last phone, which no frame may hear: silence of a recording's length is
+put at both ends.
 """
 
 import ctypes
@@ -40,12 +42,21 @@ _MODIFIERS = frozenset({";", "", "|", "||"})  # they sound with the phone before
 
 
 class Voice(NamedTuple):
-    """How a sentence is spoken: a variant of espeak's voice, words a minute, pitch 0 to 99."""
+    """How a sentence is spoken.
+
+    Attributes:
+        variant: of espeak's voice.
+        rate: words a minute.
+        pitch, pitch_range: 0 to 99.
+        before, after: seconds of silence.
+    """
 
     variant: str
     rate: int
     pitch: int
     pitch_range: int
+    before: float
+    after: float
 
 
 class _Id(ctypes.Union):
@@ -119,8 +130,10 @@ class Synthesizer:
         self.engine.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
         sound = np.frombuffer(b"".join(self._sound), np.int16) / 2.0**15
         samples = sound_files.resample(sound, self.rate)
-        scale = SAMPLE_RATE / self.rate
-        times = [(round(sample * scale), name) for sample, name in self._events]
+        silence = [round(seconds * SAMPLE_RATE) for seconds in (voice.before, voice.after)]
+        samples, scale = np.pad(samples, silence), SAMPLE_RATE / self.rate
+        times = [(silence[0] + round(sample * scale), name) for sample, name in self._events]
+        times = [(0, "_"), *times, (len(samples) - silence[1], "_")]
         return samples, _segments(times, len(samples))
 
     def _collect(self, samples, num_samples: int, events) -> int:
@@ -150,8 +163,8 @@ def _phoneme_events(events) -> Iterator[tuple[int, str]]:
 
 
 def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
-    """Phones without gaps or zero lengths, silence at both ends, from (start, mnemonic)."""
-    named = [(0, "h#")]
+    """Phones without gaps or zero lengths from (start, mnemonic)."""
+    named = []
     for start, name in times:
         plain = name.lstrip("',")
         if plain in _MODIFIERS:

@@ -16,6 +16,7 @@ VARIANTS = {
     "validation": "m2 f3 m8 Andrea Mario Reed linda robert steph".split(),
     "test": "m4 f5 m6 Hugo Storm benjamin gustave john pablo".split(),
 }
+SILENCE_S = (0.05, 0.25)  # before and after a sentence, about as in TIMIT
 HELD_BACK_SHARE = 0.1  # of the utterances, for validation, and as many for test
 
 
@@ -34,6 +35,8 @@ def voice(part: str, number: int) -> Voice:
         rate=int(draw.integers(140, 200)),
         pitch=int(draw.integers(25, 76)),
         pitch_range=int(draw.integers(30, 71)),
+        before=draw.uniform(*SILENCE_S),
+        after=draw.uniform(*SILENCE_S),
     )
 
 

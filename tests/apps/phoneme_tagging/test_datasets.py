@@ -32,6 +32,15 @@ def test_espeak_gives_phones_without_gaps(synthesizer):
     assert spoken[:3] == ["sh", "iy", "hh"] and {"d", "g"} <= set(spoken)
 
 
+def test_silence_of_its_voice_is_at_both_ends(synthesizer):
+    voice = speakers.voice("train", 0)._replace(before=0.1, after=0.2)
+    waveform, segments = synthesizer.say("She had a dog.", voice)
+    first, last = segments[0], segments[-1]
+    assert first.phone == last.phone == "h#"
+    assert 1600 <= first.end < 2400 and not waveform[:1600].any()
+    assert 3200 <= last.end - last.start < 4800 and not waveform[-3200:].any()
+
+
 def test_fricatives_hiss_where_espeak_says_they_are(synthesizer):
     waveform, segments = synthesizer.say("Sasha sees us.", speakers.voice("train", 1))
     crossings = np.abs(np.diff(np.sign(waveform))) / 2  # many for noise, few for a voice
@@ -46,7 +55,8 @@ def test_fricatives_hiss_where_espeak_says_they_are(synthesizer):
 def test_every_voice_is_known_and_audible(synthesizer):
     for variants in speakers.VARIANTS.values():
         for variant in variants:
-            waveform, segments = synthesizer.say("Hello there.", espeak.Voice(variant, 170, 50, 50))
+            voice = espeak.Voice(variant, 170, 50, 50, before=0.1, after=0.1)
+            waveform, segments = synthesizer.say("Hello there.", voice)
             assert np.abs(waveform).max() > 0.05, variant
             assert len(segments) > 5, variant
 
