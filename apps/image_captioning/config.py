@@ -93,7 +93,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    epochs: int = 20
+    epochs: int = 30
     patience: int = 5
     """Stop after so many epochs without a better CIDEr on validation."""
     batch_size: int = 32
