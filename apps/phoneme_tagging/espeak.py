@@ -129,12 +129,12 @@ class Synthesizer:
         encoded = text.encode()
         self.engine.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
         sound = np.frombuffer(b"".join(self._sound), np.int16) / 2.0**15
-        samples = sound_files.resample(sound, self.rate)
-        silence = [round(seconds * SAMPLE_RATE) for seconds in (voice.before, voice.after)]
-        samples, scale = np.pad(samples, silence), SAMPLE_RATE / self.rate
-        times = [(silence[0] + round(sample * scale), name) for sample, name in self._events]
-        times = [(0, "_"), *times, (len(samples) - silence[1], "_")]
-        return samples, _segments(times, len(samples))
+        spoken, scale = sound_files.resample(sound, self.rate), SAMPLE_RATE / self.rate
+        before, after = (round(seconds * SAMPLE_RATE) for seconds in (voice.before, voice.after))
+        end = before + len(spoken)
+        times = [(min(before + round(at * scale), end), name) for at, name in self._events]
+        samples = np.pad(spoken, (before, after))
+        return samples, _segments([(0, "_"), *times, (end, "_")], len(samples))
 
     def _collect(self, samples, num_samples: int, events) -> int:
         if samples and num_samples:
