@@ -28,7 +28,10 @@ TURNED = (
 ROWS = {
     "soft_attention": (),
     "top_down": ("--model.decoder", "top_down"),
-    "show_and_tell": ("--model.decoder", "show_and_tell"),
+    "show_and_tell": (  # learns more slowly without attention
+        *("--model.decoder", "show_and_tell"),
+        *("--train.epochs", "60", "--train.patience", "60"),
+    ),
     "scheduled_sampling": ("--train.scheduled-sampling", "0.25"),
     "self_critical": (
         *("--train.self-critical-epochs", "3"),
