@@ -209,7 +209,7 @@ print("attention", answer["attention"].shape, "(batch, time, rows, columns)")
 # ([serving](../docs/serving.md)).
 #
 # ## Change this next
-# - `config.SMALL` as it is: twenty epochs.
+# - `config.SMALL` as it is: thirty epochs.
 # - `decoder="show_and_tell"`: without attention ([Vinyals et al.
 #   2015](https://arxiv.org/abs/1411.4555)).
 # - `colour_bins=None`: what does the CNN alone know of skin tones?
