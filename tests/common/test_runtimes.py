@@ -125,6 +125,18 @@ def test_an_answer_that_is_not_that_of_tensorflow_stops_the_export(tmp_path):
     runtimes.check_in_fresh_process(tmp_path, [probe], close=1e-4)
 
 
+def test_an_answer_of_another_length_stops_the_export_but_for_eight_bits(tmp_path):
+    (tmp_path / "runtime.py").write_text(
+        "class Runtime:\n"
+        "    def __init__(self, folder): pass\n"
+        "    def __call__(self, count): return {'tokens': ['a'] * count, 'score': [1.0] * count}\n"
+    )
+    probe = ({"count": 3}, {"tokens": np.array([b"a"] * 5, object), "score": np.ones(5)})
+    with pytest.raises(RuntimeError, match="expected the answers of TensorFlow, got some inf away"):
+        runtimes.check_in_fresh_process(tmp_path, [probe], close=1e-4)
+    runtimes.check_in_fresh_process(tmp_path, [probe], close=float("inf"))
+
+
 def test_a_runtime_that_needs_tensorflow_stops_the_export(tmp_path):
     (tmp_path / "runtime.py").write_text("import tensorflow\n")
     with pytest.raises(RuntimeError, match="tensorflow"):
