@@ -135,6 +135,9 @@ def test_an_answer_of_another_length_stops_the_export_but_for_eight_bits(tmp_pat
     with pytest.raises(RuntimeError, match="expected the answers of TensorFlow, got some inf away"):
         runtimes.check_in_fresh_process(tmp_path, [probe], close=1e-4)
     runtimes.check_in_fresh_process(tmp_path, [probe], close=float("inf"))
+    wider = ({"count": 3}, {"score": np.ones((3, 2))})
+    with pytest.raises(RuntimeError, match=r"score: expected the shape \(3, 2\), got \(3,\)"):
+        runtimes.check_in_fresh_process(tmp_path, [wider], close=float("inf"))
 
 
 def test_a_runtime_that_needs_tensorflow_stops_the_export(tmp_path):
