@@ -29,7 +29,7 @@ def main(lines: TextIO) -> None:
             expected, got = np.asarray(wanted), np.asarray(found[name])
             if expected.ndim != got.ndim or expected.shape[1:] != got.shape[1:]:
                 sys.exit(f"{name}: expected the shape {expected.shape}, got {got.shape}")
-            if len(expected) != len(got):  # matrices in eight bits may write a longer caption
+            if expected.shape != got.shape:  # matrices in eight bits may write a longer caption
                 largest = float("inf")
             elif got.dtype.kind == "U":
                 same = np.array_equal(np.char.encode(got, "utf-8"), expected)
