@@ -89,6 +89,9 @@ class AugmentConfig:
     """Every other image is shown as in a mirror, drawn anew in each epoch."""
     turn: bool = False
     """Images are shown in one of four quarter turns, drawn likewise; for views from above."""
+    redraw: bool = False
+    """Images are shown as another hand may have drawn them, anew in each epoch: in another size,
+    other colours, with other lines; for drawings."""
 
 
 @dataclass(frozen=True, kw_only=True)
