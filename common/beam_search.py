@@ -201,7 +201,12 @@ class _Scoring(NamedTuple):
         return self._normalised(log_probs, self.max_steps) + self.coverage_penalty * penalty
 
     def _normalised(self, log_probs, length) -> tf.Tensor:
-        return log_probs / ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** self.length_penalty
+        return normalised(log_probs, length, self.length_penalty)
+
+
+def normalised(log_probs, length, length_penalty: float):
+    """Log-probabilities of hypotheses divided by GNMT's length penalty."""
+    return log_probs / ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
 
 
 def _counted(coverage):

@@ -139,6 +139,22 @@ def spread_sample(step: Step, state, *, num_results: int, **rules) -> Decoded:
     return _write(step, state, Rules(**rules), num_results, draw, tf.tile(middles, [batch]))
 
 
+def follow(step: Step, state, token_ids: tf.Tensor, **rules) -> Decoded:
+    """Reads given hypotheses as if the model had written them.
+
+    Args:
+        step, state: see the module; the state has one row per example.
+        token_ids: int32 (batch, n, max_steps), each with its end token and padding after it.
+        rules: see `decoding_rules.Rules`; what breaks them has the score minus infinity.
+
+    Returns:
+        The hypotheses in their order; scores are log-probabilities.
+    """
+    count = token_ids.shape[1]
+    given = tf.reshape(token_ids, [-1, token_ids.shape[2]])
+    return _write(step, state, Rules(**rules), count, lambda _, at, __: (given[:, at], ()))
+
+
 def _argmax(log_probs):
     return tf.argmax(log_probs, axis=1, output_type=tf.int32)
 

@@ -174,8 +174,9 @@ Image(filename=RUNS / "errors.png")
 
 # %% [markdown]
 # ## Change one thing and see
-# Neighbours and beam together: of twenty sentences, the one is taken that agrees best with the
-# captions of the nearest training images and with what the model draws. Nothing is trained for it.
+# Neighbours and beam together: of twenty sentences and those of the nearest training image, the one
+# is taken that agrees best with the captions of near images and with what the model draws. Nothing
+# is trained for it.
 
 # %%
 reranked = evaluate.evaluate(run.path, "validation", rerank=True)

@@ -15,7 +15,6 @@ from common import pipeline
 _SCALES = (0.55, 1.1)
 _STRETCH = (-0.15, 0.15)  # of width and height against each other, as a logarithm
 _TILT = (-0.2, 0.2)  # radians
-_BENT, _BEND, _KNOTS = 0.7, 0.045, 4  # by so much of the width, at 4 by 4 places
 _COLOURED, _SATURATIONS, _GAMMAS, _HUES = 0.5, (0.4, 1.8), (0.7, 1.5), (-0.04, 0.04)
 _OTHER_HUES, _GREY = 0.1, 0.08
 _PALE, _STRENGTHS = 0.25, (0.2, 0.9)
@@ -43,8 +42,8 @@ def _change(example: pipeline.Example, seed: tf.Tensor, *, config: AugmentConfig
 def redraw(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """An image uint8 (size, size, 3) as another hand may have drawn it on white, of the same kind.
 
-    Each image is scaled, shifted, stretched and tilted, most are bent; some have other colours, are
-    pale or grey; most get a dark outline wherever colours meet.
+    Each image is scaled, shifted, stretched and tilted; some have other colours, are pale or grey;
+    most get a dark outline wherever colours meet.
     """
     colours, place, lines = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
     unit = tf.cast(image, tf.float32) / 255
@@ -74,39 +73,29 @@ def _recolour(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _place(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    drawn = tf.random.stateless_uniform([6], seed)
+    drawn = tf.random.stateless_uniform([5], seed)
     size = image.shape[0]
     scale, stretch = _between(_SCALES, drawn[0]), tf.exp(_between(_STRETCH, drawn[1]))
     scale_x, scale_y = scale * stretch, scale / stretch
     tilt = _between(_TILT, drawn[2])
-    # Of each pixel of the result, where in the image it comes from; seen from the middle.
-    middle = (size - 1) / 2
-    x, y = tf.meshgrid(*2 * [tf.range(size, dtype=tf.float32) - middle])
     # Shifted by as much as leaves a smaller drawing whole.
-    x -= (drawn[3] - 0.5) * tf.abs(1 - scale_x) * size
-    y -= (drawn[4] - 0.5) * tf.abs(1 - scale_y) * size
-    from_x = (tf.cos(tilt) * x - tf.sin(tilt) * y) / scale_x
-    from_y = (tf.sin(tilt) * x + tf.cos(tilt) * y) / scale_y
-    # Bent as by Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801.
-    strength = tf.where(drawn[5] < _BENT, _BEND * size, 0.0)
-    bend = strength * tf.random.stateless_normal([_KNOTS, _KNOTS, 2], seed)
-    bend = tf.image.resize(bend, [size, size], "bicubic")
-    return _sample(image, from_y + middle + bend[..., 0], from_x + middle + bend[..., 1])
-
-
-def _sample(image: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """Pixels (size, size, 3) at these places, between four neighbours; white outside the image."""
-    size = image.shape[0]
-    padded = tf.pad(image, [[1, 2], [1, 2], [0, 0]], constant_values=1.0)
-    row, column = (tf.clip_by_value(one + 1, 0.0, size + 1.0) for one in (row, column))
-    top, left = tf.cast(row, tf.int32), tf.cast(column, tf.int32)
-    down, right = (row - tf.floor(row))[..., None], (column - tf.floor(column))[..., None]
-
-    def across(line):
-        at, beside = (tf.gather_nd(padded, tf.stack([line, left + n], -1)) for n in (0, 1))
-        return at + right * (beside - at)
-
-    return across(top) + down * (across(top + 1) - across(top))
+    shift_x = (drawn[3] - 0.5) * tf.abs(1 - scale_x) * size
+    shift_y = (drawn[4] - 0.5) * tf.abs(1 - scale_y) * size
+    # Of each pixel of the result, where in the image it comes from.
+    row_x = (tf.cos(tilt) / scale_x, -tf.sin(tilt) / scale_x)
+    row_y = (tf.sin(tilt) / scale_y, tf.cos(tilt) / scale_y)
+    middle = size / 2
+    rows = [
+        (a, b, middle - a * (middle + shift_x) - b * (middle + shift_y)) for a, b in (row_x, row_y)
+    ]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=tf.stack([*rows[0], *rows[1], 0.0, 0.0])[None],
+        output_shape=[size, size],
+        fill_value=1.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )[0]
 
 
 def _outline(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

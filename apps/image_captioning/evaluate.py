@@ -40,8 +40,8 @@ def evaluate(
     Args:
         run_dir: written by `train`.
         split: "train", "validation" or "test".
-        rerank: choose among a wider beam by agreement with captions of similar training images and
-            with those that the model draws.
+        rerank: choose among a wider beam and the captions of the most similar training image, by
+            agreement with captions of similar ones and with those that the model draws.
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
 
@@ -92,7 +92,7 @@ def _tell_all(
 
     from apps.image_captioning import data
     from apps.image_captioning.model import load_network
-    from apps.image_captioning.neighbours import NUM_DRAWN, NUM_WRITTEN
+    from apps.image_captioning.reranking import Reranking
     from common.text import Vocabulary
 
     network, writer = load_network(run_dir)
@@ -101,27 +101,19 @@ def _tell_all(
         data.load_split(config.data, split), words, config, network.encoder
     ).map(lambda batch: {"grid": network.grid_of(batch), "captions": batch["captions"]})
 
-    beam = NUM_WRITTEN if rerank else config.decoding.beam
-    signature = [batches.element_spec["grid"]]  # one trace for all batches
-
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=[batches.element_spec["grid"]])  # one trace for all batches
     def write(grid):
-        return writer.as_text(writer.write(grid, beam=beam).token_ids)
+        return writer.write(grid, beam=config.decoding.beam)
 
-    @tf.function(input_signature=signature)
-    def draw(grid):
-        return writer.as_text(writer.draw_evenly(grid, count=NUM_DRAWN).token_ids)
-
+    write = Reranking(writer, known) if rerank else write
     counts = Counter(one for captions in known.captions for one in captions)
     ((most_frequent, _),) = counts.most_common(1)
     for batch in cli.progress(batches, "batches of images"):
-        people, beams = batch["captions"].numpy(), write(batch["grid"]).numpy()
-        grid, best = batch["grid"].numpy(), [0] * len(beams)
-        if rerank:
-            best = known.rerank(beams, grid, draw(batch["grid"]).numpy())[:, 0]
-        for row, similar in enumerate(known.similar(grid)):
+        people, found = batch["captions"].numpy(), write(batch["grid"])
+        own = writer.as_text(found.token_ids[:, 0]).numpy()
+        for row, similar in enumerate(known.similar(batch["grid"].numpy())):
             given = {
-                "model": beams[row][best[row]].decode(),
+                "model": own[row].decode(),
                 "most_frequent_caption": most_frequent,
                 "nearest_image": similar.captions[0][0],
                 "consensus_12": known.consensus(similar),
@@ -143,8 +135,8 @@ def main(
     Args:
         run_dir: Folder that `train` wrote.
         split: Which part of the data.
-        rerank: Choose among a wider beam by agreement with captions of similar training images and
-            with those that the model draws.
+        rerank: Choose among a wider beam and the captions of the most similar training image, by
+            agreement with captions of similar ones and with those that the model draws.
         data_root: Folder with the official files, if it moved since training.
         data_cache_dir: Where prepared data is kept, if it moved.
         json: Print one JSON object instead of a table.

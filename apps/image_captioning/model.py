@@ -161,14 +161,13 @@ class Captioner(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        return self.describe(self.look_and_write(image)[1])
+        return self.describe(self.writer.write(self.look(image), beam=self.beam))
 
-    def look_and_write(self, image: tf.Tensor) -> tuple[tf.Tensor, Decoded]:
-        """Images as in the class -> grid float16 (batch, rows, columns, channels), captions."""
+    def look(self, image: tf.Tensor) -> tf.Tensor:
+        """Images as in the class -> grid float16 (batch, rows, columns, channels)."""
         pixels = images.decode_batch(image, self.image_size)
         # Rounded as the features were that the decoder was trained on.
-        grid = tf.cast(self.encoder(pixels, training=False), tf.float16)
-        return grid, self.writer.write(grid, beam=self.beam)
+        return tf.cast(self.encoder(pixels, training=False), tf.float16)
 
     def describe(self, found: Decoded) -> dict[str, tf.Tensor]:
         """Captions, best first -> what the class gives."""

@@ -11,11 +11,9 @@ from apps.image_captioning import scoring
 from common import files
 from common.errors import UserError
 
-NUM_WRITTEN = 20  # the beam that reranking chooses from
-NUM_DRAWN = 60  # captions of the network's own, for reranking
 _NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
 _NUM_SIMILAR = 30
-_SOFTNESS = 0.1  # a cosine lower by this makes a weight e times smaller
+_SOFTNESS = 0.05  # a cosine lower by this makes a weight e times smaller
 _FOLDER = "neighbours"
 
 
@@ -103,21 +101,6 @@ class Neighbours:
         )
         own = scoring.consensus(candidates, [drawn], self.cider)
         return np.argsort(-np.add(people, own), kind="stable")
-
-    def rerank(self, captions: np.ndarray, grid: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """`order` of each image, int (batch, beam).
-
-        Args:
-            captions: bytes (batch, beam), "" where a beam has fewer.
-            grid: (batch, rows, columns, channels).
-            drawn: bytes (batch, NUM_DRAWN), captions that the network draws.
-        """
-        given = zip(captions, self.similar(grid), drawn, strict=True)
-        return np.stack([self.order(_text(beam), near, _text(own)) for beam, near, own in given])
-
-
-def _text(captions: np.ndarray) -> list[str]:
-    return [one.decode() for one in captions]
 
 
 def pooled(grid: np.ndarray) -> np.ndarray:

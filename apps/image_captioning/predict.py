@@ -47,21 +47,25 @@ class Predictor:
     def __init__(self, captioner, known: "Neighbours | None" = None):
         import tensorflow as tf
 
-        self.captioner, self.known = captioner, known
-        self._write_and_draw = tf.function(self._look_write_and_draw)
+        from apps.image_captioning.reranking import Reranking
+
+        self.captioner, self._look = captioner, tf.function(captioner.look)
+        self.reranking = known and Reranking(captioner.writer, known, beam=captioner.beam)
 
     @classmethod
     def load(cls, run_dir: Path, *, beam: int | None = None, rerank: bool = False) -> "Predictor":
         """Loads the best model of a run; `beam` is that of the run unless given, 20 with `rerank`.
 
-        With `rerank` the captions of the beam come in another order: first the one that agrees best
-        with those of the nearest training images and with those that the model draws.
+        With `rerank` the captions of the most similar training image come to those of the beam, and
+        first of all is the one that agrees best with those of similar training images and with
+        those that the model draws.
 
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
         from apps.image_captioning.model import load_captioner
-        from apps.image_captioning.neighbours import NUM_WRITTEN, Neighbours
+        from apps.image_captioning.neighbours import Neighbours
+        from apps.image_captioning.reranking import NUM_WRITTEN
 
         known = Neighbours.load(run_dir) if rerank else None
         if rerank and beam is None:
@@ -86,26 +90,12 @@ class Predictor:
                     "use another file"
                 )
         given = tf.constant(list(images))
-        found = self.captioner(given) if self.known is None else self._reranked(given)
+        if self.reranking is None:
+            found = self.captioner(given)
+        else:
+            found = self.captioner.describe(self.reranking(self._look(given)))
         found = {name: value.numpy() for name, value in found.items()}
         return [self._of_row(found, row) for row in range(len(images))]
-
-    def _look_write_and_draw(self, images):
-        from apps.image_captioning.neighbours import NUM_DRAWN
-
-        writer = self.captioner.writer
-        grid, found = self.captioner.look_and_write(images)
-        drawn = writer.draw_evenly(grid, count=NUM_DRAWN)
-        return grid, found, writer.as_text(drawn.token_ids)
-
-    def _reranked(self, images):
-        import tensorflow as tf
-
-        grid, found, drawn = self._write_and_draw(images)
-        captions = self.captioner.writer.as_text(found.token_ids)
-        order = self.known.rerank(captions.numpy(), grid.numpy(), drawn.numpy())
-        by_order = [tf.gather(part, order, batch_dims=1) for part in found]
-        return self.captioner.describe(type(found)(*by_order))
 
     def _of_row(self, found: dict[str, np.ndarray], row: int) -> Captions:
         pairs = zip(found["caption"][row], found["score"][row], strict=True)
@@ -181,9 +171,9 @@ def main(
         photos: JPEG, PNG or BMP files, or folders of them.
         image: The same by name.
         beam: Captions kept at each step; that of the run by default, with --rerank 20.
-        alternatives: Captions shown for each image, at most as many as the beam.
+        alternatives: Captions shown for each image, without --rerank at most as many as the beam.
         rerank: First the caption that agrees best with those of similar training images and with
-            those that the model draws.
+            those that the model draws; those of the most similar one are among the alternatives.
         csv: Write image, caption and score of each to this file.
         plot: Write a picture of where the model looked at each word, e.g. out.png.
         json: Print one JSON object.

@@ -1,10 +1,13 @@
 """Captions from grids: what validation, `evaluate`, `predict` and the SavedModel share."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from apps.image_captioning.decoder import Decoder
 from common import decoding, text
-from common.beam_search import beam_search
+from common.beam_search import beam_search, normalised
 from common.text import Vocabulary
 
 
@@ -23,6 +26,7 @@ class Writer:
     ):
         self.decoder, self.length_penalty = decoder, length_penalty
         self.tokens = tf.constant(words.tokens)
+        self.ids = {word: number for number, word in enumerate(words.tokens)}
         self.rules = {
             "start_id": text.START,
             "end_id": text.END,
@@ -39,6 +43,13 @@ class Writer:
             step, states, width=beam, length_penalty=self.length_penalty, **self.rules
         )
 
+    def read(self, grid: tf.Tensor, token_ids: tf.Tensor) -> decoding.Decoded:
+        """Grid, captions int32 (batch, n, max_steps) -> these as if it had written them."""
+        step, states = self._start(grid)
+        found = decoding.follow(step, states, token_ids, **self.rules)
+        scores = normalised(found.scores, found.lengths, self.length_penalty)
+        return found._replace(scores=scores)
+
     def draw(self, grid: tf.Tensor, *, count: int, seed) -> decoding.Decoded:
         """Grid -> `count` captions an image, drawn with their probabilities; seed int (2,)."""
         step, states = self._start(grid)
@@ -52,6 +63,20 @@ class Writer:
     def _start(self, grid):
         memory, states = self.decoder.start(grid)
         return lambda token_ids, states: self.decoder.step(token_ids, states, memory), states
+
+    def as_ids(self, captions: Sequence[Sequence[str]], *, count: int) -> np.ndarray:
+        """The first `count` captions of each image, their words between spaces, for `read`.
+
+        Int32 (batch, count, max_steps); none stands where there are fewer or one is too long.
+        """
+        token_ids = np.full((len(captions), count, self.rules["max_steps"]), text.PAD, np.int32)
+        token_ids[:, :, 0] = text.END
+        for row, several in enumerate(captions):
+            for place, caption in enumerate(several[:count]):
+                ids = [self.ids.get(word, text.UNK) for word in caption.split()]
+                if len(ids) < self.rules["max_steps"]:
+                    token_ids[row, place, : len(ids) + 1] = [*ids, text.END]
+        return token_ids
 
     def as_text(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Ids (..., time) -> strings (...), without the end."""

@@ -114,7 +114,7 @@ def redrawn(image: np.ndarray, count: int) -> np.ndarray:
 @pytest.fixture
 def neutral(monkeypatch):
     """Another hand that draws just like the first; tests give it one habit."""
-    for share in ("_COLOURED", "_OTHER_HUES", "_GREY", "_PALE", "_BENT", "_OUTLINED"):
+    for share in ("_COLOURED", "_OTHER_HUES", "_GREY", "_PALE", "_OUTLINED"):
         monkeypatch.setattr(augment, share, 0.0)
     monkeypatch.setattr(augment, "_SCALES", (1.0, 1.0))
     monkeypatch.setattr(augment, "_STRETCH", (0.0, 0.0))

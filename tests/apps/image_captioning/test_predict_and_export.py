@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from apps.image_captioning import predict
+from apps.image_captioning import predict, ptb
 from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.model import make_image_encoder, thaw
 from apps.image_captioning.neighbours import Neighbours
@@ -60,8 +60,34 @@ def test_reranking_puts_the_caption_first_that_similar_images_have(predictor, ca
 def test_reranking_chooses_from_a_wider_beam_unless_told(caption_run, beam, width):
     loaded = predict.Predictor.load(caption_run, beam=beam, rerank=True)
     (found,) = loaded.caption([encoded_image()])
-    assert 1 < len(found.captions) <= width
-    assert len(found.captions) > 3 or beam == 3
+    # One more at most: each training image has one caption.
+    assert 1 < len(found.captions) <= width + 1
+    assert len(found.captions) > 4 or beam == 3
+
+
+def test_reranking_also_chooses_from_what_people_say_of_the_most_similar_image(
+    predictor, caption_run
+):
+    (plain,) = predictor.caption([encoded_image()])
+    known = Neighbours.load(caption_run)
+    words = {caption for captions in known.captions for caption in captions}
+    other = min(words - {caption for caption, _ in plain.captions})
+    known.captions = [[f"{other}!", "unheard-of zyzzyva"]] * len(known.captions)
+    (found,) = predict.Predictor(predictor.captioner, known).caption([encoded_image()])
+    captions = [caption for caption, _ in found.captions]
+    assert captions[0] == " ".join(found.tokens).strip() == " ".join(ptb.tokenize(other))
+    assert sorted(captions[1:]) == sorted(caption for caption, _ in plain.captions)
+    assert found.captions[0][1] < min(score for _, score in plain.captions)
+    np.testing.assert_allclose(found.attention.sum((1, 2)), 1, rtol=1e-5)
+    assert len(found.attention) == len(found.tokens)
+
+
+def test_a_caption_that_the_beam_has_too_is_offered_once(predictor, caption_run):
+    (plain,) = predictor.caption([encoded_image()])
+    known = Neighbours.load(caption_run)
+    known.captions = [[caption for caption, _ in plain.captions]] * len(known.captions)
+    (found,) = predict.Predictor(predictor.captioner, known).caption([encoded_image()])
+    assert sorted(found.captions) == sorted(plain.captions)
 
 
 def test_a_reranked_caption_depends_on_its_image_alone(predictor, caption_run):
@@ -74,12 +100,11 @@ def test_a_reranked_caption_depends_on_its_image_alone(predictor, caption_run):
 
 def test_what_the_model_draws_counts_in_reranking(caption_run):
     known = Neighbours.load(caption_run)
-    captions = np.array([[b"a dog", b"two cats at a door"]])
-    drawn = np.array([[b"two cats at a door"] * 3])
+    captions = ["a dog", "two cats at a door"]
     known.captions = [["nothing alike"]] * len(known.captions)
-    grid = np.ones((1, 2, 2, known.features.shape[1]))
-    assert known.rerank(captions, grid, drawn).tolist() == [[1, 0]]
-    assert known.rerank(captions, grid, np.array([[b"a dog"]])).tolist() == [[0, 1]]
+    (similar,) = known.similar(np.ones((1, 2, 2, known.features.shape[1])))
+    assert known.order(captions, similar, ["two cats at a door"] * 3).tolist() == [1, 0]
+    assert known.order(captions, similar, ["a dog"]).tolist() == [0, 1]
 
 
 def test_the_weights_of_similar_images_are_a_softmax_of_their_cosines():
@@ -88,7 +113,7 @@ def test_the_weights_of_similar_images_are_a_softmax_of_their_cosines():
     known = Neighbours(features.astype(np.float16), [["far"], ["same"], ["near"]])
     (found,) = known.similar(np.array([[[[3.0, 0.0]]]]))
     assert found.captions == [["same"], ["near"], ["far"]]
-    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.1)
+    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.05)
     np.testing.assert_allclose(found.weights, expected / expected.sum(), rtol=0.02)  # float16
 
 

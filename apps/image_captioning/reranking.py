@@ -1,0 +1,79 @@
+"""The caption that agrees best with what people say of similar images and with what the model says.
+
+It is chosen among those of a wide beam and those of the most similar training image, which the
+network reads as it would have written them: so they too have a score and attention.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from apps.image_captioning import ptb
+from apps.image_captioning.neighbours import Neighbours
+from apps.image_captioning.writer import Writer
+from common import decoding, text
+
+NUM_WRITTEN = 20  # the beam
+NUM_DRAWN = 60  # captions of the network's own that candidates are to agree with
+_NUM_READ = 5  # captions of the most similar image
+
+
+class Reranking:
+    """Captions of grids, in the order of agreement.
+
+    Args:
+        writer: of the network.
+        known: the training images.
+        beam: captions written of each image.
+    """
+
+    def __init__(self, writer: Writer, known: Neighbours, *, beam: int = NUM_WRITTEN):
+        self.writer, self.known = writer, known
+
+        @tf.function(reduce_retracing=True)
+        def ask(grid, read_ids):
+            written = writer.write(grid, beam=beam)
+            read = writer.read(grid, read_ids)
+            drawn = writer.draw_evenly(grid, count=NUM_DRAWN)
+            candidates = _join(written, read)
+            return candidates, writer.as_text(candidates.token_ids), writer.as_text(drawn.token_ids)
+
+        self._ask = ask
+
+    def __call__(self, grid: tf.Tensor) -> decoding.Decoded:
+        """Grid float16 (batch, rows, columns, channels) -> captions, the best first.
+
+        Behind those of the beam there is room for the captions of the most similar image; where
+        they are the same or hold unknown words, their score is minus infinity.
+        """
+        similar = self.known.similar(grid.numpy())
+        nearest = [[" ".join(ptb.tokenize(said)) for said in one.captions[0]] for one in similar]
+        candidates, said, drawn = self._ask(grid, self.writer.as_ids(nearest, count=_NUM_READ))
+        places, scores = [], candidates.scores.numpy()
+        for row, (captions, own) in enumerate(zip(said.numpy(), drawn.numpy(), strict=True)):
+            texts = _text(captions)
+            twice = [place for place, one in enumerate(texts) if one in texts[:place]]
+            scores[row, twice] = -np.inf
+            order = self.known.order(texts, similar[row], _text(own))
+            places.append(sorted(order, key=lambda place: scores[row, place] == -np.inf))
+        candidates = candidates._replace(scores=tf.constant(scores))
+        ordered = (tf.gather(part, np.array(places), batch_dims=1) for part in candidates)
+        return decoding.Decoded(*ordered)
+
+
+def _join(first: decoding.Decoded, second: decoding.Decoded) -> decoding.Decoded:
+    """The hypotheses of both, those of `first` before those of `second`."""
+    time = tf.maximum(tf.shape(first.token_ids)[2], tf.shape(second.token_ids)[2])
+
+    def longer(part):
+        if part.shape.rank < 3:
+            return part
+        missing = [[0, 0], [0, 0], [0, time - tf.shape(part)[2]]]
+        padding = missing + [[0, 0]] * (part.shape.rank - 3)
+        return tf.pad(part, padding, constant_values=text.PAD if part.dtype.is_integer else 0)
+
+    pairs = zip(first, second, strict=True)
+    return decoding.Decoded(*(tf.concat([longer(one), longer(two)], 1) for one, two in pairs))
+
+
+def _text(captions: np.ndarray) -> list[str]:
+    return [one.decode() for one in captions]
