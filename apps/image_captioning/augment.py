@@ -6,6 +6,7 @@ reads its drawings too (domain randomisation: Tobin et al. 2017, https://arxiv.o
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from apps.image_captioning.config import AugmentConfig
@@ -88,14 +89,10 @@ def _place(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     rows = [
         (a, b, middle - a * (middle + shift_x) - b * (middle + shift_y)) for a, b in (row_x, row_y)
     ]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
-        transforms=tf.stack([*rows[0], *rows[1], 0.0, 0.0])[None],
-        output_shape=[size, size],
-        fill_value=1.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )[0]
+    transform = tf.stack([*rows[0], *rows[1], 0.0, 0.0])
+    return keras.ops.image.affine_transform(
+        image, transform, fill_value=1.0, data_format="channels_last"
+    )
 
 
 def _outline(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

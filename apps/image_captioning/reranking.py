@@ -10,7 +10,7 @@ import tensorflow as tf
 from apps.image_captioning import ptb
 from apps.image_captioning.neighbours import Neighbours
 from apps.image_captioning.writer import Writer
-from common import decoding, text
+from common import decoding
 
 NUM_WRITTEN = 20  # the beam
 NUM_DRAWN = 60  # captions of the network's own that candidates are to agree with
@@ -64,12 +64,11 @@ def _join(first: decoding.Decoded, second: decoding.Decoded) -> decoding.Decoded
     """The hypotheses of both, those of `first` before those of `second`."""
     time = tf.maximum(tf.shape(first.token_ids)[2], tf.shape(second.token_ids)[2])
 
-    def longer(part):
+    def longer(part):  # with zeros: padding and no attention
         if part.shape.rank < 3:
             return part
         missing = [[0, 0], [0, 0], [0, time - tf.shape(part)[2]]]
-        padding = missing + [[0, 0]] * (part.shape.rank - 3)
-        return tf.pad(part, padding, constant_values=text.PAD if part.dtype.is_integer else 0)
+        return tf.pad(part, missing + [[0, 0]] * (part.shape.rank - 3))
 
     pairs = zip(first, second, strict=True)
     return decoding.Decoded(*(tf.concat([longer(one), longer(two)], 1) for one, two in pairs))
