@@ -90,9 +90,10 @@ def _place(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         (a, b, middle - a * (middle + shift_x) - b * (middle + shift_y)) for a, b in (row_x, row_y)
     ]
     transform = tf.stack([*rows[0], *rows[1], 0.0, 0.0])
-    return keras.ops.image.affine_transform(
+    moved = keras.ops.image.affine_transform(
         image, transform, fill_value=1.0, data_format="channels_last"
     )
+    return tf.convert_to_tensor(moved)
 
 
 def _outline(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
