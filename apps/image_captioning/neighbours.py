@@ -13,7 +13,7 @@ from common.errors import UserError
 
 _NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
 _NUM_SIMILAR = 30
-_SOFTNESS = 0.05  # a cosine lower by this makes a weight e times smaller
+_SOFTNESS = 0.04  # a cosine lower by this makes a weight e times smaller
 _FOLDER = "neighbours"
 
 
@@ -89,18 +89,17 @@ class Neighbours:
         scores = scoring.consensus(candidates, nearest, self.cider)
         return candidates[np.argmax(scores)]
 
-    def order(self, candidates: list[str], similar: Similar, drawn: list[str]) -> np.ndarray:
-        """Places of the candidates; first the one that agrees best, of equal ones the earlier.
+    def agreement(self, candidates: list[str], similar: Similar, drawn: list[str]) -> np.ndarray:
+        """How well each candidate agrees, float64, 0 to 20.
 
-        Half with the captions of similar images (Devlin et al. 2015), half with those that the
+        With the captions of similar images (Devlin et al. 2015) and, as much, with those that the
         network draws itself: minimum Bayes risk (Kumar & Byrne 2004,
         https://aclanthology.org/N04-1022).
         """
         people = scoring.consensus(
             candidates, similar.captions, self.cider, weights=similar.weights.tolist()
         )
-        own = scoring.consensus(candidates, [drawn], self.cider)
-        return np.argsort(-np.add(people, own), kind="stable")
+        return np.add(people, scoring.consensus(candidates, [drawn], self.cider))
 
 
 def pooled(grid: np.ndarray) -> np.ndarray:

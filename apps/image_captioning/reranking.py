@@ -15,10 +15,15 @@ from common import decoding
 NUM_WRITTEN = 20  # the beam
 NUM_DRAWN = 60  # captions of the network's own that candidates are to agree with
 _NUM_READ = 5  # captions of the most similar image
+_DOUBT = 0.2  # CIDEr-D for each by which a score is below the beam's last
 
 
 class Reranking:
     """Captions of grids, in the order of agreement.
+
+    A caption of the most similar image is among those it is to agree with, and so agrees too well.
+    It pays for what its score is below the last one of the beam, where the network would not have
+    written it: so little where training repeats its sentences, much where each image has its own.
 
     Args:
         writer: of the network.
@@ -27,7 +32,7 @@ class Reranking:
     """
 
     def __init__(self, writer: Writer, known: Neighbours, *, beam: int = NUM_WRITTEN):
-        self.writer, self.known = writer, known
+        self.writer, self.known, self.beam = writer, known, beam
 
         @tf.function(reduce_retracing=True)
         def ask(grid, read_ids):
@@ -53,8 +58,9 @@ class Reranking:
             texts = _text(captions)
             twice = [place for place, one in enumerate(texts) if one in texts[:place]]
             scores[row, twice] = -np.inf
-            order = self.known.order(texts, similar[row], _text(own))
-            places.append(sorted(order, key=lambda place: scores[row, place] == -np.inf))
+            agreement = self.known.agreement(texts, similar[row], _text(own))
+            agreement -= _DOUBT * _below(scores[row], self.beam)
+            places.append(np.argsort(-agreement, kind="stable"))
         candidates = candidates._replace(scores=tf.constant(scores))
         ordered = (tf.gather(part, np.array(places), batch_dims=1) for part in candidates)
         return decoding.Decoded(*ordered)
@@ -72,6 +78,12 @@ def _join(first: decoding.Decoded, second: decoding.Decoded) -> decoding.Decoded
 
     pairs = zip(first, second, strict=True)
     return decoding.Decoded(*(tf.concat([longer(one), longer(two)], 1) for one, two in pairs))
+
+
+def _below(scores: np.ndarray, beam: int) -> np.ndarray:
+    """By how much each score is below the last of the beam, the first `beam` of them."""
+    written = scores[:beam]
+    return np.maximum(0, np.min(written, initial=np.inf, where=written > -np.inf) - scores)
 
 
 def _text(captions: np.ndarray) -> list[str]:

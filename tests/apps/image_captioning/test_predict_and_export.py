@@ -82,6 +82,18 @@ def test_reranking_also_chooses_from_what_people_say_of_the_most_similar_image(
     assert len(found.attention) == len(found.tokens)
 
 
+def test_such_a_caption_must_agree_the_more_the_less_probable_it_is(predictor, caption_run):
+    (plain,) = predictor.caption([encoded_image()])
+    known = Neighbours.load(caption_run)
+    words = {caption for captions in known.captions for caption in captions}
+    other = min(words - {caption for caption, _ in plain.captions})
+    said = " ".join(ptb.tokenize(other))
+    for captions, place in ((1, 0), (10, 2)):  # with all, or a tenth, of what people say
+        known.captions = [[other, *["unheard-of zyzzyva"] * (captions - 1)]] * len(known.captions)
+        (found,) = predict.Predictor(predictor.captioner, known).caption([encoded_image()])
+        assert [caption for caption, _ in found.captions].index(said) == place
+
+
 def test_a_caption_that_the_beam_has_too_is_offered_once(predictor, caption_run):
     (plain,) = predictor.caption([encoded_image()])
     known = Neighbours.load(caption_run)
@@ -103,8 +115,10 @@ def test_what_the_model_draws_counts_in_reranking(caption_run):
     captions = ["a dog", "two cats at a door"]
     known.captions = [["nothing alike"]] * len(known.captions)
     (similar,) = known.similar(np.ones((1, 2, 2, known.features.shape[1])))
-    assert known.order(captions, similar, ["two cats at a door"] * 3).tolist() == [1, 0]
-    assert known.order(captions, similar, ["a dog"]).tolist() == [0, 1]
+    dog, cats = known.agreement(captions, similar, ["two cats at a door"] * 3)
+    assert cats > dog
+    dog, cats = known.agreement(captions, similar, ["a dog"])
+    assert dog > cats
 
 
 def test_the_weights_of_similar_images_are_a_softmax_of_their_cosines():
@@ -113,7 +127,7 @@ def test_the_weights_of_similar_images_are_a_softmax_of_their_cosines():
     known = Neighbours(features.astype(np.float16), [["far"], ["same"], ["near"]])
     (found,) = known.similar(np.array([[[[3.0, 0.0]]]]))
     assert found.captions == [["same"], ["near"], ["far"]]
-    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.05)
+    expected = np.exp(np.cos([0.0, 0.2, 0.5]) / 0.04)
     np.testing.assert_allclose(found.weights, expected / expected.sum(), rtol=0.02)  # float16
 
 
