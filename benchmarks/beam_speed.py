@@ -1,11 +1,11 @@
-"""Times beam search from a SavedModel beside the same search in PyTorch.
+"""Times the beam search of image captioning from a SavedModel beside the same search in PyTorch.
 
 python -m benchmarks.beam_speed [--torch-python PYTHON]
 
-A decoder with soft attention writes captions of 32 grids of features: additive attention and LSTM
-of common/, `beam_search` of width 5, 20 words. PyTorch runs a search of the same steps, eagerly, on
-the same weights; both must give the same scores. The weights are random, so no caption ends before
-its last word. Both take turns; the figures are medians.
+The decoder with soft attention writes captions of 32 grids of features: five hypotheses, at most 20
+words. PyTorch runs the same decoder and search, eagerly, on the same weights; both must give the
+same scores. The weights are random, so no caption ends before its last word. Both take turns; the
+figures are medians.
 """
 
 import datetime
@@ -20,21 +20,33 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
+from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_network
 from benchmarks.recurrent_speed import TorchWorker, make_torch_environment
-from common import cli, files, runs
+from common import cli, files, runs, text
 
 SIZES = {
-    "small": {"region_dim": 256, "word_dim": 128, "units": 256, "asked": 128, "vocab": 2000},
-    "large": {"region_dim": 512, "word_dim": 300, "units": 512, "asked": 512, "vocab": 10_000},
+    "small": {
+        "region_dim": 256,
+        "word_dim": 128,
+        "units": 256,
+        "attention_units": 128,
+        "vocab": 2000,
+    },
+    "large": {
+        "region_dim": 512,
+        "word_dim": 300,
+        "units": 512,
+        "attention_units": 512,
+        "vocab": 10_000,
+    },
 }
-REGIONS = 49
-SEARCH = {"width": 5, "max_steps": 20, "start_id": 2, "end_id": 3, "length_penalty": 0.6}
+SEARCH = {"width": 5, "max_steps": 20, "length_penalty": 0.6}
 
 
 def main(
     *, batch: int = 32, rounds: int = 15, threads: int = 1, torch_python: Path | None = None
 ) -> None:
-    """Prints a line for each size and writes results/beam_speed.json.
+    """Prints a line for each size and writes its part of results/beam_speed.json.
 
     Args:
         batch: Images that are captioned together.
@@ -62,35 +74,36 @@ def main(
             flush=True,
         )
     machine = runs.environment(seed=1, kernel="")
-    report = {
-        "command": "python -m benchmarks.beam_speed",
+    path = commands.RESULTS / "beam_speed.json"
+    report = files.read_json(path) if path.exists() else {}
+    report[f"threads_{threads}"] = {
+        "command": f"python -m benchmarks.beam_speed --threads {threads}",
         "date": datetime.date.today().isoformat(),
         "git_commit": machine["git_commit"],
         "machine": f"{machine['cpu_count']} CPU cores",
         "batch": batch,
         "rounds": rounds,
-        "threads": threads,
         "search": SEARCH,
         "rows": rows,
     }
-    files.write_json(commands.RESULTS / "beam_speed.json", report)
+    files.write_json(path, report)
 
 
-def make_searches(folder: Path, python: Path, batch: int, **sizes: int) -> tuple:
+def make_searches(folder: Path, python: Path, batch: int, *, vocab: int, **sizes: int) -> tuple:
     """Both searches on the same weights, each giving its seconds."""
-    import keras
     import tensorflow as tf
 
-    keras.utils.set_random_seed(1)
-    regions = np.random.default_rng(1).normal(size=(batch, REGIONS, sizes["region_dim"]))
-    regions = regions.astype(np.float32)
-    captioner, weights = make_captioner(**sizes)
+    network = make_network(vocab, **sizes)
+    grid = np.random.default_rng(1).random((batch, SIDE, SIDE, CHANNELS)).astype(np.float16)
+    captioner = make_captioner(network.decoder, vocab)
     tf.saved_model.save(captioner, str(folder / "model"))
     model = tf.saved_model.load(str(folder / "model"))  # kept: a signature alone loses its weights
-    np.savez(folder / "weights.npz", regions=regions, **weights)
+    np.savez(folder / "weights.npz", grid=grid, **decoder_weights(network.decoder))
     worker = TorchWorker(python, "torch_beam.py")
-    worker.ask({"weights": str(folder / "weights.npz"), **SEARCH})
-    given = tf.constant(regions)
+    never = [text.PAD, text.UNK, text.START]
+    search = {"start_id": text.START, "end_id": text.END, "never": never, **SEARCH}
+    worker.ask({"weights": str(folder / "weights.npz"), **search})
+    given = tf.constant(grid)
     found, expected = model(given)["scores"], json.loads(worker.ask({"do": "scores"}))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -102,55 +115,33 @@ def make_searches(folder: Path, python: Path, batch: int, **sizes: int) -> tuple
     return ours, lambda: float(worker.ask({"do": "beam"}))
 
 
-def make_captioner(*, region_dim: int, word_dim: int, units: int, asked: int, vocab: int) -> tuple:
-    """A module of which the SavedModel decodes regions, and its weights by PyTorch's names."""
-    import keras
+def make_captioner(decoder, vocab: int):
+    """A module of which the SavedModel captions grids."""
     import tensorflow as tf
 
-    from common.attention import AdditiveAttention
-    from common.beam_search import beam_search
-    from common.recurrent import make_decoder, zero_states
+    from apps.image_captioning.writer import Writer
+
+    words = text.Vocabulary((*text.SPECIALS, *map(str, range(len(text.SPECIALS), vocab))))
 
     class Captioner(tf.Module):
         def __init__(self):
             super().__init__()
-            self.embed = keras.layers.Embedding(vocab, word_dim, embeddings_initializer="normal")
-            self.attend = AdditiveAttention(asked)
-            self.decode = make_decoder(word_dim + region_dim, units)
-            self.tell = keras.layers.Dense(vocab)
+            self.decoder = decoder
+            self.writer = Writer(
+                decoder,
+                words,
+                max_words=SEARCH["max_steps"] - 1,
+                length_penalty=SEARCH["length_penalty"],
+            )
 
-        @tf.function(input_signature=[tf.TensorSpec([None, REGIONS, region_dim])], autograph=False)
-        def __call__(self, regions):
-            batch = tf.shape(regions)[0]
-            self.attend(tf.zeros([1, 1, units]), regions[:1])  # makes its weights
-            projected = self.attend.project(regions)
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, SIDE, SIDE, CHANNELS], tf.float16)],
+            autograph=False,
+        )
+        def __call__(self, grid):
+            return self.writer.write(grid, beam=SEARCH["width"])._asdict()
 
-            def step(token_ids, states):
-                rows = tf.shape(token_ids)[0]
-                query = tf.reshape(states[0], [batch, -1, units])
-                context, attention = self.attend(query, regions, projected=projected)
-                context = tf.reshape(context, [rows, region_dim])
-                embedded = tf.concat([self.embed(token_ids), context], axis=1)[:, None]
-                decoded, *states = self.decode([embedded, tf.ones([rows, 1], tf.bool), *states])
-                log_probs = tf.nn.log_softmax(self.tell(decoded[:, 0]))
-                return log_probs, states, tf.reshape(attention, [rows, REGIONS])
-
-            return beam_search(step, zero_states(self.decode, batch), **SEARCH)._asdict()
-
-    captioner = Captioner()
-    captioner(tf.zeros([1, REGIONS, region_dim]))
-    kernel, recurrent, bias = (weight.numpy() for weight in captioner.decode.weights)
-    names = {
-        "embed": captioner.embed.embeddings,
-        "query": captioner.attend.query_projection.kernel,
-        "keys": captioner.attend.key_projection.kernel,
-        "keys_bias": captioner.attend.key_projection.bias,
-        "score": captioner.attend.score.kernel,
-        "tell": captioner.tell.kernel,
-        "tell_bias": captioner.tell.bias,
-    }
-    weights = {name: value.numpy() for name, value in names.items()}
-    return captioner, {**weights, "kernel": kernel, "recurrent": recurrent, "bias": bias}
+    return Captioner()
 
 
 def take_turns(ours, theirs, rounds: int) -> dict[str, float]:

@@ -125,19 +125,13 @@ def make_encoder():
 
 def make_trainings(folder: Path, python: Path | None) -> tuple:
     """A training step of ours and of PyTorch, each giving its seconds; words in a step."""
-    import keras
     import tensorflow as tf
 
-    from apps.image_captioning.config import ModelConfig
     from apps.image_captioning.data import as_training
-    from apps.image_captioning.model import build_network
     from common import losses
     from common.optimizers import ClippedAdam
 
-    keras.utils.set_random_seed(1)
-    pixels = keras.Input((SIDE, SIDE, 3))
-    encoder = keras.Model(pixels, keras.layers.Conv2D(CHANNELS, 1)(pixels))
-    network = build_network(ModelConfig(), VOCAB, encoder, coverage=0.01)
+    network = make_network(VOCAB, coverage=0.01)
     random = np.random.default_rng(1)
     lengths = random.integers(WORDS // 2, WORDS + 1, (BATCH, CAPTIONS, 1))
     batch = {
@@ -158,7 +152,7 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
 
     if python is None:
         return ours, None, num_words
-    weights = {one.path.split("/", 1)[1]: one.numpy() for one in network.decoder.trainable_weights}
+    weights = decoder_weights(network.decoder)
     given = {name: value.numpy() for name, value in inputs.items()}
     np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **given, **weights)
     worker = TorchWorker(python, "torch_captions.py")
@@ -170,6 +164,24 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
         layer.rate = 0.3
     np.testing.assert_allclose(float(here), float(theirs), rtol=1e-4)
     return ours, lambda: float(worker.ask({"do": "train"})), num_words
+
+
+def make_network(vocab: int, *, coverage: float = 0.0, **sizes: int):
+    """A network of image captioning with soft attention, whose CNN stands in for a real one."""
+    import keras
+
+    from apps.image_captioning.config import ModelConfig
+    from apps.image_captioning.model import build_network
+
+    keras.utils.set_random_seed(1)
+    pixels = keras.Input((SIDE, SIDE, 3))
+    encoder = keras.Model(pixels, keras.layers.Conv2D(CHANNELS, 1)(pixels))
+    return build_network(ModelConfig(**sizes), vocab, encoder, coverage=coverage)
+
+
+def decoder_weights(decoder) -> dict[str, np.ndarray]:
+    """By the names that `torch_decoder` knows."""
+    return {one.path.split("/", 1)[1]: one.numpy() for one in decoder.trainable_weights}
 
 
 def median(run, rounds: int) -> float:

@@ -2,8 +2,8 @@
 
 The same decoder, weights and search as there, as one would write them in eager PyTorch. Reads a
 JSON object a line: {"weights": path of an .npz, "width": .., "max_steps": .., "start_id": ..,
-"end_id": .., "length_penalty": ..} makes it; {"do": "beam"} answers with seconds, {"do": "scores"}
-with the scores (batch, width).
+"end_id": .., "never": ids, "length_penalty": ..} makes it; {"do": "beam"} answers with seconds,
+{"do": "scores"} with the scores (batch, width).
 """
 
 import json
@@ -30,37 +30,24 @@ def main() -> None:
         print(seconds if asked["do"] == "beam" else found[0].tolist(), flush=True)
 
 
-def make_search(weights, *, width, max_steps, start_id, end_id, length_penalty):
-    """A function that decodes the features of the file: scores, tokens, attention."""
+def make_search(weights, *, width, max_steps, start_id, end_id, never, length_penalty):
+    """A function that captions the grids of the file: scores, tokens, attention."""
     import numpy as np
     import torch  # pyright: ignore[reportMissingImports]
+    from torch_decoder import Decoder
 
-    w = {name: torch.from_numpy(value) for name, value in np.load(weights).items()}
-    units = w["recurrent"].shape[0]
-    cell = torch.nn.LSTMCell(w["kernel"].shape[0], units)
-    cell.weight_ih.data, cell.weight_hh.data = (
-        w["kernel"].T.contiguous(),
-        w["recurrent"].T.contiguous(),
-    )
-    cell.bias_ih.data, cell.bias_hh.data = w["bias"], torch.zeros_like(w["bias"])
-    regions = w["regions"]
-    batch = len(regions)
+    stored = dict(np.load(weights))
+    grid = torch.from_numpy(stored.pop("grid"))
+    decoder = Decoder(stored)
+    batch = len(grid)
     rows = torch.arange(batch)[:, None]
-
-    def step(last, hidden, carry, keys):
-        query = (hidden @ w["query"]).view(batch, width, 1, -1)
-        energy = torch.tanh(query + keys[:, None])
-        attention = torch.softmax((energy @ w["score"]).squeeze(-1), -1)
-        context = (attention @ regions).view(batch * width, -1)
-        hidden, carry = cell(torch.cat([w["embed"][last], context], -1), (hidden, carry))
-        return torch.log_softmax(hidden @ w["tell"] + w["tell_bias"], -1), hidden, carry, attention
 
     def normaliser(length):
         return ((5 + length) / 6) ** length_penalty
 
     def run():
-        keys = regions @ w["keys"] + w["keys_bias"]
-        hidden = carry = torch.zeros(batch * width, units)
+        regions, keys, *states = decoder.remember(grid)
+        hidden, carry = (state.repeat_interleave(width, 0) for state in states)
         last = torch.full((batch * width,), start_id)
         live = torch.full((batch, width), -torch.inf)
         live[:, 0] = 0.0
@@ -70,7 +57,12 @@ def make_search(weights, *, width, max_steps, start_id, end_id, length_penalty):
         pool_tokens = torch.zeros(batch, width, max_steps, dtype=torch.long)
         pool_looked = torch.zeros(batch, width, max_steps, regions.shape[1])
         for length in range(1, max_steps + 1):
-            log_probs, hidden, carry, attention = step(last, hidden, carry, keys)
+            embedded = decoder.embed(last)
+            seen, hidden, carry, attention = decoder.step(embedded, hidden, carry, regions, keys)
+            log_probs = torch.log_softmax(decoder.tell(embedded, seen), -1)
+            log_probs[:, never] = -torch.inf
+            if length == 1:
+                log_probs[:, end_id] = -torch.inf
             if length == max_steps:  # the end is forced
                 log_probs[:, torch.arange(log_probs.shape[1]) != end_id] = -torch.inf
             vocab = log_probs.shape[-1]
