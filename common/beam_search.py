@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from common import decoding
 from common.decoding import Decoded
-from common.decoding_rules import IMPOSSIBLE, Rules
+from common.decoding_rules import IMPOSSIBLE, Rules, size
 
 _CHUNK = 64
 _LEAST_COVERAGE = 1e-6  # of a position that was never looked at, so that scores stay finite
@@ -73,12 +73,12 @@ def beam_search(
         if weights is not None:
             recording.append(True)
             attention = attention.write(length, weights)
-        if coverage_penalty:
-            coverage += tf.reshape(weights, tf.shape(coverage))
         written = tf.reshape(live.token_ids, [-1, limits.max_steps])
         log_probs = limits.apply(log_probs, written, length)
         live, last, parents = _continued(live, log_probs, length)
-        coverage = tf.gather(coverage, parents, batch_dims=1)
+        if coverage_penalty:
+            coverage += tf.reshape(weights, tf.shape(coverage))
+            coverage = tf.gather(coverage, parents, batch_dims=1)
         came_from = tf.reshape(parents + width * tf.range(batch)[:, None], [-1])
         state = tf.nest.map_structure(lambda part: tf.gather(part, came_from), state)
 
@@ -139,7 +139,7 @@ def _continued(live: _Hypotheses, log_probs: tf.Tensor, length: tf.Tensor) -> tu
     Returns:
         The hypotheses; their last tokens and the places of their parents, int32 (batch, width).
     """
-    width, vocab = live.scores.shape[1], tf.shape(log_probs)[1]
+    width, vocab = live.scores.shape[1], size(log_probs, 1)
     totals = tf.reshape(live.scores, [-1, 1]) + log_probs  # (batch * width, vocab)
     scores, chosen = _top_k(tf.reshape(totals, [-1, width * vocab]), width)
     parents, last = chosen // vocab, chosen % vocab
@@ -156,10 +156,10 @@ def _top_k(values: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
     No value of the best `count` lies outside the `count` chunks with the greatest maxima, where
     earlier chunks win ties: each of these holds a value that comes before it.
     """
-    many = tf.shape(values)[1]
+    many = size(values, 1)
     padded = tf.pad(values, [[0, 0], [0, -many % _CHUNK]], constant_values=IMPOSSIBLE)
-    chunks = tf.reshape(padded, [tf.shape(values)[0], -1, _CHUNK])
-    number = tf.minimum(count, tf.shape(chunks)[1])
+    chunks = tf.reshape(padded, [-1, (many + _CHUNK - 1) // _CHUNK, _CHUNK])
+    number = tf.minimum(count, size(chunks, 1))
     best = tf.sort(tf.math.top_k(tf.reduce_max(chunks, axis=2), number).indices)
     kept = tf.reshape(tf.gather(chunks, best, batch_dims=1), [-1, number * _CHUNK])
     found, places = tf.math.top_k(kept, count)
@@ -181,8 +181,11 @@ class _Scoring(NamedTuple):
 
     def final(self, log_probs, coverage, length) -> tf.Tensor:
         """Scores (batch, width) of hypotheses that end with this length."""
+        scores = self._normalised(log_probs, length)
+        if not self.coverage_penalty:
+            return scores
         penalty = tf.reduce_sum(tf.math.log(tf.where(self.real, _counted(coverage), 1.0)), axis=2)
-        return self._normalised(log_probs, length) + self.coverage_penalty * penalty
+        return scores + self.coverage_penalty * penalty
 
     def reachable(self, log_probs, coverage, length) -> tf.Tensor:
         """At least the score of every continuation: (batch, width).
@@ -194,11 +197,14 @@ class _Scoring(NamedTuple):
         most L to their sum. The logarithm is concave, so the sum of log c(x) is at most N log m
         for their mean m (Jensen), and m is at most (the present sum + max_steps - length) / N.
         """
+        scores = self._normalised(log_probs, self.max_steps)
+        if not self.coverage_penalty:
+            return scores
         number = tf.reduce_sum(tf.cast(self.real, tf.float32), axis=2)  # (batch, 1)
         total = tf.reduce_sum(tf.where(self.real, _counted(coverage), 0.0), axis=2)
         mean = (total + tf.cast(self.max_steps - length, tf.float32)) / tf.maximum(number, 1.0)
         penalty = number * tf.math.log(tf.minimum(mean, 1.0))
-        return self._normalised(log_probs, self.max_steps) + self.coverage_penalty * penalty
+        return scores + self.coverage_penalty * penalty
 
     def _normalised(self, log_probs, length) -> tf.Tensor:
         return normalised(log_probs, length, self.length_penalty)

@@ -48,7 +48,7 @@ class Rules:
             token_ids: int32 (rows, max_steps), what has been written.
             length: how many of these there are, the same in all rows.
         """
-        ids = tf.range(tf.shape(log_probs)[1])
+        ids = tf.range(size(log_probs, 1))
         is_end = ids == self.end_id
         forced = length == self.max_steps - 1
         allowed = tf.where(is_end, length >= self.min_steps, tf.logical_not(forced))
@@ -69,3 +69,9 @@ class Rules:
         last = tf.gather(token_ids, tf.maximum(length - size + 1, 0) + tf.range(size - 1), axis=1)
         same = tf.reduce_all(runs[:, :, :-1] == last[:, None], axis=2) & (starts + size <= length)
         return tf.stack([tf.cast(tf.where(same)[:, 0], tf.int32), runs[:, :, -1][same]], axis=1)
+
+
+def size(values: tf.Tensor, axis: int):
+    """Of an axis: a number where it is known, so that what follows from it is worked out once."""
+    known = values.shape[axis]
+    return tf.shape(values)[axis] if known is None else known
