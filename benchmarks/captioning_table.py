@@ -10,7 +10,7 @@ date.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -101,8 +101,7 @@ def main(
         train: Not to train is to score the runs again that are there.
         runs_dir: Folder for the runs; older ones of the same rows are replaced.
     """
-    path = commands.RESULTS / f"captioning_{data}.json"
-    report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
+    path, report = commands.RESULTS / f"captioning_{data}.json", {}
     place = () if root is None else ("--data.root", str(root))
     known = ROWS | DRAWING_ROWS if data == "emoji_vendor" else ROWS
     for row in rows or known:
@@ -110,11 +109,10 @@ def main(
         first = runs_dir / data / BEGINS_FROM[row] if row in BEGINS_FROM else None
         folder, peaks = runs_dir / data / row, {}
         if train:
-            found = train_row(folder, (*options, *place), seeds, begins_from=first)
-            peaks = {"train_peak_gib": spread([one.peak_gib for one in found])}
-        before = report["rows"].get(row, {})
-        report["rows"][row] = {**before, "options": options, **score_row(folder, seeds), **peaks}
-        files.write_json(path, report)
+            done = train_row(folder, (*options, *place), seeds, begins_from=first)
+            peaks = {"train_peak_gib": spread([one.peak_gib for one in done])}
+        found = {"options": options, **score_row(folder, seeds), **peaks}
+        report = add_row(path, row, found, order=known)
     print(as_table(report["rows"]))
 
 
@@ -153,6 +151,16 @@ def score_row(folder: Path, seeds: Sequence[int]) -> dict:
             [one["details"]["captions"]["copied from training"] for one in plain]
         ),
     }
+
+
+def add_row(path: Path, row: str, found: dict, *, order: Iterable[str]) -> dict:
+    """Adds a row to the results, as they are now: another call may have written since."""
+    report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
+    rows = report["rows"]
+    rows[row] = {**rows.get(row, {}), **found}
+    report["rows"] = {name: rows[name] for name in order if name in rows}
+    files.write_json(path, report)
+    return report
 
 
 def as_table(rows: dict[str, dict]) -> str:
