@@ -1,7 +1,7 @@
 """The caption that agrees best with what people say of similar images and with what the model says.
 
 It is chosen among those of a wide beam and those of the most similar training image, which the
-network reads as it would have written them: so they too have a score and attention.
+network reads as if it had written them: so they too have a score and attention.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from common import decoding
 NUM_WRITTEN = 20  # the beam
 NUM_DRAWN = 60  # captions of the network's own that candidates are to agree with
 _NUM_READ = 5  # captions of the most similar image
-_DOUBT = 0.2  # CIDEr-D for each by which a score is below the beam's last
+_DOUBT = 0.2  # CIDEr-D for each point by which a score is below the last of the beam
 
 
 class Reranking:
@@ -23,7 +23,7 @@ class Reranking:
 
     A caption of the most similar image is among those it is to agree with, and so agrees too well.
     It pays for what its score is below the last one of the beam, where the network would not have
-    written it: so little where training repeats its sentences, much where each image has its own.
+    written it: little where training repeats its sentences, much where each image has its own.
 
     Args:
         writer: of the network.
