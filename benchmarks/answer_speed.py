@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from common import cli, files
+from common.runs import cli, files
 
 BATCH, CANDIDATES, RETRIEVED_FROM = 256, 30, 100_000
 FILES = 100
@@ -92,7 +92,7 @@ def _texts(run_dir: Path) -> tuple[list[str], list[str]]:
     """As many distinct sentences as wanted, and some questions that are asked about them."""
     from apps.answer_selection import data
     from apps.answer_selection.config import Config
-    from common.runs import RunDirectory
+    from common.runs.directory import RunDirectory
 
     config = RunDirectory.open(run_dir, app="answer_selection").read_config(Config)
     records = list(data.load_split(config.data, "train").take(2000).as_numpy_iterator())

@@ -19,7 +19,7 @@ import tyro
 
 from benchmarks import commands
 from benchmarks.commands import spread, summary
-from common import cli, files
+from common.runs import cli, files
 
 STACKED = ("--model.matching", "stacked", "--model.no-match-features")
 ROWS = {
@@ -104,7 +104,7 @@ def joint_figures(runs: Sequence[Path]) -> dict:
     """The ensemble of the runs, and what sentence positions add where they are known."""
     from apps.answer_selection import data, ranking
     from apps.answer_selection.config import Config
-    from common.runs import RunDirectory
+    from common.runs.directory import RunDirectory
 
     opened = [RunDirectory.open(run, app="answer_selection") for run in runs]
     config = opened[0].read_config(Config)
@@ -138,7 +138,7 @@ def _scored(run, records):
     """Questions with the scores of a run's best model."""
     from apps.answer_selection import combination, data, model, scoring  # noqa: F401
     from apps.answer_selection.config import Config
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     config, words = run.read_config(Config), Vocabulary.load(run.path / "vocab_words.txt")
     batches = data.evaluation_batches(

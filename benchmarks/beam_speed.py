@@ -22,7 +22,8 @@ import tyro
 from benchmarks import commands
 from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_network
 from benchmarks.recurrent_speed import TorchWorker, make_torch_environment
-from common import cli, files, runs, text
+from common.inputs import text
+from common.runs import cli, directory, files
 
 SIZES = {
     "small": {
@@ -73,7 +74,7 @@ def main(
             f"ms, {rows[-1]['ours'] / rows[-1]['torch']:.2f} of its time",
             flush=True,
         )
-    machine = runs.environment(seed=1, kernel="")
+    machine = directory.environment(seed=1)
     path = commands.RESULTS / "beam_speed.json"
     report = files.read_json(path) if path.exists() else {}
     report[f"threads_{threads}"] = {

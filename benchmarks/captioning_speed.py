@@ -20,7 +20,7 @@ import tyro
 
 from benchmarks import commands
 from benchmarks.recurrent_speed import TorchWorker, make_torch_environment
-from common import cli, files, runs
+from common.runs import cli, directory, files
 
 BATCH, CAPTIONS, WORDS, VOCAB, CHANNELS, SIDE = 32, 5, 12, 2000, 1405, 7
 
@@ -62,7 +62,7 @@ def main(
             rows[f"training_tokens_per_second_{name}"] = round(rate)
     for name, value in rows.items():
         print(f"{name.replace('_', ' ')}: {value}", flush=True)
-    machine = runs.environment(seed=1, kernel="")
+    machine = directory.environment(seed=1)
     report = {
         "command": "python -m benchmarks.captioning_speed",
         "date": datetime.date.today().isoformat(),
@@ -107,7 +107,7 @@ def make_encoder():
 
     from apps.image_captioning.config import ModelConfig
     from apps.image_captioning.model import make_image_encoder
-    from common import images
+    from common.inputs import images
 
     encoder = make_image_encoder(ModelConfig(image_size=224))
     encoded = tf.constant([photo(seed) for seed in range(BATCH)])
@@ -128,8 +128,8 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     import tensorflow as tf
 
     from apps.image_captioning.data import as_training
-    from common import losses
-    from common.optimizers import ClippedAdam
+    from common.training import losses
+    from common.training.optimizers import ClippedAdam
 
     network = make_network(VOCAB, coverage=0.01)
     random = np.random.default_rng(1)

@@ -18,7 +18,7 @@ import tyro
 
 from benchmarks import commands
 from benchmarks.commands import spread, summary
-from common import files
+from common.runs import files
 
 TURNED = (
     *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),

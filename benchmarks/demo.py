@@ -24,9 +24,10 @@ import tyro
 
 from benchmarks import commands, demo_report
 from benchmarks.demo_report import Shown
-from common import cli, plots
-from common.evaluation import Evaluation
-from common.runs import cpu_count
+from common.plots import figures
+from common.runs import cli
+from common.runs.directory import cpu_count
+from common.scoring.evaluation import Evaluation
 
 
 def main(*, runs: Path = commands.ROOT / "runs" / "demo", lanes: int | None = None) -> None:
@@ -79,7 +80,7 @@ def show(parent: Path, app: str) -> Shown:
     settings = importlib.import_module(f"apps.{app}.config")
     monitored = settings.MONITOR.removeprefix("val_")
     history = folder / "history.csv"
-    plots.learning_curves(
+    figures.learning_curves(
         history, metrics=["loss", monitored], title="Training", path=folder / "training.png"
     )
     tested = Evaluation(**commands.evaluate(app, folder, "test", named=True))

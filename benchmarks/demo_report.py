@@ -5,8 +5,8 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import files
-from common.evaluation import Evaluation
+from common.runs import files
+from common.scoring.evaluation import Evaluation
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;

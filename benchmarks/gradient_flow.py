@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import long_lag
-from common import inspection, plots, recurrent
+from common.layers import inspection, recurrent
+from common.plots import figures
 
 
 class Course(NamedTuple):
@@ -51,7 +52,7 @@ def draw(
     Returns:
         "cell, gain" -> what is left of the gradient after `lag` steps.
     """
-    figure, left = plots.start(path, size=(5 * len(gains), 3.8)), {}
+    figure, left = figures.start(path, size=(5 * len(gains), 3.8)), {}
     panels = np.atleast_1d(figure.subplots(1, len(gains), sharey=True))
     for axis, gain in zip(panels, gains, strict=True):
         for cell in ("elman", "gru", "lstm", "lstm, slow gates"):
@@ -68,7 +69,7 @@ def draw(
     panels[0].set_ylabel("|d last output / d state|, 1 at the end")
     panels[0].set_ylim(1e-12, 1e12)
     panels[-1].legend(frameon=False)
-    plots.finish(figure, title=f"What is left of the gradient after {lag} steps", path=path)
+    figures.finish(figure, title=f"What is left of the gradient after {lag} steps", path=path)
     return left
 
 

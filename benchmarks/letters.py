@@ -15,7 +15,8 @@ import tensorflow as tf
 from keras import ops
 from matplotlib.patches import Rectangle
 
-from common import plots, recurrent
+from common.layers import recurrent
+from common.plots import figures
 
 
 class Speller:
@@ -150,7 +151,7 @@ def draw_spelling(
         path: .png, .pdf or .svg.
     """
     wide, high = 0.55 * len(word), 0.6 * len(letters) + 1.6
-    figure = plots.start(path, size=(wide * len(spelled) + 0.8, high))
+    figure = figures.start(path, size=(wide * len(spelled) + 0.8, high))
     panels = np.atleast_1d(figure.subplots(1, len(spelled), sharey=True))
     for axis, (name, chances) in zip(panels, spelled.items(), strict=True):
         axis.imshow(chances.T, cmap="Blues", vmin=0, vmax=1)
@@ -165,7 +166,7 @@ def draw_spelling(
         axis.set_title(name, fontsize=10)
     panels[0].set_yticks(range(len(letters)), letters)
     panels[0].set_ylabel("letter that may follow")
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)
 
 
 def share_remembered(model: Speller, lag: int, *, blocks: int = 200, seed: int = 2) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from common import cli, files, runs
+from common.runs import cli, directory, files
 
 TASKS = ("latch", "adding")
 
@@ -59,7 +59,7 @@ def main(
     report = {
         "command": " ".join(["python -m benchmarks.long_lag", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
-        "git_commit": runs.environment(seed=seeds[0], kernel="")["git_commit"],
+        "git_commit": directory.environment(seed=seeds[0])["git_commit"],
         "rows": rows,
     }
     files.write_json(commands.RESULTS / "long_lag.json", report)
@@ -101,7 +101,7 @@ def train(
     """
     import keras
 
-    from common import recurrent
+    from common.layers import recurrent
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def make_model(layer, *, clip: bool):
     """One recurrent layer, its last output to one number."""
     import keras
 
-    from common.optimizers import ClippedAdam
+    from common.training.optimizers import ClippedAdam
 
     inputs = keras.Input((None, 2))
     model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
@@ -166,7 +166,7 @@ def draw_gradients(path: Path, *, lag: int = 200, steps: int = 200) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from common import inspection, recurrent
+    from common.layers import inspection, recurrent
 
     figure, (before, after) = plt.subplots(
         1, 2, figsize=(10, 3.8), sharey=True, layout="constrained"

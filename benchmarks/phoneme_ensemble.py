@@ -19,9 +19,9 @@ from apps.phoneme_tagging import scoring
 from apps.phoneme_tagging.config import Config
 from apps.phoneme_tagging.predict import load_language_model
 from benchmarks import commands, phoneme_table
-from common import cli, files
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs import cli, files
+from common.runs.directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def score(folders: list[Path]) -> dict[str, dict[str, float]]:
 
     from apps.phoneme_tagging import data
     from apps.phoneme_tagging.model import Decoder
-    from common import pipeline
+    from common.inputs import pipeline
 
     runs = [RunDirectory.open(folder, app=phoneme_table.APP) for folder in folders]
     config = runs[0].read_config(Config)

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from common import cli, files
+from common.runs import cli, files
 
 APP = "phoneme_tagging"
 STEPS = 100  # of training in a call, about those of an epoch of SMALL
@@ -51,7 +51,7 @@ def tagging(run_dir: Path, rounds: int) -> dict[str, float]:
     import tensorflow as tf
 
     from apps.phoneme_tagging.export import export
-    from common.audio import SAMPLE_RATE
+    from common.inputs.audio import SAMPLE_RATE
 
     folder = run_dir / "saved_model"
     path = folder if folder.exists() else export(run_dir)
@@ -72,10 +72,10 @@ def training(run_dir: Path, rounds: int) -> float:
     import tensorflow as tf
 
     from apps.phoneme_tagging.config import Config
-    from common import losses
-    from common.audio import FRAME_S
-    from common.optimizers import ClippedAdam
-    from common.runs import RunDirectory
+    from common.inputs.audio import FRAME_S
+    from common.runs.directory import RunDirectory
+    from common.training import losses
+    from common.training.optimizers import ClippedAdam
 
     run = RunDirectory.open(run_dir, app=APP)
     network, batch, frames = run.load_model(), run.read_config(Config).train.batch_size, 300

@@ -16,7 +16,7 @@ import tyro
 
 from apps.phoneme_tagging.evaluate import evaluate
 from benchmarks import commands
-from common import cli, files
+from common.runs import cli, files
 
 APP = "phoneme_tagging"
 ROWS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks import commands
-from common import cli
+from common.runs import cli
 
 PICTURES = commands.ROOT / "docs" / "pictures"
 

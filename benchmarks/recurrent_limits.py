@@ -26,7 +26,7 @@ from benchmarks.recurrent_speed import (
     make_torch_environment,
 )
 from benchmarks.torch_lstm import peak_memory
-from common import cli, files, runs
+from common.runs import cli, directory, files
 
 LENGTHS = (100, 1_000, 10_000)
 
@@ -41,7 +41,7 @@ def main(*, rounds: int = 15, torch_python: Path | None = None, only: tuple[str,
     """
     cli.start_tensorflow_quietly()
     python = torch_python or make_torch_environment()
-    machine = runs.environment(seed=1, kernel="")
+    machine = directory.environment(seed=1)
     report = {
         "command": "python -m benchmarks.recurrent_limits",
         "date": datetime.date.today().isoformat(),
@@ -83,7 +83,8 @@ def compilations() -> dict:
     """Of an epoch of 60 batches, each of another size and length: how often what was compiled."""
     import keras
 
-    from common import fast_lstm, lstm_kernel
+    from common.lstm import kernel
+    from common.lstm import layer as fast_lstm
 
     layer = fast_lstm.Bidirectional(fast_lstm.LSTM(32, return_sequences=True))
     inputs = keras.Input((None, 8))
@@ -102,7 +103,7 @@ def compilations() -> dict:
     traced, run = [], fast_lstm.run
     fast_lstm.run = lambda *given, **options: traced.append(1) or run(*given, **options)
     model.fit(batches(), steps_per_epoch=len(shapes), shuffle=False, verbose=0)
-    loops = (lstm_kernel._forward_lane, lstm_kernel._backward_lane)
+    loops = (kernel._forward_lane, kernel._backward_lane)
     return {
         "batches": len(shapes),
         "shapes": len(set(shapes)),
@@ -148,7 +149,7 @@ def inference(batch: int, python: Path | None, rounds: int) -> dict:
     import keras
     import tensorflow as tf
 
-    from common import fast_lstm
+    from common.lstm import layer as fast_lstm
 
     shape = Shape(batch, 100, 128, 256, True, 1)
     layer = fast_lstm.Bidirectional(fast_lstm.LSTM(shape.units, return_sequences=True))

@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from common import cli, files, runs
+from common.runs import cli, directory, files
 
 TORCH = "torch==2.13.0"
 
@@ -57,7 +57,6 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
         torch_python: A Python that has PyTorch; made in runs/torch when not given.
     """
     cli.start_tensorflow_quietly()
-    from common import recurrent
 
     python = torch_python or make_torch_environment()
     torch = None if python is None else TorchWorker(python)
@@ -79,12 +78,14 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
         results.append({**row, "seconds": seconds, "train_gflops": round(rate, 1)})
         print_row(results[-1], peak)
     print_means(results)
-    machine = runs.environment(seed=1, kernel=recurrent.kernel_in_use())
+    from common.lstm import layer as fast_lstm
+
+    machine = directory.environment(seed=1)
     report = {
         "command": "python -m benchmarks.recurrent_speed",
         "date": datetime.date.today().isoformat(),
         "git_commit": machine["git_commit"],
-        "machine": f"{machine['cpu_count']} CPU cores, {machine['lstm_kernel']}",
+        "machine": f"{machine['cpu_count']} CPU cores, {fast_lstm.LSTM(1).kernel()}",
         "gemm_gflops": round(peak, 1),
         "rounds": rounds,
         "rows": results,
@@ -105,7 +106,7 @@ def make_keras_steps(shape: Shape, lengths, *, ours: bool, bfloat16: bool = Fals
     import keras
     import tensorflow as tf
 
-    from common import fast_lstm
+    from common.lstm import layer as fast_lstm
 
     keras.utils.set_random_seed(1)
     kinds, dtype = fast_lstm if ours else keras.layers, "mixed_bfloat16" if bfloat16 else "float32"

@@ -17,8 +17,8 @@ import tyro
 
 from benchmarks import commands
 from benchmarks.commands import spread, summary
-from common import files
-from common.errors import UserError
+from common.runs import files
+from common.runs.errors import UserError
 
 BEGIN, END = "<!-- benchmarks.reproduce writes this -->\n", "<!-- to here -->\n"
 

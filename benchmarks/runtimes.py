@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from common import cli, files
+from common.runs import cli, files
 
 FORMATS = ("onnx", "onnx_int8", "litert", "litert_int8")
 
@@ -98,8 +98,8 @@ def load_runtime(folder: Path, *, threads: int | None = None):
 
 def validation_examples(app: str, run_dir: Path, count: int) -> list[Example]:
     """The first so many of the data that the run was validated on."""
-    from common import sound_files
-    from common.runs import RunDirectory
+    from common.inputs import sound_files
+    from common.runs.directory import RunDirectory
 
     config_type = importlib.import_module(f"apps.{app}.config").Config
     config = RunDirectory.open(run_dir, app=app).read_config(config_type)

@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands, runtimes
-from common import cli, files
+from common.runs import cli, files
 
 FRAMES = 300  # of 10 ms
 RUNTIMES = ("onnx", "onnx_int8", "litert", "litert_int8")
@@ -68,7 +68,7 @@ def network(run_dir: Path, batch: int) -> dict[str, Callable]:
     """Features (batch, FRAMES, dim) -> logits, of phoneme tagging."""
     import tensorflow as tf
 
-    from common.runs import RunDirectory
+    from common.runs.directory import RunDirectory
 
     model = RunDirectory.open(run_dir, app="phoneme_tagging").load_model()
     dim = model.input["features"].shape[-1]

@@ -21,7 +21,8 @@ import numpy as np
 import tyro
 
 from benchmarks import commands, cost_model
-from common import cli, files, launch
+from common.runs import cli, files
+from common.scaling import launcher
 
 BATCH, EPOCHS, IMAGES, ROUNDS = 16, 4, 512, 15
 LARGER = 256  # another batch of a worker to project
@@ -101,7 +102,7 @@ def _measured(folder: Path, part: str, *, workers: int = 1):
     out.mkdir()
     # A cluster of one would be another program than a training without any.
     alone = workers == 1
-    code = subprocess.run(line).returncode if alone else launch.launch(line, workers=workers)
+    code = subprocess.run(line).returncode if alone else launcher.launch(line, workers=workers)
     if code:
         sys.exit(code)
     return files.read_json(out / "measured.json")
@@ -111,7 +112,7 @@ def _sum() -> list[dict] | None:
     """Seconds of sums over all workers, by their number and bytes; of the first worker."""
     import tensorflow as tf
 
-    from common import strategies
+    from common.training import strategies
 
     strategy = strategies.make_strategy("multi_worker")
     rows = []
@@ -136,11 +137,11 @@ def _sum() -> list[dict] | None:
 def _train(batch_size: int, folder: Path) -> dict | None:
     """Seconds of a step and of its input, at the end of a training; of the first worker."""
     from apps.visual_qa import config, data, model, train
-    from common import strategies, training
-    from common.runs import RunDirectory
+    from common.runs.directory import RunDirectory
+    from common.training import fit, strategies
 
     small = config.SMALL
-    strategy = training.start(seed=1, deterministic=False, strategy="auto")
+    strategy = fit.start(seed=1, deterministic=False, strategy="auto")
     run = RunDirectory(folder, writes=strategies.is_chief(strategy))
     shown = data.make_training_data(
         replace(small.data, max_images=IMAGES),
@@ -149,7 +150,7 @@ def _train(batch_size: int, folder: Path) -> dict | None:
         questions_per_image=small.train.questions_per_image,
     )
     words, answers = shown.found.vocabularies
-    with training.scope(strategy):
+    with fit.scope(strategy):
         sizes = model.Sizes(num_words=len(words), num_answers=len(answers))
         network = model.build_model(small.model, sizes, word_vectors=None)
     options = replace(small.train, batch_size=batch_size, epochs=EPOCHS, patience=EPOCHS)

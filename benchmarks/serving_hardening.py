@@ -29,7 +29,7 @@ import tyro
 from benchmarks import commands
 from benchmarks.hostile_requests import requests
 from benchmarks.serving_processes import Server, documents, running
-from common import files, runs
+from common.runs import directory, files
 
 ALLOWED = {503, 504}
 CLIENTS = 8
@@ -51,7 +51,7 @@ def main(
     print("attack", json.dumps(attacked), flush=True)
     loaded = load(app, folder, 60 * minutes, kills)
     print("load", json.dumps(loaded), flush=True)
-    machine = runs.environment(seed=1, kernel="")
+    machine = directory.environment(seed=1)
     report = {
         "command": f"python -m benchmarks.serving_hardening --app {app} --number {number} "
         f"--minutes {minutes:g} --kills {kills}",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.commands import ROOT
-from common import sound_files
+from common.inputs import sound_files
 
 KINDS = ["shape", "color"]
 

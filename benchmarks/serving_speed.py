@@ -21,7 +21,7 @@ import tyro
 
 from benchmarks import commands
 from benchmarks.serving_processes import Server, documents, running
-from common import cli, files, runs
+from common.runs import cli, directory, files
 
 RESULT = commands.RESULTS / "serving_speed.json"
 
@@ -46,7 +46,7 @@ def main(
         export: Time the export too.
     """
     rows = files.read_json(RESULT)["rows"] if RESULT.exists() else {}
-    machine = runs.environment(seed=1, kernel="")
+    machine = directory.environment(seed=1)
     for case in cases:
         app = case.partition(":")[0]
         row = {

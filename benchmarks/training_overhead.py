@@ -24,7 +24,9 @@ import keras
 import tyro
 
 from benchmarks import commands
-from common import cli, files, strategies, training
+from common.runs import cli, files
+from common.training import fit as training
+from common.training import strategies
 
 _PARTS = ("fit", "deterministic fit", "train")
 
@@ -101,7 +103,7 @@ def time_training() -> None:
     """In a process of its own: app, part, file for the times, when it was started, options."""
     app, part, out, begun = sys.argv[1:5]
     sys.argv[1:5] = []
-    fit, clock = training.fit, _Clock()
+    fit, clock = training.run_epochs, _Clock()
 
     def fit_alone(model, batches, keep, *, validation_data=None, callbacks=(), **sizes):
         sizes = {name: sizes[name] for name in ("steps_per_epoch", "epochs")}
@@ -121,7 +123,7 @@ def time_training() -> None:
         )
         raise SystemExit
 
-    training.fit = timed
+    training.run_epochs = timed
     module = importlib.import_module(f"apps.{app}.train")
     cli.run(module.main, presets=module.PRESETS)
 

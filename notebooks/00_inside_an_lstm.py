@@ -41,7 +41,7 @@ sys.path.insert(0, "..")
 RUNS = Path("../runs/notebooks/inside")
 shutil.rmtree(RUNS, ignore_errors=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -54,7 +54,9 @@ from apps.phoneme_tagging import train as phone_train
 from apps.visual_qa import config as vqa_config
 from apps.visual_qa import train as vqa_train
 from benchmarks import gradient_flow, letters, long_lag
-from common import audio, gate_plots, inspection, plots, text
+from common.inputs import audio, text
+from common.layers import inspection
+from common.plots import figures, gates
 
 # What trainings tell stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
@@ -86,7 +88,7 @@ questions = ["is there a red shape in the image?", "is there a blue shape in the
 token_ids, mask = text.encode(tf.constant(questions), table, max_words=30)
 traced = inspection.trace(question_lstm, embed(token_ids), mask)
 words = [word.decode() for word in text.words(tf.constant(questions))[0].numpy()]
-gate_plots.gates_over_words(
+gates.gates_over_words(
     {name: values[0] for name, values in traced.items()},
     words,
     title=questions[0],
@@ -139,7 +141,7 @@ spoken = [
     for phone, start, end in zip(*(record[name] for name in ("phone", "start", "end")), strict=True)
     if end <= len(waveform)
 ]
-gate_plots.gates_over_sound(
+gates.gates_over_sound(
     {name: values[0] for name, values in heard.items()},
     waveform,
     spoken,
@@ -183,7 +185,7 @@ clipped = gradient_flow.train_latch("elman", gain=1.5, clip_norm=1.0)
 free = gradient_flow.train_latch("elman", gain=1.5, clip_norm=None)
 print(f"clipped: loss {clipped.losses[-20:].mean():.3f} after {len(clipped.losses)} steps")
 print(f"free:    loss {free.losses[-1]:.3g} after {len(free.losses)} steps")
-plots.curves(
+figures.curves(
     {"clipped to 1": clipped.norms, "not clipped": free.norms},
     x_label="training step",
     y_label="norm of the gradient before clipping",
@@ -208,7 +210,7 @@ rows = [
 ]
 for row in rows:
     print(f"{row['cell']}: {row['error']:.0%} wrong after {row['steps']} steps (chance 50 %)")
-plots.curves(
+figures.curves(
     {row["cell"]: row["errors"] for row in rows},
     x_label="training step",
     y_label="share of wrong answers",
@@ -257,7 +259,7 @@ for name, carry in (("states carried", True), ("states begin anew", False)):
     bits = model.train(licence, chunk=2, steps=1500, streams=16, carry=carry)
     course[name] = bits.reshape(-1, 100).mean(axis=1)
     print(f"{name}: {course[name][-5:].mean():.2f} bits a letter")
-plots.curves(
+figures.curves(
     course,
     x_label="training step",
     y_label="bits a letter",

@@ -32,7 +32,7 @@ sys.path.insert(0, "..")
 RUNS = Path("../runs/notebooks/visual_qa")
 shutil.rmtree(RUNS, ignore_errors=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -40,7 +40,8 @@ import tensorflow as tf
 from IPython.display import Image
 
 from apps.visual_qa import asked, config, data, evaluate, export, predict, priors, train
-from common import images, plots
+from common.inputs import images
+from common.plots import figures
 
 # What trainings tell stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
@@ -96,7 +97,7 @@ for name, share in priors.score(records, held_back).items():
 
 # %%
 run = train.train(options, RUNS / "attention")
-plots.learning_curves(
+figures.learning_curves(
     run.path / "history.csv",
     metrics=["loss", "accuracy"],
     title="Training",
@@ -123,7 +124,7 @@ predictor = predict.Predictor.load(run.path)
 example = held_back[0]["image"].numpy()
 for number, question in enumerate(["what color is the shape?", "is there not a circle?"]):
     answer = predictor.answer(example, question)
-    plots.attention_over_image(
+    figures.attention_over_image(
         images.decode(example).numpy(),
         answer.attention,
         answer.top,

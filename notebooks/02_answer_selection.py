@@ -30,7 +30,7 @@ sys.path.insert(0, "..")
 RUNS = Path("../runs/notebooks/answer_selection")
 shutil.rmtree(RUNS, ignore_errors=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -50,7 +50,7 @@ from apps.answer_selection import (
     train,
 )
 from apps.answer_selection import plots as answer_plots
-from common import plots
+from common.plots import figures
 
 # What trainings tell stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
@@ -110,7 +110,7 @@ for name, ranked in baselines.rank(scorers, held_back).items():
 
 # %%
 run = train.train(options, RUNS / "compare")
-plots.learning_curves(
+figures.learning_curves(
     run.path / "history.csv", metrics=["loss", "map"], title="Training", path=RUNS / "history.png"
 )
 Image(filename=RUNS / "history.png")
@@ -128,7 +128,7 @@ print(result.as_table())
 
 # %%
 ranks = errors.read_ranks(run.path, "validation")
-plots.curves(
+figures.curves(
     {
         name: [np.mean([one[name] <= most for one in ranks.values()]) for most in range(1, 9)]
         for name in ("model", "bm25", "random")

@@ -31,7 +31,7 @@ sys.path.insert(0, "..")
 RUNS = Path("../runs/notebooks/phonemes")
 shutil.rmtree(RUNS, ignore_errors=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -40,8 +40,9 @@ from IPython.display import Audio, Image
 
 from apps.phoneme_tagging import config, data, evaluate, export, phones, predict, scoring, train
 from apps.phoneme_tagging import plots as phone_plots
-from common import plots, sound_files
-from common.audio import SAMPLE_RATE
+from common.inputs import sound_files
+from common.inputs.audio import SAMPLE_RATE
+from common.plots import figures
 
 # What trainings tell stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
@@ -109,7 +110,7 @@ print("of the time:", ", ".join(shares))
 
 # %%
 run = train.train(options, RUNS / "both")
-plots.learning_curves(
+figures.learning_curves(
     run.path / "history.csv",
     metrics=["loss", "phone_accuracy"],
     title="Training",

@@ -31,7 +31,7 @@ sys.path.insert(0, "..")
 RUNS = Path("../runs/notebooks/captions")
 shutil.rmtree(RUNS, ignore_errors=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -40,7 +40,8 @@ from IPython.display import Image
 
 from apps.image_captioning import config, data, evaluate, export, predict, ptb, train
 from apps.image_captioning import plots as caption_plots
-from common import images, plots
+from common.inputs import images
+from common.plots import figures
 
 # What trainings tell stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
@@ -64,7 +65,7 @@ options = replace(small, train=replace(small.train, epochs=8, batch_size=16))
 records = list(data.load_split(options.data, "train").records.as_numpy_iterator())
 held_back = list(data.load_split(options.data, "validation").records.as_numpy_iterator())
 captions = [one["captions"][0].decode() for one in records]
-plots.images_with_texts(
+figures.images_with_texts(
     [images.decode(one["image"]).numpy() for one in [*records[:4], *held_back[:4]]],
     [one["captions"][0].decode() for one in [*records[:4], *held_back[:4]]],
     title="Above from training, below from validation",
@@ -103,7 +104,7 @@ print(f"always {commonest!r}, {times} times in training: {right:.1%} right")
 
 # %%
 run = train.train(options, RUNS / "attention")
-plots.learning_curves(
+figures.learning_curves(
     run.path / "history.csv",
     metrics=["loss", "cider", "exact_match"],
     title="Training",
@@ -164,7 +165,7 @@ for kind, number in kinds.most_common():
 
 # %%
 surest = sorted(wrong, key=itemgetter(0), reverse=True)[:8]
-plots.images_with_texts(
+figures.images_with_texts(
     [images.decode(one["image"]).numpy() for _, one, _, _ in surest],
     [f"{given}\n(right: {caption})" for _, _, given, caption in surest],
     title="The errors of which it is surest",

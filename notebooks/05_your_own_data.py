@@ -44,7 +44,7 @@ PHOTOS, TEXTS, RECORDINGS = (RUNS / name for name in ("photos", "texts", "record
 for folder in (PHOTOS, TEXTS, RECORDINGS):
     folder.mkdir(parents=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -70,7 +70,7 @@ from apps.phoneme_tagging import data as phone_data
 from apps.phoneme_tagging import evaluate as phone_evaluate
 from apps.phoneme_tagging import export as phone_export
 from apps.phoneme_tagging import train as phone_train
-from common import sound_files
+from common.inputs import sound_files
 
 # What trainings tell stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])

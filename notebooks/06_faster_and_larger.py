@@ -28,7 +28,7 @@ sys.path.insert(0, "..")
 RUNS = Path("../runs/notebooks/faster")
 shutil.rmtree(RUNS, ignore_errors=True)
 
-from common import cli
+from common.runs import cli
 
 cli.start_tensorflow_quietly()
 
@@ -39,7 +39,9 @@ from IPython.display import Image, Markdown
 from apps.phoneme_tagging import config as phone_config
 from apps.phoneme_tagging import data as phone_data
 from benchmarks import commands, cost_model, recurrent_speed, runtimes_speed
-from common import files, pipeline, plots, runs
+from common.inputs import pipeline
+from common.plots import figures
+from common.runs import directory, files
 
 tf.get_logger().setLevel("ERROR")
 
@@ -51,7 +53,7 @@ tf.get_logger().setLevel("ERROR")
 spoken_options = replace(phone_config.TINY.data, num_utterances=300)
 spoken = phone_data.make_training_data(spoken_options, phone_config.TINY.model, batch_size=16)
 lengths = np.sort(spoken.found.lengths)
-plots.curves(
+figures.curves(
     {"frames": lengths},
     x_label="utterance, the shortest first",
     y_label="frames of 10 ms",
@@ -89,7 +91,7 @@ for name, buckets in ways.items():
 # its step: once, however many shapes the buckets make.
 #
 # ## The LSTM itself
-# `common.fast_lstm` has the weights and results of `keras.layers.LSTM`, and skips padding. One
+# `common.lstm.layer` has the weights and results of `keras.layers.LSTM`, and skips padding. One
 # layer, 32 sequences of up to 100 steps, of 30 to 100 % real steps; forward and backward together:
 
 # %%
@@ -122,14 +124,24 @@ for case, (steps, low) in cases.items():
 options = ["--preset", "tiny", "--train.deterministic", "--train.epochs", "2"]
 here = {"cwd": "..", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
 app = [sys.executable, "-m", "apps.visual_qa.train", *options]
-launcher = [sys.executable, "-m", "common.launch", "--workers", "2", "--restarts", "2", "--"]
+launcher = [
+    sys.executable,
+    "-m",
+    "common.scaling.launcher",
+    "--workers",
+    "2",
+    "--restarts",
+    "2",
+    "--",
+]
 together = [*launcher, *app, "--train.strategy", "multi_worker"]
 for name, command in (("two", together), ("one", app)):
     subprocess.run([*command, "--run-dir", f"runs/notebooks/faster/{name}"], **here)
 
 # %%
 one, two = (
-    runs.RunDirectory.open(RUNS / name, app="visual_qa").load_model() for name in ("one", "two")
+    directory.RunDirectory.open(RUNS / name, app="visual_qa").load_model()
+    for name in ("one", "two")
 )
 pairs = zip(one.get_weights(), two.get_weights(), strict=True)
 apart = [float(np.abs(a - b).max()) for a, b in pairs]

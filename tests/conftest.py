@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from common import cli
+from common.runs import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,10 +81,10 @@ def tiny_run(shared_dir, run_command, tiny_options):
     """`tiny_run(app)`: a run of the TINY preset, trained once for all tests. Do not change it."""
 
     def train(app: str, path: Path) -> None:
-        from common import telling
+        from common.training import logging as training_log
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(telling.Telling, "SAMPLES_EVERY_S", 0.0)
+            patch.setattr(training_log.TrainingLog, "SAMPLES_EVERY_S", 0.0)
             run_command(app, "train", *tiny_options(path))
 
     return lambda app: _made_once(shared_dir / f"tiny-{app}", functools.partial(train, app))
@@ -107,7 +107,7 @@ def tiny_export(tiny_run, shared_dir, run_command):
 @pytest.fixture
 def standalone(monkeypatch):
     """`standalone(path)`: a file that exports are given, as a module; its neighbours are found."""
-    shared = ROOT / "common" / "standalone"
+    shared = ROOT / "common" / "export" / "standalone"
 
     def load(path: str):
         file = ROOT / path

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from common import cli, telling, tuning
-from common.errors import UserError
+from common.runs import cli
+from common.runs.errors import UserError
+from common.training import logging as training_log
+from common.training import tuning
 
 ROOT = Path(__file__).parent.parent
 APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
@@ -57,7 +59,7 @@ def exported(app, tiny_export) -> Path:
 @pytest.mark.parametrize("command", [*COMMANDS, "tune", "check_data"])
 def test_help_comes_without_tensorflow(app, command):
     code = (
-        "import sys; from common import cli; sys.argv = ['x', '--help']\n"
+        "import sys; from common.runs import cli; sys.argv = ['x', '--help']\n"
         f"from apps.{app} import {command}\n"
         f"try: cli.parse({command}.main, ['--help'])\n"
         "except SystemExit as stop: assert not stop.code\n"
@@ -79,11 +81,11 @@ def test_a_misspelt_option_is_one_line_with_the_right_one_and_exit_code_2(app):
 
 @pytest.mark.parametrize("preset", ["tiny", "small", "paper"])
 def test_presets_survive_the_run_directory(app, preset, tmp_path):
-    from common import files, runs
+    from common.runs import directory, files
 
     config = module(app, "config").PRESETS[preset]
     files.write_json(tmp_path / "config.json", {"app": app, **dataclasses.asdict(config)})
-    assert runs.read_config(tmp_path / "config.json", type(config)) == config
+    assert directory.read_config(tmp_path / "config.json", type(config)) == config
 
 
 def test_the_options_of_a_run_are_a_config_file_for_another(app, tiny):
@@ -156,7 +158,9 @@ def test_tensorboard_shows_validation_examples_after_each_epoch(app, tiny):
         for value in event.summary.value
         if value.tag.startswith("sample_")
     ]
-    assert len(shown) == 2 * 2 * telling.NUM_SAMPLES  # a text and a picture in each of two epochs
+    assert (
+        len(shown) == 2 * 2 * training_log.NUM_SAMPLES
+    )  # a text and a picture in each of two epochs
     pictures = {(step, tag): found[2] for step, tag, found in shown if found.ndim}
     for step, tag, text in shown:
         if not text.ndim:
@@ -218,9 +222,9 @@ def test_the_saved_model_takes_what_the_card_says(app, exported):
 
 
 def test_the_saved_model_needs_no_python_and_no_xla(app, exported):
-    from common import exporting
+    from common.export import saved_model
 
-    assert exporting.unportable_operations(exported) == set()
+    assert saved_model.unportable_operations(exported) == set()
 
 
 @pytest.mark.parametrize("format", ["onnx", "litert"])
@@ -320,7 +324,7 @@ def newest_checkpoint(path: Path) -> int:
 def weights_checksum(path: Path) -> str:
     import keras
 
-    from common import attention, recurrent  # noqa: F401  (they register their layers)
+    from common.layers import attention, recurrent  # noqa: F401  (they register their layers)
 
     model = keras.saving.load_model(path / "model.keras", compile=False)
     return hashlib.sha256(b"".join(w.numpy().tobytes() for w in model.weights)).hexdigest()

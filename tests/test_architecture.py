@@ -52,9 +52,45 @@ def ours(path: Path) -> set[str]:
     return {name for name in imports(path) if name.split(".")[0] in OURS}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "common").glob("*.py")), ids=lambda p: p.name)
-def test_common_imports_no_app(path):
+PACKAGES = ("layers", "lstm", "inputs", "plots", "training", "decoding", "scoring", "export")
+PACKAGES += ("scaling", "runs")
+BELOW = {"layers": {"lstm"}, "training": {"layers"}}  # besides `runs`, which every package may use
+
+
+def packages_imported(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in ours(path) if name.startswith("common.")}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "common").rglob("*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_common_imports_no_app_and_no_package_below(path):
     assert {name.split(".")[0] for name in ours(path)} <= {"common"}
+    if path.parent.name in PACKAGES:
+        place = PACKAGES.index(path.parent.name)
+        allowed = {*PACKAGES[: place + 1], "runs"} | BELOW.get(path.parent.name, set())
+        assert packages_imported(path) <= allowed
+
+
+def test_common_holds_its_packages_and_nothing_else():
+    found = {path.name for path in (ROOT / "common").iterdir() if path.name != "__pycache__"}
+    assert found == {*PACKAGES, "__init__.py"}
+
+
+def test_no_imports_go_in_circles():
+    """Imports inside functions count too."""
+    folders = [ROOT / name for name in ("apps", "benchmarks", "common", "serving")]
+    files = {
+        path: ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for folder in folders
+        for path in folder.rglob("*.py")
+    }
+    modules = set(files.values())
+    graph = {name: (ours(path) & modules) - {name} for path, name in files.items()}
+    while leaves := [name for name, wanted in graph.items() if not wanted & set(graph)]:
+        for name in leaves:
+            del graph[name]
+    assert graph == {}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "serving").glob("*.py")), ids=lambda p: p.name)
@@ -123,8 +159,11 @@ def test_own_parts_of_an_app_know_nothing_above_its_configuration(app):
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_config_imports_nothing_of_ours(app):
-    assert ours(ROOT / "apps" / app / "config.py") == set()
+def test_config_imports_nothing_of_ours_but_the_options_of_all_trainings(app):
+    assert ours(ROOT / "apps" / app / "config.py") <= {
+        "common.training.options",
+        "common.training.options.Options",
+    }
 
 
 @pytest.mark.parametrize(

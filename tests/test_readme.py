@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common import cli
+from common.runs import cli
 
 ROOT = Path(__file__).parent.parent
 APPS = sorted(path.parent.name for path in (ROOT / "apps").glob("*/config.py"))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from apps.answer_selection.config import DataConfig
-from common import cli
+from common.runs import cli
 
 if TYPE_CHECKING:
-    from common.data_checks import Demand, Report, Tally
+    from common.inputs.data_checks import Demand, Report, Tally
 
 DEFAULT = DataConfig()
 SHOWN = 6  # questions on the contact sheet
@@ -37,7 +37,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.answer_selection import datasets
-    from common import data_checks
+    from common.inputs import data_checks
 
     builder = datasets.unprepared(
         config.name, root=config.root, cache_dir=config.cache_dir, packages=config.packages
@@ -74,7 +74,7 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
 
 
 def _demands(tally: "Tally") -> "list[Demand]":
-    from common.data_checks import Demand
+    from common.inputs.data_checks import Demand
 
     train, validation = tally.counts["train"], tally.counts["validation"]
     usable = train["with right and wrong"]

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common import files
-from common.errors import UserError
+from common.runs import files
+from common.runs.errors import UserError
 
 NAME = "combination.json"  # in the run directory
 LIMIT = 15.0  # of the log-odds at which the trees begin

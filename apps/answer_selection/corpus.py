@@ -20,8 +20,9 @@ import numpy as np
 
 from apps.answer_selection import baselines
 from apps.answer_selection.sentences import split_sentences
-from common import datasets, files
-from common.errors import UserError
+from common.inputs import datasets
+from common.runs import files
+from common.runs.errors import UserError
 
 logger = logging.getLogger("cellstate")
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # else it tells of every step

@@ -21,9 +21,10 @@ from apps.answer_selection import datasets, features
 from apps.answer_selection.config import DataConfig
 from apps.answer_selection.draws import draw, fold_of
 from apps.answer_selection.survey import Survey, survey
-from common import pipeline, service_batches
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs import pipeline
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
+from common.scaling import service_batches
 
 MAX_CANDIDATES = 64  # of a question in one row of an evaluation batch; more make a second row
 

@@ -16,8 +16,9 @@ from requests.exceptions import RequestException
 from apps.answer_selection import docstrings, formats, sentences
 from apps.answer_selection.formats import Candidate, Question
 from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
-from common import datasets
-from common.errors import UserError
+from common.inputs import datasets
+from common.runs import files
+from common.runs.errors import UserError
 
 TOKS_PARTS = ("train-all", "train", "raw-dev", "clean-dev", "raw-test", "clean-test")
 JSONL_PARTS = ("train-all", "train", "dev", "test")
@@ -206,7 +207,7 @@ def _jsonl_files(root: Path) -> dict[str, Path]:
 
 
 def _package_folder(name: str) -> Path:
-    return datasets.package_folder(name, docstrings.PACKAGES[name])
+    return files.package_folder(name, docstrings.PACKAGES[name])
 
 
 def _mined_state(packages: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from apps.answer_selection.formats import Candidate, Question
 from apps.answer_selection.sentences import split_sentences
-from common import datasets
+from common.inputs import datasets
 
 # import name -> name for pip
 PACKAGES = {

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from apps.answer_selection.config import APP, Config
-from common import cli
-from common.errors import UserError
-from common.evaluation import Evaluation
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
+from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from apps.answer_selection.ranking import QuestionResult
@@ -109,7 +109,7 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
         ranking,
         scoring,
     )
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
     network = run.load_model()

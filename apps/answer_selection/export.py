@@ -7,8 +7,8 @@ from pathlib import Path
 
 from apps.answer_selection.config import APP, Config
 from apps.answer_selection.predict import load_ranker
-from common import cli
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
 
 TRECQA = "TREC-QA sentences: research use, under the terms of the TREC collections"
 LICENCES = {
@@ -37,7 +37,7 @@ def export(
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
     from apps.answer_selection import combination, datasets
-    from common import exporting
+    from common.export import saved_model
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
@@ -60,7 +60,7 @@ def export(
             + (", with the agreement of the candidates" if config.model.agreement else ""),
         },
         "training_data": config.data.name,
-        "metrics": exporting.stored_metrics(run.path),
+        "metrics": saved_model.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name], *([GLOVE] if glove else [])],
     }
     # Mixed lengths and scripts: what a client may send in one batch.
@@ -69,7 +69,7 @@ def export(
     path = output or run.path / format
     ranker = load_ranker(run_dir)
     if format == "saved_model":
-        exporting.write_saved_model(
+        saved_model.write_saved_model(
             ranker,
             path,
             card=card,
@@ -88,11 +88,11 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
     import tensorflow as tf
 
     from apps.answer_selection import combination, features
-    from common import runtimes
-    from common.conversion import Part
+    from common.export import portable
+    from common.export.conversion import Part
 
     model = ranker.network.python_function  # not the graph of it that is there already
-    runtimes.require_portable(model.func)
+    portable.require_portable(model.func)
 
     def score(**given):
         outputs = model({**given, **{n: given[n][None] for n in given if n.startswith("cand")}})
@@ -106,7 +106,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
     question, candidates = probe
     found = ranker.rank(tf.constant(question), tf.constant(candidates))
     combined = ranker.combined
-    runtimes.write_runtime(
+    portable.write_runtime(
         path,
         {"model": Part(score, inputs)},
         format=format,

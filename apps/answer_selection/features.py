@@ -5,7 +5,7 @@ One function for tf.data and for the SavedModel; all of it runs inside a TensorF
 
 import tensorflow as tf
 
-from common import text
+from common.inputs import text
 
 NUM_KEYS = 3  # the word itself, the word without its ending, its first letters
 _ENDING = r"(ings?|edly|ed|ies|es|s|ly|e|y)$"

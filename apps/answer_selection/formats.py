@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets, tables
-from common.errors import UserError
+from common.inputs import datasets, tables
+from common.runs.errors import UserError
 
 TRECQA_SITE = "the castorini repositories that carry TREC-QA (NCE-CNN-Torch), or lexdecomp (JSONL)"
 WIKIQA_SITE = "the WikiQA page of Microsoft Research"

@@ -6,7 +6,7 @@ question, whose mean over the batch is what is minimised.
 
 from keras import ops
 
-from common.losses import WeightedMean
+from common.training.losses import WeightedMean
 
 _LOW = -1e9
 

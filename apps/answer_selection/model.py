@@ -20,8 +20,10 @@ from apps.answer_selection.combination import Combination
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import ForEachCandidate, Grouped, Pairs
 from apps.answer_selection.matching import Words
-from common import embeddings, exporting, text
-from common.text import Vocabulary
+from common.export import saved_model
+from common.inputs import text
+from common.inputs.text import Vocabulary
+from common.layers import embeddings
 
 _QUESTION_AND_CANDIDATES = [
     tf.TensorSpec([], tf.string, name="question"),
@@ -136,7 +138,7 @@ class Ranker(tf.Module):
         agreement_weight: float = 0.0,
     ):
         super().__init__()
-        self.weights = exporting.weights_of(model)
+        self.weights = saved_model.weights_of(model)
         inputs = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
         # One graph, which every function below calls: traced and exported once.
         self.network = tf.function(

@@ -9,7 +9,7 @@ from apps.answer_selection import matching
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import AroundBorder, ForEachCandidate
 from apps.answer_selection.matching import Overlap, Words
-from common import attention, pooling, recurrent
+from common.layers import attention, pooling, recurrent
 
 _LOW = -1e9
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import plots
+from common.plots import figures
 
 
 def attention_over_words(
@@ -32,7 +32,7 @@ def attention_over_words(
         UserError: the suffix of `path` is none that can be drawn.
     """
     columns, rows = len(candidate_words), len(question_words)
-    figure = plots.start(path, size=(2.5 + 0.32 * columns, 2.6 + 0.3 * rows))
+    figure = figures.start(path, size=(2.5 + 0.32 * columns, 2.6 + 0.3 * rows))
     shares, grid = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 0.3 * rows + 0.3])
     shares.bar(range(columns), attention, color="#3b6ea5")
     shares.set_ylabel("share in score")
@@ -49,7 +49,7 @@ def attention_over_words(
     )
     grid.set_xlabel("candidate")
     grid.set_ylabel("question")
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)
 
 
 _MOST_CANDIDATES = 4  # of a question, on one picture
@@ -77,13 +77,13 @@ def questions_with_candidates(
             word, color = ("right", "#1e7b34") if label else ("wrong", "#8a8a8a")
             lines.append((f"    {word}  {textwrap.shorten(text, _LETTERS)}", color, "normal"))
         lines.append(("", "black", "normal"))
-    figure = plots.start(path, size=(10, 0.5 + 0.2 * len(lines)))
+    figure = figures.start(path, size=(10, 0.5 + 0.2 * len(lines)))
     axis = figure.subplots()
     axis.set_axis_off()
     for row, (text, color, weight) in enumerate(lines):
         place = (0, 1 - (row + 0.5) / len(lines))
         axis.text(*place, text, color=color, weight=weight, fontsize=9, parse_math=False)
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)
 
 
 def ranked_sentences(
@@ -109,11 +109,11 @@ def ranked_sentences(
             placed.append((word, _SCORE + column, line, share))
             column += len(word) + 1
         line += 2
-    figure = plots.start(path, size=(9, 0.6 + 0.21 * line))
+    figure = figures.start(path, size=(9, 0.6 + 0.21 * line))
     axes = figure.subplots()
     axes.set(xlim=(0, _LETTERS), ylim=(line - 1, -1))
     axes.axis("off")
     for word, column, row, share in placed:
         behind = {"facecolor": (1.0, 0.55, 0.1, 0.75 * share), "edgecolor": "none", "pad": 1.0}
         axes.text(column, row, word, family="monospace", fontsize=9, bbox=behind, parse_math=False)
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)

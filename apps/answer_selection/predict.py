@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from apps.answer_selection.config import APP, Config
-from common import cli
-from common.errors import UserError
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 logger = logging.getLogger("cellstate")
 
@@ -85,7 +85,7 @@ class Predictor:
         import tensorflow as tf
 
         from apps.answer_selection import scoring
-        from common import pipeline
+        from common.inputs import pipeline
 
         if not candidates:
             raise UserError("expected at least one candidate sentence, got none: give more text")
@@ -135,7 +135,7 @@ class Predictor:
 def load_ranker(run_dir: Path):
     """The inference part of a run: raw strings in, scores out (model.Ranker)."""
     from apps.answer_selection import combination, model  # noqa: F401  (it registers its layers)
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)
     words = Vocabulary.load(run.path / "vocab_words.txt")

@@ -19,8 +19,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from apps.answer_selection.formats import Question
-from common import datasets
-from common.errors import UserError
+from common.inputs import datasets
+from common.runs.errors import UserError
 
 VALIDATION_SHARE = 0.1
 MAX_WORDS = 1000  # a longer text is a file in the wrong column, not a sentence

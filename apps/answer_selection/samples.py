@@ -8,17 +8,17 @@ import keras
 from apps.answer_selection import data, plots
 from apps.answer_selection.config import Config
 from apps.answer_selection.predict import Predictor, make_ranker
-from common import telling
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.training import logging as training_log
 
 
-def make_samples(model: keras.Model, words: Vocabulary, config: Config) -> telling.Samples:
+def make_samples(model: keras.Model, words: Vocabulary, config: Config) -> training_log.Samples:
     """Ranks the candidates of the first questions of the validation part."""
     predictor = Predictor(make_ranker(model, words, config))
     records = data.load_split(config.data, "validation")
-    shown = list(records.take(telling.NUM_SAMPLES).as_numpy_iterator())
+    shown = list(records.take(training_log.NUM_SAMPLES).as_numpy_iterator())
 
-    def tell(folder: Path) -> Iterator[telling.Sample]:
+    def tell(folder: Path) -> Iterator[training_log.Sample]:
         for number, record in enumerate(shown):
             question = record["question"].decode()
             candidates = [one.decode() for one in record["candidates"]]
@@ -32,6 +32,6 @@ def make_samples(model: keras.Model, words: Vocabulary, config: Config) -> telli
             title = f"{question}  ->  {ranked[0]}"
             explained = predictor.explain(question, ranked[0])
             plots.attention_over_words(*explained, title=title, path=path)
-            yield telling.Sample("\n".join([f"{question}\n", *lines]), path)
+            yield training_log.Sample("\n".join([f"{question}\n", *lines]), path)
 
     return tell

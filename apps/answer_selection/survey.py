@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from apps.answer_selection import features
 from apps.answer_selection.config import DataConfig
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # that features.words may give
 

@@ -3,14 +3,15 @@
 python -m apps.answer_selection.train --run-dir runs/qa [--preset tiny|small|paper] [--data.name N]
 """
 
+import dataclasses
 import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 from apps.answer_selection.config import APP, MONITOR, PRESETS, Config
-from common import cli, files
-from common.runs import RunDirectory
+from common.runs import cli, files
+from common.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     import keras
@@ -38,24 +39,14 @@ def train(
         UserError: the data is missing or damaged, or the folder does not fit.
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
-    import keras
 
     from apps.answer_selection import combination, data, word_vectors
     from apps.answer_selection.model import WordTables, build_model
-    from common import recurrent, strategies, training
+    from common.layers import recurrent
+    from common.training import fit
 
     options = config.train
-    strategy = training.start(
-        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
-    )
-    run = RunDirectory.begin(
-        run_dir,
-        app=APP,
-        config=config,
-        resume=resume,
-        dry_run=dry_run,
-        writes=strategies.is_chief(strategy),
-    )
+    run, strategy = fit.start(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
     (run.path / combination.NAME).unlink(missing_ok=True)  # fits the network of before
 
     shown = data.make_training_data(
@@ -68,22 +59,14 @@ def train(
     names = [*words.tokens, *(f"<bucket_{place}>" for place in range(config.data.hash_buckets))]
     tables = WordTables(shown.found.idf, word_vectors.load(names, config.model))
     logger.info("%s: %s", config.data.name, shown.summary())
-    keras.utils.set_random_seed(options.seed)
-    with training.scope(strategy, options.precision):
+    with fit.scope(strategy, options):
         model = build_model(config.model, tables)
 
-    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    run.describe(app=APP, config=config, seed=options.seed, kernels=recurrent.kernels(model))
     words.save(run.path / "vocab_words.txt")
-    history = _fit(model, shown, run, config, seed=options.seed)
+    _fit(model, shown, run, config, seed=options.seed)
     if dry_run:
         return run
-    training.report_rates(
-        shown.batches(seed=options.seed),
-        shown.num_batches,
-        history=history,
-        num_examples=len(shown.found.lengths),
-        unit="questions",
-    )
     if options.combine_folds:
         unseen = {}
         for fold in range(options.combine_folds):
@@ -101,43 +84,21 @@ def _fit(
     seed: int,
 ) -> list[dict[str, float]]:
     """Fits the network, from its last checkpoint on; the best goes to model.keras."""
-    import keras
-
     from apps.answer_selection import data, losses, samples
-    from common import keeping, optimizers, strategies, training
+    from common.training import fit
 
-    options = config.train
-    keras.utils.set_random_seed(seed)
+    options = dataclasses.replace(config.train, seed=seed)
     margin = {"margin": options.margin} if options.loss == "pairwise" else {}
-    with training.scope(model.distribute_strategy):
-        fitted = strategies.Model(model.input, model.output["score"])  # attention has no target
-        fitted.compile(
-            optimizer=optimizers.make_optimizer(
-                options.learning_rate,
-                schedule=options.schedule,
-                warmup_steps=options.warmup_steps,
-                total_steps=shown.num_batches * options.epochs,
-                clip_norm=options.clip_norm,
-                average=options.average,
-                precision=options.precision,
-            ),
-            loss=losses.RankingLoss(options.loss, **margin),
-        )
-    keep = keeping.KeepRun(
-        run,
-        model,
-        name="model",
-        monitor=MONITOR,
-        patience=options.patience,
-        minutes=options.checkpoint_minutes,
-    )
     as_training = functools.partial(data.as_training, inputs=model.input)
-    return training.fit(
-        fitted,
-        lambda epoch: shown.batches(seed=seed, first_epoch=epoch).map(as_training),
-        keep,
+    return fit.fit(
+        model,
+        model.output["score"],  # attention has no target
+        run,
+        options,
+        batches=lambda epoch: shown.batches(seed=seed, first_epoch=epoch).map(as_training),
         steps_per_epoch=shown.num_batches,
-        epochs=options.epochs,
+        loss=losses.RankingLoss(options.loss, **margin),
+        monitor=MONITOR,
         num_examples=len(shown.found.lengths),
         unit="questions",
         callbacks=[_make_validation(model, shown, config)],
@@ -177,12 +138,11 @@ def _score_fold(
     It is kept in folds/<fold> as a run is, so that an interrupted training goes on; scores.json is
     written last. By question id, for each candidate, in deviations from the network's mean score.
     """
-    import keras
     import numpy as np
 
     from apps.answer_selection import combination, data, scoring
     from apps.answer_selection.model import build_model
-    from common import training
+    from common.training import fit
 
     options = config.train
     part = RunDirectory(run.path / "folds" / str(fold), writes=run.writes)
@@ -191,8 +151,7 @@ def _score_fold(
         return kept["scores"]
     logger.info("fold %d of %d: a network without its questions", fold + 1, options.combine_folds)
     seed = int(np.random.default_rng([options.seed, fold]).integers(2**31))
-    keras.utils.set_random_seed(seed)
-    with training.scope(strategy, options.precision):
+    with fit.scope(strategy, dataclasses.replace(options, seed=seed)):
         network = build_model(config.model, tables)
     _fit(network, shown.without_fold(fold, options.combine_folds), part, config, seed=seed)
 
@@ -232,27 +191,7 @@ def _combine(
     return combination.to_json(combination.Combination(own, boosting.as_trees(boosted)))
 
 
-def main(
-    *,
-    run_dir: Path,
-    config: Annotated[Config, cli.FLAT],
-    preset: Literal["tiny", "small", "paper"] = "small",
-    config_file: cli.ConfigFile = None,
-    resume: bool = False,
-    dry_run: bool = False,
-) -> None:
-    """Trains answer selection and writes a run directory.
-
-    Args:
-        run_dir: New folder for the run.
-        config: All options.
-        preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
-        config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
-        resume: Continue the run in --run-dir with its own options.
-        dry_run: Take two steps, print the layers and the expected minutes, and leave nothing.
-    """
-    train(config, run_dir, resume=resume, dry_run=dry_run)
-
+main = cli.train_command(train, Config)
 
 if __name__ == "__main__":
     cli.run(main, presets=PRESETS)

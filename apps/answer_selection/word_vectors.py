@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from apps.answer_selection.config import ModelConfig
-from common import embeddings
-from common.errors import UserError
+from common.layers import embeddings
+from common.runs.errors import UserError
 
 logger = logging.getLogger("cellstate")
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from apps.image_captioning.config import AugmentConfig
-from common import pipeline
+from common.inputs import pipeline
 
 # How `redraw` changes images: ranges that numbers are drawn from, and shares of the images.
 _SCALES = (0.55, 1.1)

@@ -22,9 +22,9 @@ import tensorflow_datasets as tfds
 
 from apps.image_captioning import augment, datasets, features, ptb
 from apps.image_captioning.config import Config, DataConfig
-from common import images, pipeline, text
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs import images, pipeline, text
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
 
 
 class Survey(NamedTuple):

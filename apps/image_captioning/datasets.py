@@ -22,8 +22,10 @@ import tensorflow_datasets as tfds
 
 from apps.image_captioning import emoji, formats
 from apps.image_captioning.formats import Captioned
-from common import datasets, files, images
-from common.errors import UserError
+from common.inputs import datasets, images
+from common.runs import files
+from common.runs.errors import UserError
+from common.scaling import apache_beam
 
 _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
 _VENDOR_VALIDATION = 0.2  # share of the held-out vendor's emoji
@@ -55,7 +57,7 @@ class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _generate_examples(self, listed: Iterable[Captioned]):
-        return datasets.examples(listed, _records, self.broken, on_beam=self.on_beam)
+        return apache_beam.examples(listed, _records, self.broken, on_beam=self.on_beam)
 
 
 def _records(one: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
@@ -176,7 +178,7 @@ def make_builder(
         return builder, {"train": "train+restval", "validation": "val", "test": "test"}
     builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
     builder.on_beam = beam is not None
-    datasets.prepare(builder, builder.broken, beam=beam)
+    apache_beam.prepare(builder, builder.broken, options=beam)
     return builder, {split: split for split in builder.info.splits}
 
 

@@ -13,7 +13,8 @@ import keras
 import tensorflow as tf
 
 from apps.image_captioning.scan import Product, product_with, scan
-from common import decoding, strategies
+from common.decoding import sampling
+from common.training import strategies
 
 
 class Memory(NamedTuple):
@@ -126,7 +127,7 @@ class Decoder(keras.layers.Layer):
         memory, states = self.start(grid, training=training)
         captions, time = tf.shape(token_ids)[1], tf.shape(token_ids)[2]
         token_ids, real = tf.reshape(token_ids, [-1, time]), tf.reshape(token_mask, [-1, time])
-        states, _ = decoding.tile(states, captions)
+        states, _ = sampling.tile(states, captions)
         embedded = self.drop["words"](self.embed(token_ids), training=training)
         seen, attention = self.scan(embedded, states, memory)
         if training and self.coverage:

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from apps.image_captioning.decoder import Decoder, Memory
 from apps.image_captioning.scan import Product
-from common.fast_lstm import LSTM
-from common.lstm_cell import LSTMCell
+from common.layers.cells import LSTMCell
+from common.lstm.layer import LSTM
 
 
 def _look(query, constants: dict) -> tuple:

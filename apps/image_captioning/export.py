@@ -6,8 +6,8 @@ python -m apps.image_captioning.export --run-dir runs/captions [--output DIR] [-
 from pathlib import Path
 
 from apps.image_captioning.config import APP, Config
-from common import cli
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
 
 _EMOJI = "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD"
 LICENCES = {
@@ -37,7 +37,7 @@ def export(
 
     from apps.image_captioning import datasets
     from apps.image_captioning.model import load_captioner
-    from common import exporting
+    from common.export import saved_model
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
@@ -55,7 +55,7 @@ def export(
             "attention": "float32 (batch, time, rows, columns), each word and the end sum to 1",
         },
         "training_data": config.data.name,
-        "metrics": exporting.stored_metrics(run.path),
+        "metrics": saved_model.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name], *([weights] if weights else [])],
     }
     # Mixed sizes and kinds: what a client may send in one batch.
@@ -63,7 +63,7 @@ def export(
     probe = {"image": [tf.io.encode_png(pixels).numpy(), tf.io.encode_jpeg(pixels[:7, :9]).numpy()]}
     path = output or run.path / format
     if format == "saved_model":
-        exporting.write_saved_model(
+        saved_model.write_saved_model(
             captioner, path, card=card, probe=probe, examples=datasets.example_arguments
         )
     else:
@@ -76,12 +76,12 @@ def _write_runtime(captioner, run_path: Path, path: Path, card, image: bytes, *,
     import tensorflow as tf
 
     from apps.image_captioning.parts import make_parts
-    from common import runtimes
+    from common.export import portable
 
-    runtimes.require_portable(captioner.encoder)
+    portable.require_portable(captioner.encoder)
     writer = captioner.writer
     found = captioner(tf.constant([image]))
-    runtimes.write_runtime(
+    portable.write_runtime(
         path,
         make_parts(captioner.encoder, captioner.decoder, beam=captioner.beam),
         format=format,

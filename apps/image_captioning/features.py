@@ -17,13 +17,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import cli, files, images
+from common.inputs import images
+from common.runs import cli, files
 
 logger = logging.getLogger("cellstate")
 
 SHARD = 512  # images
 _BATCH = 32
-_SCALING = "sides apart, bilinear, antialias"  # of common.images; a change there needs another word
+_SCALING = (
+    "sides apart, bilinear, antialias"  # of common.inputs.images; a change there needs another word
+)
 
 
 class Features:

@@ -9,8 +9,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets, files, tables
-from common.errors import UserError
+from common.inputs import datasets, tables
+from common.runs import files
+from common.runs.errors import UserError
 
 FLICKR8K_SITE = "the Flickr8k page of the University of Illinois"
 KARPATHY_SITE = "the page of Karpathy & Fei-Fei 2015 (dataset.json), beside the images"
@@ -108,7 +109,7 @@ def read_flickr8k(root: Path | None) -> Parts:
 
 
 def read_folder(path: Path) -> Parts:
-    """Reads a table with the columns image and caption, one caption a row (see common/tables.py).
+    """Reads a table with the columns image and caption, one a row (common/inputs/tables.py).
 
     Raises:
         UserError: a column is missing, or no image is there.

@@ -9,9 +9,9 @@ import numpy as np
 from apps.image_captioning import decoders  # noqa: F401, Keras finds its layers there
 from apps.image_captioning.config import APP
 from apps.image_captioning.decoder import Decoder
-from common import initial
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.directory import RunDirectory
+from common.training import checkpoints
 
 logger = logging.getLogger("cellstate")
 
@@ -36,7 +36,7 @@ def copy_weights(run_dir: Path, encoder: keras.Model, decoder: Decoder, words: V
     given = inside[0] if inside else run.load_model("encoder.keras")
     pairs = {"encoder": (encoder, given), "decoder": (decoder, trained.get_layer("decoder"))}
     for name, (new, old) in pairs.items():
-        initial.require_same_shapes(name, _shapes(new), _shapes(old), run_dir=run_dir)
+        checkpoints.require_same_shapes(name, _shapes(new), _shapes(old), run_dir=run_dir)
     encoder.set_weights(given.get_weights())
     known = Vocabulary.load(run.path / "vocab_words.txt").tokens
     places = {word: place for place, word in enumerate(known)}

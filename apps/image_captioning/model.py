@@ -17,11 +17,13 @@ from apps.image_captioning.config import APP, Config, ModelConfig
 from apps.image_captioning.decoder import Decoder
 from apps.image_captioning.decoders import DECODERS
 from apps.image_captioning.writer import Writer
-from common import images, training, vision
-from common.decoding import Decoded
-from common.errors import UserError
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.decoding.sampling import Decoded
+from common.inputs import images
+from common.inputs.text import Vocabulary
+from common.layers import vision
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
+from common.training import fit
 
 
 class Network(NamedTuple):
@@ -68,7 +70,7 @@ def build_network(
     token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
     token_mask = keras.Input((None, None), dtype="bool", name="token_mask")
     # Its loop over time is written for float32: half precision is for a CNN that is trained along.
-    with training.scope(tf.distribute.get_strategy()):
+    with fit.dtype_policy("float32"):
         decoder = DECODERS[config.decoder](
             num_words,
             region_dim=config.region_dim,

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from apps.image_captioning import scoring
-from common import files
-from common.errors import UserError
+from common.runs import files
+from common.runs.errors import UserError
 
 _NUM_CONSENSUS = 12  # images whose captions the baseline `consensus_12` chooses among
 _NUM_SIMILAR = 30

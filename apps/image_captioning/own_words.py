@@ -14,8 +14,10 @@ from apps.image_captioning import scoring
 from apps.image_captioning.config import TrainConfig
 from apps.image_captioning.decoder import Decoder
 from apps.image_captioning.writer import Writer
-from common import decoding, strategies, text
-from common.errors import UserError
+from common.decoding import sampling
+from common.inputs import text
+from common.runs.errors import UserError
+from common.training import strategies
 
 _END = " " + text.SPECIALS[text.END]  # counts as a word: else captions that break off are rewarded
 
@@ -78,7 +80,7 @@ def mix(decoder: Decoder, grid: tf.Tensor, token_ids: tf.Tensor, *, share, seed)
     shape = tf.shape(token_ids)
     captions, time = shape[1], shape[2]
     memory, states = decoder.start(grid)
-    states, rows = decoding.tile(states, captions)
+    states, rows = sampling.tile(states, captions)
     given = tf.transpose(tf.reshape(token_ids, [rows, time]))
     coins = tf.random.stateless_uniform([time, rows], seed) < share
 

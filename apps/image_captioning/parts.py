@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from apps.image_captioning.decoder import Decoder, Memory
-from common.conversion import Part
+from common.export.conversion import Part
 
 
 def make_parts(encoder: keras.Model, decoder: Decoder, *, beam: int) -> dict[str, Part]:

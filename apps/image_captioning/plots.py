@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import plots
+from common.plots import figures
 
 _ROWS = 8  # images in one picture
 
@@ -27,7 +27,7 @@ def words_over_images(
     """
     shown = shown[:_ROWS]
     columns = 1 + max(len(words) for _, words, _, _ in shown)
-    figure = plots.start(path, size=(1.7 * columns, 0.5 + 2.2 * len(shown)))
+    figure = figures.start(path, size=(1.7 * columns, 0.5 + 2.2 * len(shown)))
     axes = figure.subplots(len(shown), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -35,7 +35,7 @@ def words_over_images(
         row[0].imshow(image)
         row[0].set_title(textwrap.fill(caption, 24), fontsize=8, parse_math=False)
         for axis, word, looked in zip(row[1:], words, attention, strict=False):
-            plots.heat_map(axis, image, looked)
+            figures.heat_map(axis, image, looked)
             axis.set_title(f"{word or '(end)'}\n{looked.max():.0%}", fontsize=8, parse_math=False)
     title = "Where it looked at each word, and the largest share"
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)

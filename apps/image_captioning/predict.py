@@ -14,8 +14,8 @@ import numpy as np
 import tyro
 
 from apps.image_captioning.config import APP
-from common import cli, files
-from common.errors import UserError
+from common.runs import cli, files
+from common.runs.errors import UserError
 
 if TYPE_CHECKING:
     from apps.image_captioning.neighbours import Neighbours
@@ -80,7 +80,7 @@ class Predictor:
         """
         import tensorflow as tf
 
-        from common.images import problem
+        from common.inputs.images import problem
 
         for number, image in enumerate(images):
             found = problem(image)
@@ -133,8 +133,8 @@ def images_of(paths: Sequence[Path]) -> list[Path]:
 
 def _caption_all(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[Path, Captions]]:
     """Captions in batches; of several images, those that cannot be read are named and left out."""
-    from common import pipeline
-    from common.images import problem
+    from common.inputs import pipeline
+    from common.inputs.images import problem
 
     for batch in cli.progress(list(pipeline.chunks(paths, _BATCH)), "batches of images"):
         readable = []
@@ -215,7 +215,7 @@ def _write_csv(found: list[tuple[Path, Captions]], path: Path) -> None:
 
 def _draw(found: list[tuple[Path, Captions]], path: Path) -> None:
     from apps.image_captioning import plots
-    from common import images
+    from common.inputs import images
 
     shown = [(images.decode(one.read_bytes()).numpy(), captions) for one, captions in found]
     plots.words_over_images(

@@ -10,7 +10,7 @@ import tensorflow as tf
 from apps.image_captioning import ptb
 from apps.image_captioning.neighbours import Neighbours
 from apps.image_captioning.writer import Writer
-from common import decoding
+from common.decoding import sampling
 
 NUM_WRITTEN = 20  # the beam
 NUM_DRAWN = 60  # captions of the network's own that candidates are to agree with
@@ -44,7 +44,7 @@ class Reranking:
 
         self._ask = ask
 
-    def __call__(self, grid: tf.Tensor) -> decoding.Decoded:
+    def __call__(self, grid: tf.Tensor) -> sampling.Decoded:
         """Grid float16 (batch, rows, columns, channels) -> captions, the best first.
 
         Behind those of the beam there is room for the captions of the most similar image; where
@@ -63,10 +63,10 @@ class Reranking:
             places.append(np.argsort(-agreement, kind="stable"))
         candidates = candidates._replace(scores=tf.constant(scores))
         ordered = (tf.gather(part, np.array(places), batch_dims=1) for part in candidates)
-        return decoding.Decoded(*ordered)
+        return sampling.Decoded(*ordered)
 
 
-def _join(first: decoding.Decoded, second: decoding.Decoded) -> decoding.Decoded:
+def _join(first: sampling.Decoded, second: sampling.Decoded) -> sampling.Decoded:
     """The hypotheses of both, those of `first` before those of `second`."""
     time = tf.maximum(tf.shape(first.token_ids)[2], tf.shape(second.token_ids)[2])
 
@@ -77,7 +77,7 @@ def _join(first: decoding.Decoded, second: decoding.Decoded) -> decoding.Decoded
         return tf.pad(part, missing + [[0, 0]] * (part.shape.rank - 3))
 
     pairs = zip(first, second, strict=True)
-    return decoding.Decoded(*(tf.concat([longer(one), longer(two)], 1) for one, two in pairs))
+    return sampling.Decoded(*(tf.concat([longer(one), longer(two)], 1) for one, two in pairs))
 
 
 def _below(scores: np.ndarray, beam: int) -> np.ndarray:

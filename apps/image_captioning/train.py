@@ -3,15 +3,16 @@
 python -m apps.image_captioning.train --run-dir runs/captions [--preset tiny|small|paper]
 """
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 from apps.image_captioning.config import APP, MONITOR, PRESETS, Config, TrainConfig
-from common import cli
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from apps.image_captioning.model import Network
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import keeping, telling
+    from common.training import checkpoints
+    from common.training import logging as training_log
 
 logger = logging.getLogger("cellstate")
 
@@ -48,21 +50,13 @@ def train(
     from apps.image_captioning.neighbours import Neighbours
     from apps.image_captioning.validation import ValidationScores
     from apps.image_captioning.writer import Writer
-    from common import embeddings, recurrent, strategies, training
+    from common.layers import embeddings, recurrent
+    from common.training import fit as training
+    from common.training import strategies
 
     options = config.train
-    strategy = training.start(
-        seed=options.seed, deterministic=options.deterministic, strategy=options.strategy
-    )
+    run, strategy = training.start(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
     own_words.check(options, strategy)
-    run = RunDirectory.begin(
-        run_dir,
-        app=APP,
-        config=config,
-        resume=resume,
-        dry_run=dry_run,
-        writes=strategies.is_chief(strategy),
-    )
 
     shown, held_back = (data.load_split(config.data, name) for name in ("train", "validation"))
     found = data.survey(shown.records, config.data)
@@ -74,8 +68,8 @@ def train(
 
     frozen = run.path / "encoder.keras"
     trained = config.model.train_image_encoder
-    with training.scope(strategy, options.precision if trained else "float32"):
-        keras.utils.set_random_seed(options.seed)  # whatever preparing the data drew
+    built = options if trained else dataclasses.replace(options, precision="float32")
+    with training.scope(strategy, built):
         kept = frozen.exists()
         encoder = run.load_model(frozen.name) if kept else make_image_encoder(config.model)
         keras.utils.set_random_seed(options.seed)  # whatever the encoder drew
@@ -92,7 +86,8 @@ def train(
         shown_batches = data.TrainingData(config, found, shown, encoder)
         held_back_batches = data.make_batches(held_back, found.words, config, encoder)
 
-    run.describe(app=APP, config=config, seed=options.seed, kernel=recurrent.kernel_in_use())
+    kernels = recurrent.kernels(network.model)
+    run.describe(app=APP, config=config, seed=options.seed, kernels=kernels)
     found.words.save(run.path / "vocab_words.txt")
     if not trained:
         run.save_model(encoder, frozen.name)
@@ -135,7 +130,7 @@ def train(
 def _fit(
     network: "Network",
     scores: "ValidationScores",
-    make_samples: "Callable[[], telling.Samples]",
+    make_samples: "Callable[[], training_log.Samples]",
     held_back: "tf.data.Dataset",
     shown: "data.TrainingData",
     run: RunDirectory,
@@ -143,12 +138,13 @@ def _fit(
     batches: "Callable[[int], tf.data.Dataset]",
     name: str,
     epochs: int,
-) -> "keeping.KeepRun":
+) -> "checkpoints.Checkpointing":
     """Fits the network, from its last checkpoint on; the best goes to <name>.keras."""
-    from common import keeping, losses, optimizers, strategies, training
+    from common.training import checkpoints, losses, optimizers, strategies
+    from common.training import fit as training
 
     told = name == "model"
-    with training.scope(network.model.distribute_strategy):
+    with network.model.distribute_strategy.scope():
         fitted = strategies.Model(network.model.input, network.model.output)
         fitted.compile(
             optimizer=optimizers.make_optimizer(
@@ -163,7 +159,7 @@ def _fit(
             loss=losses.StepsCrossEntropy(options.label_smoothing if told else 0.0),
             metrics=[losses.accuracy],
         )
-    keep = keeping.KeepRun(
+    keep = checkpoints.Checkpointing(
         run,
         network.model,
         name=name,
@@ -171,7 +167,7 @@ def _fit(
         patience=options.patience,
         minutes=options.checkpoint_minutes,
     )
-    training.fit(
+    training.run_epochs(
         fitted,
         lambda epoch: batches(epoch).map(_as_training(network)),
         keep,
@@ -236,27 +232,7 @@ def _drawn(
     )
 
 
-def main(
-    *,
-    run_dir: Path,
-    config: Annotated[Config, cli.FLAT],
-    preset: Literal["tiny", "small", "paper"] = "small",
-    config_file: cli.ConfigFile = None,
-    resume: bool = False,
-    dry_run: bool = False,
-) -> None:
-    """Trains image captioning and writes a run directory.
-
-    Args:
-        run_dir: New folder for the run.
-        config: All options.
-        preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
-        config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
-        resume: Continue the run in --run-dir with its own options.
-        dry_run: Take two steps, print the layers and the expected minutes, and leave nothing.
-    """
-    train(config, run_dir, resume=resume, dry_run=dry_run)
-
+main = cli.train_command(train, Config)
 
 if __name__ == "__main__":
     cli.run(main, presets=PRESETS)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from apps.image_captioning import scoring
 from apps.image_captioning.writer import Writer
-from common import metrics
+from common.scoring import metrics
 
 _MOST = 1000  # images
 

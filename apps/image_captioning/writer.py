@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from apps.image_captioning.decoder import Decoder
-from common import decoding, text
-from common.beam_search import beam_search, normalised
-from common.text import Vocabulary
+from common.decoding import sampling
+from common.decoding.beam_search import beam_search, normalised
+from common.inputs import text
+from common.inputs.text import Vocabulary
 
 
 class Writer:
@@ -36,29 +37,29 @@ class Writer:
             "max_steps": max_words + 1,
         }
 
-    def write(self, grid: tf.Tensor, *, beam: int) -> decoding.Decoded:
+    def write(self, grid: tf.Tensor, *, beam: int) -> sampling.Decoded:
         """Grid (batch, rows, columns, channels) -> `beam` captions an image, best first."""
         step, states = self._start(grid)
         return beam_search(
             step, states, width=beam, length_penalty=self.length_penalty, **self.rules
         )
 
-    def read(self, grid: tf.Tensor, token_ids: tf.Tensor) -> decoding.Decoded:
+    def read(self, grid: tf.Tensor, token_ids: tf.Tensor) -> sampling.Decoded:
         """Grid, captions int32 (batch, n, max_steps) -> these as if it had written them."""
         step, states = self._start(grid)
-        found = decoding.follow(step, states, token_ids, **self.rules)
+        found = sampling.follow(step, states, token_ids, **self.rules)
         scores = normalised(found.scores, found.lengths, self.length_penalty)
         return found._replace(scores=scores)
 
-    def draw(self, grid: tf.Tensor, *, count: int, seed) -> decoding.Decoded:
+    def draw(self, grid: tf.Tensor, *, count: int, seed) -> sampling.Decoded:
         """Grid -> `count` captions an image, drawn with their probabilities; seed int (2,)."""
         step, states = self._start(grid)
-        return decoding.sample(step, states, seed=seed, num_results=count, **self.rules)
+        return sampling.sample(step, states, seed=seed, num_results=count, **self.rules)
 
-    def draw_evenly(self, grid: tf.Tensor, *, count: int) -> decoding.Decoded:
+    def draw_evenly(self, grid: tf.Tensor, *, count: int) -> sampling.Decoded:
         """Grid -> `count` captions an image that lie evenly in their distribution."""
         step, states = self._start(grid)
-        return decoding.spread_sample(step, states, num_results=count, **self.rules)
+        return sampling.spread_sample(step, states, num_results=count, **self.rules)
 
     def _start(self, grid):
         memory, states = self.decoder.start(grid)

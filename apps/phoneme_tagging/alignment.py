@@ -15,9 +15,9 @@ import numpy as np
 
 from apps.phoneme_tagging import labels
 from apps.phoneme_tagging.formats import Segment
-from common import datasets, files
-from common.audio import FRAME_SHIFT
-from common.errors import UserError
+from common.inputs.audio import FRAME_SHIFT
+from common.runs import files
+from common.runs.errors import UserError
 
 POCKETSPHINX = "pocketsphinx==5.1.1"
 _BEAMS = (1e-48, 1e-120)  # narrow first; a wider one would fit any words to any sound
@@ -47,7 +47,7 @@ class Aligner:
     """
 
     def __init__(self, cache: Path, pronunciations: Path | None):
-        datasets.package_folder("pocketsphinx", POCKETSPHINX)
+        files.package_folder("pocketsphinx", POCKETSPHINX)
         self.cache = cache
         self.added = _read_pronunciations(pronunciations)
         self.pronunciations = pronunciations

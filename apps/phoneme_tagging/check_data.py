@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from apps.phoneme_tagging.config import DataConfig
-from common import cli
+from common.runs import cli
 
 if TYPE_CHECKING:
-    from common.data_checks import Demand, Report, Tally
+    from common.inputs.data_checks import Demand, Report, Tally
 
 DEFAULT = DataConfig()
 SHOWN = 4  # utterances on the contact sheet
@@ -36,7 +36,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.phoneme_tagging import datasets
-    from common import data_checks
+    from common.inputs import data_checks
 
     builder = datasets.unprepared(config)
     tally = data_checks.survey(builder, _count, size=SHOWN)
@@ -51,7 +51,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
 
 
 def _count(tally: "Tally", part: str, record: dict) -> None:
-    from common.audio import SAMPLE_RATE
+    from common.inputs.audio import SAMPLE_RATE
 
     phones = record["phones"]
     tally.counts[part].update({"recordings": 1, "phones": len(phones)})
@@ -66,7 +66,7 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
 
 
 def _demands(tally: "Tally") -> "list[Demand]":
-    from common.data_checks import Demand
+    from common.inputs.data_checks import Demand
 
     known, spoken = tally.classes["train"], tally.classes["validation"]
     learnable = sum(count for phone, count in spoken.items() if known[phone] >= MIN_EXAMPLES)

@@ -31,7 +31,7 @@ class ModelConfig:
         "gru_reset_after",
         "mlp",
     ] = "lstm"
-    """One of common/recurrent.py; all but lstm train in a loop of TensorFlow. mlp has no memory."""
+    """See common/layers/recurrent.py; all but lstm train in a slow loop. mlp has no memory."""
     window_frames: int = 1
     """With mlp: how many frames the first layer sees, as many before as after, or one more."""
     direction: Literal["both", "forward"] = "both"

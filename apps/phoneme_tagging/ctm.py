@@ -7,7 +7,7 @@ import itertools
 from pathlib import Path
 
 from apps.phoneme_tagging.textgrids import Interval
-from common.audio import FRAME_S
+from common.inputs.audio import FRAME_S
 
 
 def read(path: Path, recording: str) -> list[Interval]:

@@ -24,9 +24,10 @@ from apps.phoneme_tagging import datasets
 from apps.phoneme_tagging.config import AugmentConfig, DataConfig, ModelConfig
 from apps.phoneme_tagging.examples import make_encoder, make_examples
 from apps.phoneme_tagging.phones import PHONES_61, fold
-from common import audio, pipeline, service_batches
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs import audio, pipeline
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
+from common.scaling import service_batches
 
 MOST_CACHED = 2**29  # bytes; a larger split is read anew in every epoch
 

@@ -22,7 +22,8 @@ import tensorflow_datasets as tfds
 from apps.phoneme_tagging import espeak, flite, formats, recordings, sentences, speakers
 from apps.phoneme_tagging.config import DataConfig
 from apps.phoneme_tagging.formats import Segment
-from common import datasets, files, sound_files
+from common.inputs import datasets, sound_files
+from common.runs import files
 
 
 class _Spoken(recordings.Utterances):

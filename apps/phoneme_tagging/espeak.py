@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from apps.phoneme_tagging.formats import Segment, tidy
-from common import datasets, sound_files
-from common.audio import SAMPLE_RATE
-from common.errors import UserError
+from common.inputs import sound_files
+from common.inputs.audio import SAMPLE_RATE
+from common.runs import files
+from common.runs.errors import UserError
 
 ESPEAK = "espeakng-loader==0.2.4"
 LANGUAGE = "en-us"
@@ -89,7 +90,7 @@ class Synthesizer:
     """
 
     def __init__(self):
-        folder = datasets.package_folder("espeakng_loader", ESPEAK)
+        folder = files.package_folder("espeakng_loader", ESPEAK)
         try:
             import espeakng_loader
 
@@ -149,7 +150,7 @@ def version() -> str:
     Raises:
         UserError: the package is not installed.
     """
-    datasets.package_folder("espeakng_loader", ESPEAK)
+    files.package_folder("espeakng_loader", ESPEAK)
     return metadata.version("espeakng-loader")
 
 

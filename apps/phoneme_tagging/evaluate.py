@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from apps.phoneme_tagging.config import APP, Config
-from common import cli
-from common.evaluation import Evaluation
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
+from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from apps.phoneme_tagging.model import LanguageModel
     from apps.phoneme_tagging.scoring import Tagged
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
 BEAM = 20  # strings
 
@@ -89,8 +89,8 @@ def _tag_all(
     from apps.phoneme_tagging import data, scoring
     from apps.phoneme_tagging.model import Decoder
     from apps.phoneme_tagging.predict import load_language_model
-    from common import pipeline
-    from common.text import Vocabulary
+    from common.inputs import pipeline
+    from common.inputs.text import Vocabulary
 
     phones = Vocabulary.load(run.path / "vocab_phones.txt")
     network = run.load_model()

@@ -10,8 +10,8 @@ import tensorflow as tf
 from apps.phoneme_tagging import augmentation
 from apps.phoneme_tagging.config import AugmentConfig, ModelConfig
 from apps.phoneme_tagging.phones import PHONES_61
-from common import audio
-from common.text import Vocabulary
+from common.inputs import audio
+from common.inputs.text import Vocabulary
 
 
 def make_examples(records: tf.data.Dataset, model: ModelConfig) -> tf.data.Dataset:

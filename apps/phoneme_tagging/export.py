@@ -9,8 +9,8 @@ import numpy as np
 
 from apps.phoneme_tagging.config import APP, Config
 from apps.phoneme_tagging.predict import load_tagger
-from common import cli
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
 
 LICENCES = {
     "espeak": "speech synthesised by espeak-ng 1.52 (the program is GPL-3.0-or-later, its sound is "
@@ -39,8 +39,9 @@ def export(
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
     from apps.phoneme_tagging import datasets
-    from common import exporting, sound_files
-    from common.audio import SAMPLE_RATE
+    from common.export import saved_model
+    from common.inputs import sound_files
+    from common.inputs.audio import SAMPLE_RATE
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
@@ -61,7 +62,7 @@ def export(
             "-> the same outputs; other kinds are an error that says so",
         },
         "training_data": config.data.name,
-        "metrics": exporting.stored_metrics(run.path),
+        "metrics": saved_model.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name]],
     }
     path = output or run.path / format
@@ -69,7 +70,7 @@ def export(
     wavs = [sound_files.encode(draw[0]), sound_files.encode(draw[1, :999])]
     if format == "saved_model":
         waveform = draw.astype(np.float32).tolist()
-        exporting.write_saved_model(
+        saved_model.write_saved_model(
             tagger,
             path,
             card=card,
@@ -86,10 +87,10 @@ def _write_runtime(tagger, config: Config, run_path: Path, path: Path, card, wav
     """The network for another runtime; features and decoding are in runtime.py."""
     import tensorflow as tf
 
-    from common import runtimes
-    from common.conversion import Part
+    from common.export import portable
+    from common.export.conversion import Part
 
-    runtimes.require_portable(tagger.network.func, config.model.cell)
+    portable.require_portable(tagger.network.func, config.model.cell)
     inputs = tagger.network.func.input
     features, mask = inputs["features"], inputs["frame_mask"]
     part = Part(
@@ -104,7 +105,7 @@ def _write_runtime(tagger, config: Config, run_path: Path, path: Path, card, wav
         found = tagger.wav(tf.constant([wav]))
         wanted = {name: found[name][0].numpy() for name in ("phone", "probability")}
         probes.append(({"wav": wav}, {**wanted, "start_s": found["start_s"].numpy()}))
-    runtimes.write_runtime(
+    portable.write_runtime(
         path,
         {"model": part},
         sources=[Path(__file__).parent / "runtime.py"],

@@ -16,9 +16,9 @@ import numpy as np
 from apps.phoneme_tagging import closures
 from apps.phoneme_tagging.formats import Segment, tidy
 from apps.phoneme_tagging.phones import PHONES_61
-from common import sound_files
-from common.audio import SAMPLE_RATE
-from common.errors import UserError
+from common.inputs import sound_files
+from common.inputs.audio import SAMPLE_RATE
+from common.runs.errors import UserError
 
 PROGRAM = "flite"
 VOICES = ("rms", "slt", "awb", "kal16")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from apps.phoneme_tagging import speakers
 from apps.phoneme_tagging.formats import Utterance
-from common.errors import UserError
+from common.runs.errors import UserError
 
 TIMED = (".TextGrid", ".phn", ".ctm")  # phones with their times; the first that is there is read
 WORDS = (".txt", ".lab")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import UserError
+from common.runs.errors import UserError
 
 TIMIT_SITE = "the Linguistic Data Consortium, LDC93S1"
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from apps.phoneme_tagging.config import APP
-from common import initial
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.directory import RunDirectory
+from common.training import checkpoints
 
 logger = logging.getLogger("cellstate")
 _HEADS = {"logits": 0, "string": 1}  # layer -> the column of the first phone
@@ -40,7 +40,7 @@ def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
                 _copy_head(given[layer.name], layer, known, phones.tokens, _HEADS[layer.name])
             continue
         found = given[layer.name].get_weights() if layer.name in given else []
-        initial.require_same_shapes(
+        checkpoints.require_same_shapes(
             layer.name, _shapes(layer.get_weights()), _shapes(found), run_dir=run_dir
         )
         layer.set_weights(found)

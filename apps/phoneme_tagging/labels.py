@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from apps.phoneme_tagging.phones import PHONES_61
-from common.errors import UserError
+from common.runs.errors import UserError
 
 NO_PHONE = "-"  # its frames are neither trained on nor scored
 _OTHERS = {"ah0": "ax", "er0": "axr"} | dict.fromkeys(["", "sil", "sp", "<sil>", "pause"], "pau")

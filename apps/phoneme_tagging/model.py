@@ -15,8 +15,10 @@ from keras import ops
 from apps.phoneme_tagging import layers, viterbi
 from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.layers import Normalization
-from common import audio, exporting, recurrent
-from common.text import Vocabulary
+from common.export import saved_model
+from common.inputs import audio
+from common.inputs.text import Vocabulary
+from common.layers import recurrent
 
 
 class LanguageModel(NamedTuple):
@@ -118,7 +120,7 @@ class Tagger(tf.Module):
         self, model: keras.Model, phones: Vocabulary, decoder: Decoder, config: ModelConfig
     ):
         super().__init__()
-        self.weights = exporting.weights_of(model)
+        self.weights = saved_model.weights_of(model)
         self.network = functools.partial(model, training=False)
         self.decoder = decoder
         self.kind, self.num_mels = config.features, config.num_mels

@@ -10,8 +10,8 @@ from apps.phoneme_tagging import confusion
 from apps.phoneme_tagging.phones import CLASSES
 from apps.phoneme_tagging.scoring import Tagged
 from apps.phoneme_tagging.textgrids import Timed
-from common import plots
-from common.audio import SAMPLE_RATE
+from common.inputs.audio import SAMPLE_RATE
+from common.plots import figures
 
 
 class Heard(Protocol):
@@ -40,7 +40,7 @@ def phones_over_spectrogram(waveform: np.ndarray, heard: Heard, *, title: str, p
     seconds = len(waveform) / SAMPLE_RATE
     said = sorted({one.phone for one in heard.phones}, key=heard.choices.index)
     rows = heard.posteriors[:, [heard.choices.index(phone) for phone in said]].T
-    figure = plots.start(path, size=(min(max(4.5 * seconds, 8), 40), 4 + 0.16 * len(said)))
+    figure = figures.start(path, size=(min(max(4.5 * seconds, 8), 40), 4 + 0.16 * len(said)))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1 + 0.16 * len(said)])
     # A little noise, for digital silence has no logarithm.
     audible = waveform + np.random.default_rng(0).normal(0, 1e-5, len(waveform))
@@ -63,7 +63,7 @@ def phones_over_spectrogram(waveform: np.ndarray, heard: Heard, *, title: str, p
         middle = (one.start_s + one.end_s) / 2
         above.text(middle, 1.01, one.phone, transform=above.get_xaxis_transform(), ha="center")
     above.set_xlim(0, seconds)
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)
 
 
 def labelled_spectrograms(
@@ -84,7 +84,7 @@ def labelled_spectrograms(
     Raises:
         UserError: the suffix of `path` is none that can be drawn.
     """
-    figure = plots.start(path, size=(13, 2.5 * len(shown) + 0.5))
+    figure = figures.start(path, size=(13, 2.5 * len(shown) + 0.5))
     longest_s = max(len(waveform) for _, waveform, _ in shown) / SAMPLE_RATE
     rows = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axis, (name, waveform, phones) in zip(rows, shown, strict=True):
@@ -100,14 +100,14 @@ def labelled_spectrograms(
         axis.set_xlim(0, min(most_s, longest_s))
         axis.set_ylabel(f"{name}\nHz", fontsize=8, parse_math=False)
     rows[-1].set_xlabel("seconds")
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)
 
 
 def confusions(rows: Sequence[Tagged], *, title: str, path: Path) -> None:
     """Draws which of the 39 phones is taken for which, as shares of the reference's frames."""
     counts = confusion.matrix(rows)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = plots.start(path, size=(9, 8))
+    figure = figures.start(path, size=(9, 8))
     axes = figure.subplots()
     # The root shows small shares too.
     image = axes.imshow(np.sqrt(shares), cmap="magma_r", vmin=0, vmax=1)
@@ -121,4 +121,4 @@ def confusions(rows: Sequence[Tagged], *, title: str, path: Path) -> None:
     for end in np.cumsum([len(phones) for phones in CLASSES.values()])[:-1]:
         axes.axhline(end - 0.5, color="#2874a6", linewidth=0.6)
         axes.axvline(end - 0.5, color="#2874a6", linewidth=0.6)
-    plots.finish(figure, title=title, path=path)
+    figures.finish(figure, title=title, path=path)

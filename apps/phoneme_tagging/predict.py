@@ -13,9 +13,9 @@ import numpy as np
 from apps.phoneme_tagging import transcripts
 from apps.phoneme_tagging.config import APP, Config, ModelConfig
 from apps.phoneme_tagging.transcripts import Phone
-from common import cli, files
-from common.errors import UserError
-from common.runs import RunDirectory
+from common.runs import cli, files
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 if TYPE_CHECKING:
     from apps.phoneme_tagging.streaming import Stream
@@ -69,7 +69,7 @@ class Predictor:
             UserError: shorter than 25 ms, or samples that are no numbers.
         """
         from apps.phoneme_tagging import windows
-        from common.audio import SAMPLE_RATE, WINDOW
+        from common.inputs.audio import SAMPLE_RATE, WINDOW
 
         if len(waveform) < WINDOW:
             raise UserError(f"expected at least {WINDOW} samples, 25 ms, got {len(waveform)}")
@@ -99,7 +99,7 @@ class Predictor:
 def load_tagger(run_dir: Path):
     """The inference part of a run: sound in, phones out (model.Tagger)."""
     from apps.phoneme_tagging.model import Decoder, Tagger
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
@@ -118,7 +118,7 @@ def load_language_model(run_path: Path):
 
 
 def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
-    from common import sound_files
+    from common.inputs import sound_files
 
     waveform = sound_files.read(path)
     transcript = predictor.tag(waveform)
@@ -131,7 +131,7 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
     """Tags raw samples from standard input, and prints each phone when it is over."""
-    from common.audio import SAMPLE_RATE
+    from common.inputs.audio import SAMPLE_RATE
 
     stream, found, more = predictor.stream(), [], True
     while more:

@@ -24,8 +24,8 @@ from apps.phoneme_tagging import (
 )
 from apps.phoneme_tagging.config import DataConfig
 from apps.phoneme_tagging.formats import Segment, Utterance
-from common import datasets, sound_files
-from common.errors import UserError
+from common.inputs import datasets, sound_files
+from common.runs.errors import UserError
 
 
 @dataclasses.dataclass(eq=False)

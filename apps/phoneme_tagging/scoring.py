@@ -7,7 +7,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from apps.phoneme_tagging.phones import PHONES_61, SILENCE, fold, runs
-from common.audio import FRAME_S, SAMPLE_RATE
+from common.inputs.audio import FRAME_S, SAMPLE_RATE
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -8,7 +8,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from common import datasets
+from common.runs import files
 
 PACKAGES = {"numpy": "numpy", "sklearn": "scikit-learn", "keras": "keras"}  # names for pip
 _SHARES = {"validation": 0.15, "test": 0.3}  # of the modules, up to here; the rest is for training
@@ -41,7 +41,7 @@ def by_part(counts: dict[str, int]) -> dict[str, list[str]]:
 
 def _modules() -> list[tuple[str, Path]]:
     """Names and paths of source files, in an order that mixes the packages."""
-    folders = [datasets.package_folder(name, pip) for name, pip in PACKAGES.items()]
+    folders = [files.package_folder(name, pip) for name, pip in PACKAGES.items()]
     found = [
         (path.relative_to(folder.parent).as_posix(), path)
         for folder in folders

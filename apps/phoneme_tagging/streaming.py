@@ -14,8 +14,9 @@ from apps.phoneme_tagging import viterbi
 from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.phones import runs
 from apps.phoneme_tagging.transcripts import Phone, merge
-from common import audio, recurrent
-from common.errors import UserError
+from common.inputs import audio
+from common.layers import recurrent
+from common.runs.errors import UserError
 
 _BEFORE = 5  # frames: derivatives look at 4 on either side, whose windows reach into another
 _AFTER = 5

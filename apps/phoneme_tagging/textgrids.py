@@ -12,8 +12,8 @@ from praatio import textgrid
 from praatio.utilities import errors
 
 from apps.phoneme_tagging.formats import Segment
-from common import files
-from common.audio import FRAME_SHIFT, SAMPLE_RATE
+from common.inputs.audio import FRAME_SHIFT, SAMPLE_RATE
+from common.runs import files
 
 PHONE_TIERS = ("phones", "phone", "phonemes", "phoneme", "segments", "phonetic", "mau")
 _ROUNDING_S = 1e-4

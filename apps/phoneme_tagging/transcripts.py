@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apps.phoneme_tagging.phones import runs
-from common.errors import UserError
+from common.runs.errors import UserError
 
 FRAME_S = 0.01  # common.audio.FRAME_S, without its imports
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.audio import FRAME_SHIFT
+from common.inputs.audio import FRAME_SHIFT
 
 KEPT = 3000  # frames of a window: 30 s
 MARGIN = 300

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common import images, plots
+from common.inputs import images
+from common.plots import figures
 
 
 class Asked(NamedTuple):
@@ -62,7 +63,7 @@ def draw_records(
         lines = [f"{question.decode()} {answer.decode()}" for question, answer in pairs]
         shown.append(images.decode(record["image"]).numpy())
         texts.append("\n".join(lines[:num_questions]))
-    plots.images_with_texts(shown, texts, title=title, path=path)
+    figures.images_with_texts(shown, texts, title=title, path=path)
 
 
 def draw_asked(rows: Iterable[Asked], *, title: str, path: Path) -> None:
@@ -73,4 +74,4 @@ def draw_asked(rows: Iterable[Asked], *, title: str, path: Path) -> None:
         for one in rows
     ]
     shown = [images.decode(one.image).numpy() for one in rows]
-    plots.images_with_texts(shown, texts, title=title, path=path)
+    figures.images_with_texts(shown, texts, title=title, path=path)

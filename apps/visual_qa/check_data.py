@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from apps.visual_qa.config import DataConfig
-from common import cli
+from common.runs import cli
 
 if TYPE_CHECKING:
-    from common.data_checks import Demand, Report, Tally
+    from common.inputs.data_checks import Demand, Report, Tally
 
 DEFAULT = DataConfig()
 SHOWN = 12  # images on the contact sheet
@@ -38,7 +38,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.visual_qa import datasets
-    from common import data_checks
+    from common.inputs import data_checks
 
     builder = datasets.unprepared(config.name, root=config.root, cache_dir=config.cache_dir)
     tally = data_checks.survey(builder, _count, size=SHOWN)
@@ -63,8 +63,8 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
 
 
 def _demands(tally: "Tally") -> "list[Demand]":
-    from common import data_checks
-    from common.data_checks import Demand
+    from common.inputs import data_checks
+    from common.inputs.data_checks import Demand
 
     known, asked = tally.classes["train"], tally.classes["validation"]
     return [
@@ -107,9 +107,10 @@ def _demands(tally: "Tally") -> "list[Demand]":
 def _draw(records: list[dict], name: str, path: Path) -> None:
     import tensorflow as tf
 
-    from common import images, plots
+    from common.inputs import images
+    from common.plots import figures
 
-    plots.images_with_texts(
+    figures.images_with_texts(
         [images.decode(tf.constant(one["image"])).numpy() for one in records],
         [
             "\n".join(f"{two['question']} {two['answer']}" for two in one["questions"][:2])

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from common.training.options import Options
+
 APP = "visual_qa"  # the folder; run directories name it
 
 
@@ -75,41 +77,16 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Options):
     epochs: int = 6
-    patience: int = 3
-    """Stop after so many epochs without a better validation accuracy."""
-    batch_size: int = 16
-    """Images a batch, each with its questions."""
-    questions_per_image: int = 16
-    """At most so many questions stand with one image of a batch; more make a second group."""
     learning_rate: float = 3e-3
-    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
-    schedule: Literal["cosine", "inverse_root"] = "cosine"
-    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from zero."""
-    clip_norm: float = 5.0
-    """Gradients are scaled down to this global norm."""
-    average: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of products and activations; weights, logits and loss are float32."""
-    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
-    """One device, all GPUs of a machine, or the machines of TF_CONFIG (docs/scaling.md)."""
-    checkpoint_minutes: float = 10.0
-    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
-    seed: int = 1
-    deterministic: bool = False
-    """The same seed gives the same weights, bit for bit."""
+    questions_per_image: int = 16
+    """A batch holds images; at most so many questions stand with one, more make a second group."""
 
     def __post_init__(self):
-        if min(self.epochs, self.patience, self.batch_size, self.questions_per_image) < 1:
-            raise ValueError(
-                "train.epochs, patience, batch_size and questions_per_image must be >= 1"
-            )
-        if not 0 <= self.average < 1 or self.warmup_steps < 0:
-            raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
+        super().__post_init__()
+        if self.questions_per_image < 1:
+            raise ValueError("train.questions_per_image must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

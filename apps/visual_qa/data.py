@@ -19,9 +19,10 @@ import tensorflow as tf
 
 from apps.visual_qa import datasets
 from apps.visual_qa.config import DataConfig
-from common import images, pipeline, service_batches, text
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs import images, pipeline, text
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
+from common.scaling import service_batches
 
 
 class Vocabularies(NamedTuple):

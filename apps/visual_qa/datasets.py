@@ -23,8 +23,10 @@ from tensorflow_datasets.datasets.clevr import clevr_dataset_builder as clevr
 
 from apps.visual_qa import formats
 from apps.visual_qa.formats import Question
-from common import datasets, images
-from common.errors import UserError
+from common.inputs import datasets, images
+from common.runs import files
+from common.runs.errors import UserError
+from common.scaling import apache_beam
 
 VALIDATION_SHARE = 0.1
 _QUESTION = ("question", "answer", "question_type", "answers")
@@ -57,7 +59,7 @@ class _ImagesWithQuestions(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _generate_examples(self, by_image: Iterable[tuple[str, Path, list[Question]]]):
-        return datasets.examples(by_image, _records, self.broken, on_beam=self.on_beam)
+        return apache_beam.examples(by_image, _records, self.broken, on_beam=self.on_beam)
 
 
 def _records(one: tuple[str, Path, list[Question]], broken: datasets.BrokenRows) -> Iterator:
@@ -161,7 +163,7 @@ def make_builder(
         }
     builder = unprepared(name, root=root, cache_dir=cache_dir)
     builder.on_beam = beam is not None
-    datasets.prepare(builder, builder.broken, beam=beam)
+    apache_beam.prepare(builder, builder.broken, options=beam)
     return builder, {split: split for split in builder.info.splits}
 
 
@@ -177,9 +179,9 @@ def unprepared(name: str, *, root: Path | None, cache_dir: Path | None) -> _Imag
             "and --data.root"
         )
     if name == "easy_vqa":
-        root = datasets.package_folder("easy_vqa", formats.EASY_VQA) / "data"
-    builder_type, files, site = _OFFICIAL[name]
-    paths = [datasets.official_file(root, file, get_it_from=site) for file in files]
+        root = files.package_folder("easy_vqa", formats.EASY_VQA) / "data"
+    builder_type, names, site = _OFFICIAL[name]
+    paths = [datasets.official_file(root, file, get_it_from=site) for file in names]
     state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*"))])
     data_dir = None if cache_dir is None else str(cache_dir)
     return builder_type(data_dir=data_dir, config=Source(name=state, root=root))
@@ -195,7 +197,7 @@ def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
 
 def example_arguments() -> list[str]:
     """Arguments for `predict` with an image of the default data."""
-    folder = datasets.package_folder("easy_vqa", formats.EASY_VQA)
+    folder = files.package_folder("easy_vqa", formats.EASY_VQA)
     image = folder / "data" / "test" / "images" / "0.png"
     return ["--image", str(image), "--question", "what color is the shape?"]
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from apps.visual_qa.config import APP, Config
-from common import cli, metrics
-from common.evaluation import Evaluation
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
+from common.scoring import metrics
+from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
     import keras
@@ -96,8 +97,8 @@ def _answer_all(run: RunDirectory, config: Config, split: str) -> Iterator[Answe
     import tensorflow as tf
 
     from apps.visual_qa import data
-    from common import pipeline
-    from common.text import Vocabulary
+    from common.inputs import pipeline
+    from common.inputs.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
     answers = Vocabulary.load(run.path / "vocab_answers.txt")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from apps.visual_qa.config import APP, Config
 from apps.visual_qa.predict import load_answerer
-from common import cli
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
 
 LICENCES = {
     "easy_vqa": "easy-VQA, MIT (Victor Zhou 2019)",
@@ -35,7 +35,7 @@ def export(
     import tensorflow as tf
 
     from apps.visual_qa import datasets
-    from common import exporting
+    from common.export import saved_model
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
@@ -57,7 +57,7 @@ def export(
             "attention": "float32 (batch, hops, rows, columns), each hop sums to 1",
         },
         "training_data": config.data.name,
-        "metrics": exporting.stored_metrics(run.path),
+        "metrics": saved_model.stored_metrics(run.path),
         "licences": [LICENCES[config.data.name], *([weights] if weights else [])],
     }
     # Mixed sizes and kinds: what a client may send in one batch.
@@ -68,7 +68,7 @@ def export(
     }
     path = output or run.path / format
     if format == "saved_model":
-        exporting.write_saved_model(
+        saved_model.write_saved_model(
             answerer, path, card=card, probe=probe, examples=datasets.example_arguments
         )
     else:
@@ -80,10 +80,10 @@ def _write_runtime(answerer, run_path: Path, path: Path, card, probe, *, format:
     """The network for another runtime; images are read and words split in runtime.py."""
     import tensorflow as tf
 
-    from common import runtimes
-    from common.conversion import Part
+    from common.export import portable
+    from common.export.conversion import Part
 
-    runtimes.require_portable(answerer.network.func)
+    portable.require_portable(answerer.network.func)
 
     def answer(image, token_ids, token_mask):
         outputs = answerer.network(
@@ -100,7 +100,7 @@ def _write_runtime(answerer, run_path: Path, path: Path, card, probe, *, format:
     image, question = probe["image"][0], probe["question"][1]
     found = answerer(tf.constant([image]), tf.constant([question]))
     wanted = {name: value[0].numpy() for name, value in found.items()}
-    runtimes.write_runtime(
+    portable.write_runtime(
         path,
         {"model": Part(answer, inputs)},
         format=format,

@@ -8,8 +8,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from common import datasets, files, tables, vqa_answers
-from common.errors import UserError
+from common.inputs import datasets, tables
+from common.runs import files
+from common.runs.errors import UserError
+from common.scoring import vqa_answers
 
 EASY_VQA = "easy-vqa==1.0"
 DAQUAR_SITE = "the DAQUAR page of the Max Planck Institute for Informatics"
@@ -99,7 +101,7 @@ def read_vqa_v2(root: Path | None, part: str) -> list[ImageQuestions]:
 
 
 def read_folder(path: Path) -> dict[str, list[ImageQuestions]]:
-    """Reads a table with the columns image, question and answer, by part (see common/tables.py).
+    """Reads a table with the columns image, question and answer, by part (common/inputs/tables.py).
 
     A column `type` names kinds of questions that `evaluate` scores apart; without it, the first two
     words of a question do.

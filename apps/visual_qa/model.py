@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from apps.visual_qa.config import ModelConfig
-from common import attention, embeddings, exporting, images, recurrent, text, vision
-from common.errors import UserError
-from common.text import Vocabulary
+from common.export import saved_model
+from common.inputs import images, text
+from common.inputs.text import Vocabulary
+from common.layers import attention, embeddings, recurrent, vision
 
 NUM_TOP = 5
 
@@ -33,7 +34,13 @@ def build_model(
     image = keras.Input((config.image_size, config.image_size, 3), dtype="uint8", name="image")
     words = _question_inputs()
 
-    encode_image = _make_image_encoder(config)
+    encode_image = vision.make_image_encoder(
+        config.image_encoder,
+        image_size=config.image_size,
+        channels=config.cnn_channels,
+        weights=config.image_weights,
+    )
+    encode_image.trainable = config.train_image_encoder
     grid = encode_image(image)  # (batch, rows, columns, channels)
     _, rows, columns, channels = grid.shape
     regions = keras.layers.Reshape((rows * columns, channels), name="regions")(grid)
@@ -63,23 +70,6 @@ def _question_inputs() -> dict:
         "token_ids": keras.Input((None, None), dtype="int32", name="token_ids"),
         "token_mask": keras.Input((None, None), dtype="bool", name="token_mask"),
     }
-
-
-def _make_image_encoder(config: ModelConfig) -> keras.Model:
-    size = config.image_size
-    try:
-        if config.image_encoder == "small_cnn":
-            encoder = vision.build_small_cnn(image_size=size, channels=config.cnn_channels)
-        elif config.image_encoder == "efficientnet_lite0":
-            encoder = vision.build_efficientnet_lite0(image_size=size)
-        else:
-            encoder = vision.build_application(
-                config.image_encoder, image_size=size, weights=config.image_weights
-            )
-    except ValueError as error:  # the size does not suit this encoder
-        raise UserError(f"model.image_encoder {config.image_encoder}: {error}") from error
-    encoder.trainable = config.train_image_encoder
-    return encoder
 
 
 def _encode_question(words, config: ModelConfig, sizes: Sizes, word_vectors):
@@ -151,7 +141,7 @@ class Answerer(tf.Module):
         self, model: keras.Model, words: Vocabulary, answers: Vocabulary, *, max_question_words: int
     ):
         super().__init__()
-        self.weights = exporting.weights_of(model)
+        self.weights = saved_model.weights_of(model)
         self.network = functools.partial(model, training=False)
         self.max_question_words = max_question_words
         self.image_size = model.input["image"].shape[1]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from apps.visual_qa.config import APP, Config
-from common import cli
-from common.errors import UserError
-from common.runs import RunDirectory
+from common.runs import cli
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 logger = logging.getLogger("cellstate")
 
@@ -61,7 +61,7 @@ class Predictor:
         """
         import tensorflow as tf
 
-        from common import images, text
+        from common.inputs import images, text
 
         problem = images.problem(image)
         if problem is not None:
@@ -87,7 +87,7 @@ class Predictor:
 def load_answerer(run_dir: Path):
     """The inference part of a run: raw bytes and strings in, answers out (model.Answerer)."""
     from apps.visual_qa.model import Answerer
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
@@ -121,9 +121,10 @@ def main(
     encoded = image.read_bytes()
     answer = Predictor.load(run_dir).answer(encoded, question)
     if plot is not None:
-        from common import images, plots
+        from common.inputs import images
+        from common.plots import figures
 
-        plots.attention_over_image(
+        figures.attention_over_image(
             images.decode(encoded).numpy(), answer.attention, answer.top, title=question, path=plot
         )
     if json:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from apps.answer_selection import data, train
-from common import training
+from common.training import fit
 
 
 class Fit(NamedTuple):
@@ -36,7 +36,7 @@ def fits():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "_fit", keep)
         patch.setattr(data.TrainingData, "summary", lambda _: "")
-        patch.setattr(training, "report_rates", lambda *_, **__: None)
+        patch.setattr(fit, "report_rates", lambda *_, **__: None)
         tf.config.run_functions_eagerly(True)
         yield made
         tf.config.run_functions_eagerly(False)

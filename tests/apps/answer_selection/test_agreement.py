@@ -19,8 +19,8 @@ from apps.answer_selection import (
     train,
 )
 from apps.answer_selection.config import Config
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 WEIGHT = 8.0

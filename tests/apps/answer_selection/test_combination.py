@@ -21,8 +21,8 @@ from apps.answer_selection import (
     train,
 )
 from apps.answer_selection.combination import Combination, Moments
-from common.errors import UserError
-from common.runs import RunDirectory
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 FOLDS = 2
@@ -199,7 +199,7 @@ def test_evaluate_predict_and_both_signatures_give_the_same_scores(options, run,
 
 
 def train_words(run):
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     return Vocabulary.load(run / "vocab_words.txt")
 

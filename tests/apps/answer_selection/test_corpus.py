@@ -6,7 +6,7 @@ import pytest
 
 from apps.answer_selection import baselines
 from apps.answer_selection.corpus import Corpus
-from common.errors import UserError
+from common.runs.errors import UserError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from apps.answer_selection import config, data, features, survey
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
 
 WORDS = Vocabulary.of_words({"tol": 3, "tolerance": 2, "num": 1})
 OPTIONS = config.DataConfig(hash_buckets=7, max_candidate_words=5)

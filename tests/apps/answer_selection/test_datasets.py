@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from apps.answer_selection import datasets, records
-from common.errors import UserError
+from common.runs.errors import UserError
 
 NUM_QUESTIONS = 100
 

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from apps.answer_selection import config, evaluate, train
-from common.errors import UserError
+from common.runs.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 COLOURS = ["red", "green", "blue", "black", "white", "brown"]

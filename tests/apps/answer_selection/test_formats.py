@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from apps.answer_selection import formats
-from common.errors import UserError
+from common.runs.errors import UserError
 
 HEADER = "question,candidate,label\n"
 WIKIQA = "QuestionID\tQuestion\tDocumentID\tDocumentTitle\tSentenceID\tSentence\tLabel\n"

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from apps.answer_selection import data, predict
 from apps.answer_selection.config import Config
-from common.errors import UserError
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 QUESTION = "what is tol in NuSVR"
 CANDIDATES = [

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from apps.answer_selection import config, train
-from common.errors import UserError
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 
 def test_a_tiny_training_beats_random_and_says_so_in_its_history(tiny_run, run_command, capsys):

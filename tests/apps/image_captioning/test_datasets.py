@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apps.image_captioning import config, data, datasets, emoji
-from common.errors import UserError
+from common.runs.errors import UserError
 
 
 def records(name, root, cache_dir, split="train"):

@@ -10,7 +10,8 @@ from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.decoders import DECODERS
 from apps.image_captioning.model import build_network
 from apps.image_captioning.scan import product_with
-from common import decoding, training
+from common.decoding import sampling
+from common.training import fit
 
 IMAGES, CAPTIONS, TIME, VOCAB = 2, 3, 4, 11
 GENERATOR = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def test_logits_are_those_of_the_real_steps_alone(decoder):
 
 def test_a_sentence_step_by_step_gives_the_same_as_at_once(decoder):
     memory, states = decoder.start(GRID)
-    states, _ = decoding.tile(states, CAPTIONS)
+    states, _ = sampling.tile(states, CAPTIONS)
     found = []
     for t in range(TIME):
         log_probs, states, attention = decoder.step(TOKEN_IDS[..., t].ravel(), states, memory)
@@ -154,7 +155,7 @@ def test_tied_embeddings_are_one_matrix():
 def test_half_precision_leaves_the_decoder_as_it_is():
     encoder = keras.Model(shown := keras.Input((4, 6, 3)), keras.layers.Conv2D(8, 2, 2)(shown))
     sizes = {"region_dim": 6, "word_dim": 5, "units": 7, "attention_units": 4}
-    with training.scope(tf.distribute.get_strategy(), "bfloat16"):
+    with fit.dtype_policy("bfloat16"):
         network = build_network(ModelConfig(**sizes), VOCAB, encoder)
     logits = network.model({"grid": GRID, "token_ids": TOKEN_IDS, "token_mask": MASK})
     assert logits.dtype == "float32"

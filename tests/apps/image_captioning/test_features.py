@@ -47,7 +47,7 @@ def compute(encoder, images, folder, **changed):
 
 
 def test_features_are_those_of_the_encoder_in_half_precision(encoder, tmp_path):
-    from common import images
+    from common.inputs import images
 
     found = compute(encoder, Images(), tmp_path).read(np.array([69, 0, 33]))
     pixels = [images.decode_and_resize(encoded_image(n, (9, 7)), 8) for n in (69, 0, 33)]

@@ -8,8 +8,8 @@ import pytest
 
 from apps.image_captioning import initial, model
 from apps.image_captioning.config import TINY
-from common.errors import UserError
-from common.text import SPECIALS, Vocabulary
+from common.inputs.text import SPECIALS, Vocabulary
+from common.runs.errors import UserError
 
 WORDS = Vocabulary((*SPECIALS, "zyzzyva", "face", "woman"))  # the drawings have no zyzzyva
 

@@ -9,9 +9,11 @@ import tensorflow as tf
 from apps.image_captioning import data, own_words, scoring
 from apps.image_captioning.config import TrainConfig
 from apps.image_captioning.writer import Writer
-from common import decoding, losses, text
-from common.errors import UserError
-from common.text import Vocabulary
+from common.decoding import sampling
+from common.inputs import text
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
+from common.training import losses
 
 from .test_decoders import CAPTIONS, GRID, IMAGES, MASK, TIME, TOKEN_IDS, make
 
@@ -50,7 +52,7 @@ def test_with_own_words_alone_each_is_what_the_network_says_after_its_own(decode
     undo = sure(decoder)
     mixed = own_words.mix(decoder, GRID, tf.constant(TOKEN_IDS), share=1.0, seed=[1, 2])
     memory, states = decoder.start(GRID)
-    states, _ = decoding.tile(states, CAPTIONS)
+    states, _ = sampling.tile(states, CAPTIONS)
     said = TOKEN_IDS[..., 0].ravel()
     for t in range(TIME):
         np.testing.assert_array_equal(tf.reshape(mixed[..., t], [-1]), said)

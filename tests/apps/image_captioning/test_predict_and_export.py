@@ -13,7 +13,7 @@ from apps.image_captioning import predict, ptb
 from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.model import make_image_encoder, thaw
 from apps.image_captioning.neighbours import Neighbours
-from common.errors import UserError
+from common.runs.errors import UserError
 
 from .conftest import encoded_image
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from apps.phoneme_tagging import config, data
-from common import sound_files
+from common.inputs import sound_files
 
 
 def noise(num_samples: int, seed: int = 0) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from apps.phoneme_tagging import alignment, closures, espeak, formats, phones, speakers
-from common import sound_files
-from common.errors import UserError
+from common.inputs import sound_files
+from common.runs.errors import UserError
 
 from .conftest import load_parts, noise, write_recordings
 

@@ -17,7 +17,7 @@ from apps.phoneme_tagging import (
 )
 from apps.phoneme_tagging.phones import CLASSES, PHONES_61, fold
 from apps.phoneme_tagging.scoring import Tagged
-from common import pipeline
+from common.inputs import pipeline
 
 IY, S = PHONES_61.index("iy"), PHONES_61.index("s")
 
@@ -87,7 +87,7 @@ def test_normalisation_and_bigrams_are_those_of_the_training_part(cache_dir):
 def test_classes_fold_and_unseen_phones_are_left_out():
     one = {"reference_id": tf.constant([IY, S, -1]), "phone": tf.constant(["iy", "q", "ix", "s"])}
     examples = tf.data.Dataset.from_tensors(one)
-    from common.text import Vocabulary
+    from common.inputs.text import Vocabulary
 
     [found] = data.with_targets(examples, Vocabulary(("s", "ih")), phone_set=39)
     assert found["phone_id"].numpy().tolist() == [-1, 0, -1]

@@ -8,8 +8,8 @@ import pytest
 
 from apps.phoneme_tagging import config, data, datasets, espeak, formats, sentences, speakers
 from apps.phoneme_tagging.phones import PHONES_61
-from common import audio
-from common.errors import UserError
+from common.inputs import audio
+from common.runs.errors import UserError
 
 from .conftest import GOOD, write_utterance
 
@@ -156,7 +156,7 @@ def test_gaps_are_no_error():
 def test_the_example_is_a_sound_to_tag():
     from pathlib import Path
 
-    from common import sound_files
+    from common.inputs import sound_files
 
     option, path = datasets.example_arguments()
     assert option == "--wav"

@@ -9,7 +9,7 @@ import pytest
 from apps.phoneme_tagging import closures, config, data, flite, speakers
 from apps.phoneme_tagging.flite import Reading
 from apps.phoneme_tagging.formats import Segment
-from common.errors import UserError
+from common.runs.errors import UserError
 
 HZ = 16_000
 installed = pytest.mark.skipif(

@@ -10,9 +10,9 @@ from apps.phoneme_tagging import initial
 from apps.phoneme_tagging.config import TINY
 from apps.phoneme_tagging.layers import Normalization
 from apps.phoneme_tagging.model import build_model
-from common.errors import UserError
-from common.runs import RunDirectory
-from common.text import Vocabulary
+from common.inputs.text import Vocabulary
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 PHONES = Vocabulary(("s", "eng", "iy"))  # espeak never says eng
 FAR = Normalization(np.full(39, 7.0, np.float32), np.ones(39, np.float32))

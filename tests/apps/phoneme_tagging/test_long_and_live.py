@@ -14,9 +14,9 @@ import tensorflow as tf
 from apps.phoneme_tagging import model, predict, viterbi, windows
 from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.streaming import Stream
-from common import audio
-from common.errors import UserError
-from common.text import Vocabulary
+from common.inputs import audio
+from common.inputs.text import Vocabulary
+from common.runs.errors import UserError
 
 from .conftest import noise
 

@@ -9,7 +9,7 @@ import pytest
 from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.layers import Normalization
 from apps.phoneme_tagging.model import build_model
-from common import recurrent
+from common.layers import recurrent
 
 OPTIONS = ModelConfig(units=6, dropout=0.0)
 UNIT = Normalization(np.zeros(39, np.float32), np.ones(39, np.float32))

@@ -13,9 +13,9 @@ from scipy.io import wavfile
 
 from apps.phoneme_tagging import data, predict, textgrids, train
 from apps.phoneme_tagging.config import TINY, Config
-from common import sound_files
-from common.errors import UserError
-from common.runs import RunDirectory
+from common.inputs import sound_files
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 from .conftest import noise
 

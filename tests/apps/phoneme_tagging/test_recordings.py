@@ -10,7 +10,7 @@ from apps.phoneme_tagging import (
     textgrids,
 )
 from apps.phoneme_tagging.formats import Segment
-from common.errors import UserError
+from common.runs.errors import UserError
 
 from .conftest import load_parts, write_recordings
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from apps.phoneme_tagging import viterbi
-from common import audio, sound_files
+from common.inputs import audio, sound_files
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from apps.visual_qa import config, data
-from common import pipeline, text
-from common.text import SPECIALS, Vocabulary
+from common.inputs import pipeline, text
+from common.inputs.text import SPECIALS, Vocabulary
 
 from .conftest import encoded_image
 

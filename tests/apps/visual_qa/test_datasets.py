@@ -5,7 +5,7 @@ import json
 import pytest
 
 from apps.visual_qa import config, data, datasets
-from common.errors import UserError
+from common.runs.errors import UserError
 
 
 def records(name, root, cache_dir, split="train"):

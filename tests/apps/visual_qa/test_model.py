@@ -8,7 +8,7 @@ import pytest
 
 from apps.visual_qa import config
 from apps.visual_qa.model import Sizes, build_model, build_question_only
-from common.errors import UserError
+from common.runs.errors import UserError
 
 SIZES = Sizes(num_words=11, num_answers=6)
 OPTIONS = dataclasses.replace(config.TINY.model, dropout=0.0)

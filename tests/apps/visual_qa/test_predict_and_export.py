@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from apps.visual_qa import predict
-from common.errors import UserError
+from common.runs.errors import UserError
 
 from .conftest import encoded_image
 

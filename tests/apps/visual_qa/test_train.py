@@ -8,8 +8,8 @@ import pytest
 
 from apps.visual_qa import config, data
 from apps.visual_qa.model import Sizes, build_model
-from common import losses
-from common.errors import UserError
+from common.runs.errors import UserError
+from common.training import losses
 
 
 def test_learns_sixteen_images_by_heart(cache_dir):

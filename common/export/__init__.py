@@ -1,0 +1,1 @@
+"""Export: SavedModel, ONNX and LiteRT, each checked in a fresh process."""

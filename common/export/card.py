@@ -1,0 +1,92 @@
+"""card.json of an export: what a model is for, what it takes and gives, where it comes from.
+
+The description of a field is prose for people. Programs, such as `serving`, read the other keys:
+
+    dtype         "string", "float32", ...
+    dims          names of the dimensions, "batch" first where rows are independent; a number where
+                  the size is fixed
+    media_type    what a string holds: "text/plain" (UTF-8), "image/*", "audio/wav"
+    formats       of an image: "JPEG", "PNG", "BMP"
+    sample_rate   of sound, in Hz
+    max_pixels    of an image; more are an error
+    min_samples   of sound; fewer are an error
+"""
+
+from collections.abc import Mapping, Sequence
+
+from common.export.saved_model import stored_metrics
+from common.runs.directory import RunDirectory
+
+Field = dict[str, object]
+Fields = Mapping[str, Field]
+
+_ENCODERS = {"efficientnet_lite0": "EfficientNet-Lite0 weights, Apache-2.0, trained on ImageNet-1k"}
+
+
+def numbers(dtype: str, *dims: str | int, description: str = "", **more: object) -> Field:
+    """A field of numbers, e.g. `numbers("float32", "batch", "time")`."""
+    return {"description": description, "dtype": dtype, "dims": list(dims), **more}
+
+
+def text(*dims: str | int, description: str = "") -> Field:
+    """A field of UTF-8 strings."""
+    return numbers("string", *dims, description=description, media_type="text/plain")
+
+
+def image(*dims: str | int, max_pixels: int) -> Field:
+    """A field of encoded images of any size."""
+    return numbers(
+        "string",
+        *dims,
+        description="JPEG, PNG or BMP bytes, any size",
+        media_type="image/*",
+        formats=["JPEG", "PNG", "BMP"],
+        max_pixels=max_pixels,
+    )
+
+
+def wav(*dims: str | int, sample_rate: int, description: str = "") -> Field:
+    """A field of WAV files."""
+    return numbers(
+        "string",
+        *dims,
+        description=description,
+        media_type="audio/wav",
+        sample_rate=sample_rate,
+    )
+
+
+def encoder_licence(image_encoder: str) -> list[str]:
+    """What the card says of the weights of an image encoder; nothing of one that is made here."""
+    return [_ENCODERS[image_encoder]] if image_encoder in _ENCODERS else []
+
+
+def make_card(
+    run: RunDirectory,
+    *,
+    task: str,
+    data: str,
+    inputs: Fields,
+    outputs: Fields,
+    licences: Sequence[str],
+    signatures: Mapping[str, Mapping[str, Fields]] | None = None,
+) -> dict[str, object]:
+    """The card of a run, with the metrics that `evaluate` has left there.
+
+    Args:
+        run: what is exported.
+        task: in words.
+        data: name of the training data.
+        inputs, outputs: of "serving_default", by name.
+        licences: of data and weights.
+        signatures: the others by name, each {"inputs": ..., "outputs": ...}.
+    """
+    return {
+        "task": task,
+        "inputs": dict(inputs),
+        "outputs": dict(outputs),
+        **({"signatures": dict(signatures)} if signatures else {}),
+        "training_data": data,
+        "metrics": stored_metrics(run.path),
+        "licences": list(licences),
+    }

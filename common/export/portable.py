@@ -1,0 +1,110 @@
+"""Writes runs for ONNX Runtime and LiteRT, and checks them where TensorFlow is not."""
+
+import base64
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from common.export import conversion, saved_model
+from common.export.conversion import Part
+from common.runs import files
+from common.runs.errors import UserError
+
+logger = logging.getLogger("cellstate")
+
+_STANDALONE = Path(__file__).parent / "standalone"
+_CHECK = Path(__file__).parent / "check_runtime.py"
+
+
+def write_runtime(
+    path: Path,
+    parts: Mapping[str, Part],
+    *,
+    format: str,
+    sources: Sequence[Path | str],
+    settings: Mapping[str, object],
+    copies: Sequence[Path],
+    card: Mapping[str, object],
+    probes: Sequence[tuple[Mapping, Mapping]],
+    close: float = 1e-4,
+) -> None:
+    """Writes a folder that needs NumPy and one runtime: model files, Python, words, card.json.
+
+    Before the folder appears under its name, its runtime.py answers `probes` in a fresh process
+    in which TensorFlow cannot be imported.
+
+    Args:
+        path: a folder; an older one is replaced.
+        parts: what becomes a model file, by its name.
+        format: "onnx" or "litert"; with "_int8" at its end, the model files hold matrices in eight
+            bits (`conversion.convert`), and the answers to the probes are not compared.
+        sources: Python files to put beside them; a string is one of common/export/standalone/.
+        settings: what runtime.py reads from settings.json, besides the names of the outputs.
+        copies: other files that it reads.
+        card: task, inputs, outputs, training data, metrics, licences.
+        probes: arguments of a `Runtime`, strings, bytes and lists of strings by name, each with
+            what TensorFlow gives for them, arrays by name.
+        close: how far a number of an answer may be from that.
+
+    Raises:
+        UserError: a package is missing.
+        RuntimeError: runtime.py fails there, or an answer differs by more than `close`.
+    """
+    runtime, _, int8 = format.partition("_")
+    conversion.require(runtime)
+    with files.replacing(path) as folder:
+        folder.mkdir()
+        outputs = {}
+        for name, part in parts.items():
+            file = folder / f"{name}{conversion.SUFFIXES[runtime]}"
+            outputs[name] = conversion.convert(part, file, int8=bool(int8))
+        for source in [*sources, "network.py", *copies]:
+            found = _STANDALONE / source if isinstance(source, str) else source
+            shutil.copyfile(found, folder / found.name)
+        files.write_json(folder / "settings.json", {"outputs": outputs, **settings})
+        needs = ["numpy", *conversion.RUN_BY[runtime]]
+        files.write_json(folder / "card.json", {**card, "format": format, "needs": needs})
+        check_in_fresh_process(folder, probes, close=float("inf") if int8 else close)
+
+
+def require_portable(model: keras.Model, cell: str = "lstm") -> None:
+    """Looks whether a network can be converted.
+
+    Raises:
+        UserError: of its options, the first that stands in the way.
+    """
+    if cell not in ("lstm", "mlp"):
+        raise UserError(
+            f"expected a run with --model.cell lstm, got {cell}: other recurrent cells are only "
+            "exported with --format saved_model"
+        )
+    if model.compute_dtype != "float32" or any(
+        layer.compute_dtype != "float32" for layer in model.layers
+    ):
+        raise UserError(
+            "expected a run with --train.precision float32, got half precision: export it with "
+            "--format saved_model"
+        )
+
+
+def check_in_fresh_process(
+    folder: Path, probes: Sequence[tuple[Mapping, Mapping]], *, close: float
+) -> None:
+    """Asks the runtime.py of an export where TensorFlow is not; see `write_runtime`."""
+    content = [{"inputs": given, "outputs": wanted} for given, wanted in probes]
+    with saved_model.start_elsewhere(_CHECK) as process:
+        asked = {"folder": str(folder.resolve()), "probes": content}
+        line = json.dumps(asked, default=_plain)
+        difference = float(saved_model.answer_from_elsewhere(process, line))
+    if not difference <= close:
+        raise RuntimeError(f"expected the answers of TensorFlow, got some {difference:.1e} away")
+    logger.info("runtime.py, without TensorFlow: at most %.1e from its answers", difference)
+
+
+def _plain(value: bytes | np.ndarray):
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()

@@ -1,0 +1,1 @@
+"""Inputs: text, images, sound, tables and data sets -> tf.data batches."""

@@ -1,0 +1,177 @@
+"""What `check_data` of every app tells: sizes, lengths, words, broken rows, enough to train or not.
+
+The app counts; what it demands stands there, each number with its reason.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from common.inputs import datasets
+from common.runs import cli
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+PARTS = ("train", "validation", "test")
+_NAMED = 20  # broken rows given one by one
+
+
+class Demand(NamedTuple):
+    """A number that training needs: `got` must be at least `bound`, or at most with `most`.
+
+    Attributes:
+        what: "training images"; where the bound is a share, "of the training images ...".
+        advice: what to do where it is not met.
+    """
+
+    what: str
+    got: float
+    bound: float
+    advice: str
+    most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether there is enough, or not too much."""
+        return self.got <= self.bound if self.most else self.got >= self.bound
+
+    def __str__(self) -> str:
+        def written(number: float) -> str:
+            form = ".1%" if self.bound <= 1 else ",.3g" if number < 10 else ",.0f"
+            return format(number, form)
+
+        word = "at most" if self.most else "at least"
+        return f"{written(self.got)} {self.what}, {word} {written(self.bound)}"
+
+
+class Tally:
+    """What one pass over all records counts.
+
+    Attributes:
+        counts: by part ("train", ...), how many of what.
+        texts: by part and what is measured, "words of a question": `survey` counts.
+        words, classes: by part, how often each occurs.
+        lengths: of training, by what is measured.
+        sample: some training records, each drawn with the same chance.
+    """
+
+    def __init__(self, size: int):
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.texts: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.words: dict[str, Counter[str]] = defaultdict(Counter)
+        self.classes: dict[str, Counter[str]] = defaultdict(Counter)
+        self.lengths: dict[str, list[float]] = defaultdict(list)
+        self.sample: list[dict] = []
+        self._size, self._seen, self._draw = size, 0, random.Random(0)
+
+    def offer(self, record: dict) -> None:
+        """Keeps the record, perhaps in place of an earlier one."""
+        self._seen += 1
+        if len(self.sample) < self._size:
+            self.sample.append(record)
+        elif (place := self._draw.randrange(self._seen)) < self._size:
+            self.sample[place] = record
+
+    def unknown_words(self) -> float:
+        """The share of the words of validation that training does not have."""
+        return unknown_share(self.words["train"], self.words["validation"])
+
+
+class Report(NamedTuple):
+    """What was found; `demands` is what training needs, `notes` a line each."""
+
+    tally: Tally
+    notes: Sequence[str]
+    broken: datasets.BrokenRows
+    demands: Sequence[Demand]
+
+    def as_text(self) -> str:
+        """Tables for people, and at the end the sentence whether it is enough."""
+        counts = self.tally.counts
+        lines = [f"{'':<24}" + "".join(f"{part:>12}" for part in PARTS)]
+        for what in dict.fromkeys(what for part in PARTS for what in counts[part]):
+            lines.append(f"{what:<24}" + "".join(f"{counts[part][what]:>12,}" for part in PARTS))
+        lines.append("")
+        for what, values in self.tally.lengths.items():
+            least, half, most = np.quantile(values, [0, 0.5, 1])
+            lines.append(f"{what}: {least:.4g} to {most:.4g}, half of them up to {half:.4g}")
+        lines += self.notes
+        lines.append(f"broken rows: {len(self.broken.skipped):,} of {self.broken.num_rows:,}")
+        lines += [f"  {one}" for one in self.broken.skipped[:_NAMED]]
+        if len(self.broken.skipped) > _NAMED:
+            lines.append(f"  and {len(self.broken.skipped) - _NAMED:,} more")
+        lines.append("")
+        lines += [f"{'yes' if one.met else 'NO':<4}{one}" for one in self._all_demands()]
+        return "\n".join([*lines, "", self.verdict()])
+
+    def verdict(self) -> str:
+        """A sentence: whether it is enough to train, and if not what to do."""
+        unmet = [one for one in self._all_demands() if not one.met]
+        if not unmet:
+            return "Enough to train."
+        return "Not enough to train: " + "; ".join(f"{one}: {one.advice}" for one in unmet) + "."
+
+    def _all_demands(self) -> list[Demand]:
+        share = len(self.broken.skipped) / max(self.broken.num_rows, 1)
+        bound, advice = datasets.MAX_BROKEN, "mend or remove them, training would stop"
+        broken = Demand("of the rows broken", share, bound, advice, most=True)
+        return [*self.demands, broken]
+
+
+def survey(
+    builder: "tfds.core.GeneratorBasedBuilder",
+    count: Callable[[Tally, str, dict], None],
+    *,
+    size: int,
+) -> Tally:
+    """Counts the records of each part as preparation would make them; nothing is written.
+
+    All broken rows are collected in `builder.broken`, where preparation would give up.
+
+    Args:
+        builder: with a `BrokenRows` in `broken`.
+        count: adds a record of a part to the tally.
+        size: of the sample.
+
+    Raises:
+        UserError: a file is missing, or no table.
+    """
+    from common.inputs import text
+
+    builder.broken.max_share = 1.0
+    tally = Tally(size)
+    parts = builder._split_generators(None)
+    for part in PARTS:
+        records: Iterator[tuple[str, dict]] = iter(parts.get(part, ()))
+        for _, record in cli.progress(records, part):
+            count(tally, part, record)
+            if part == "train":
+                tally.offer(record)
+    for (part, what), texts in tally.texts.items():
+        words = text.words(texts)
+        tally.words[part].update(word.decode() for word in words.flat_values.numpy())
+        if part == "train":
+            tally.lengths[what] += words.row_lengths().numpy().tolist()
+    return tally
+
+
+def unknown_share(known: Counter, counted: Counter) -> float:
+    """The share of `counted` that is not among `known`; 1 where nothing was counted."""
+    total = counted.total()
+    return sum(n for one, n in counted.items() if one not in known) / total if total else 1.0
+
+
+def frequent_share(counts: Counter, least: int) -> float:
+    """The share of what was counted that was so at least `least` times."""
+    total = counts.total()
+    return sum(n for n in counts.values() if n >= least) / total if total else 0.0
+
+
+def commonest(counts: Counter, most: int = 8) -> str:
+    """The commonest and their shares, in a line."""
+    total = counts.total()
+    return ", ".join(f"{one} {n / total:.0%}" for one, n in counts.most_common(most))

@@ -1,0 +1,176 @@
+"""Tables of a user's own: CSV with a header, read row by row, each with where it stands.
+
+Text that is no table at all is an error; a row that cannot be used carries its problem, so that
+the reader counts it and goes on.
+"""
+
+import csv
+import gzip
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from common.inputs import datasets
+from common.runs.errors import UserError
+
+PARTS = {
+    "train": "train",
+    "val": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+_HELD_BACK = 0.1  # share of the images for validation, and for test
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+logger = logging.getLogger("cellstate")
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        where: file and line, `captions.csv:12`.
+        cells: by column, without blanks around them; "" where the row is short.
+        problem: why it cannot be used, or None.
+    """
+
+    where: str
+    cells: dict[str, str]
+    problem: str | None
+
+
+def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Iterator[Row]:
+    """Reads a table that has at least these columns, UTF-8 with or without a byte order mark.
+
+    Args:
+        path: may end in .gz.
+        columns: that the first line has to name, in any order.
+        dialect: of Python's csv; in excel-tab, quotation marks are text.
+
+    Raises:
+        UserError: a column is missing, it is no UTF-8, or a quotation mark is never closed.
+    """
+    quoting = csv.QUOTE_NONE if dialect == "excel-tab" else csv.QUOTE_MINIMAL
+    text = (f"{line}\n" for line in lines(path))
+    reader = csv.reader(text, dialect=dialect, quoting=quoting, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise UserError(
+                f"{path}: expected the columns {', '.join(columns)}, {', '.join(missing)} missing "
+                f"in {header}: name them in the first line, with commas between"
+            )
+        for fields in reader:
+            if fields:
+                given = zip(header, map(str.strip, fields), strict=False)
+                cells = dict.fromkeys(header, "") | dict(given)
+                problem = None
+                if len(fields) != len(header):
+                    problem = (
+                        f"expected {len(header)} fields, got {len(fields)}: "
+                        "put quotes around text with commas in it"
+                    )
+                yield Row(f"{path}:{reader.line_num}", cells, problem)
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: expected a table ({error}): mend it") from None
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, or of one that gzip packed, without their ends.
+
+    Raises:
+        UserError: the file is not UTF-8; names the line.
+    """
+    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    with opened as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path}:{number}: expected UTF-8 text, got other bytes ({error.reason} at "
+                    f"byte {error.start} of the line): save the file as UTF-8"
+                ) from None
+            yield text.rstrip("\r\n")
+
+
+class ImageRows(NamedTuple):
+    """An image and the rows that name it."""
+
+    name: str
+    path: Path
+    rows: list[Row]
+
+
+def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]]:
+    """Reads a table about images that stand beside it, by part.
+
+    A column `split` decides the parts: train, val (or validation, dev), test. Without it a hash of
+    the image does: a tenth each for validation and test. Images without a row are counted.
+
+    Args:
+        path: the table; column `image` holds paths below its folder, or below one folder in it.
+        columns: further columns that it must have.
+
+    Raises:
+        UserError: the table cannot be read, names another split or one image in two, or no image
+            is there.
+    """
+    by_image: dict[str, list[Row]] = defaultdict(list)
+    part_of: dict[str, str] = {}
+    for row in read(path, ("image", *columns)):
+        image = row.cells["image"]
+        by_image[image].append(row)
+        part = None if row.problem else _part(row)  # its cells may stand in other columns
+        if part is not None and part_of.setdefault(image, part) != part:
+            raise UserError(
+                f"{row.where}: expected all rows of {image} in one split, got {part} after "
+                f"{part_of[image]}: an image trained on tells nothing in a test"
+            )
+    folder = folder_of(path.parent, map(Path, by_image))
+    if not any((folder / name).is_file() for name in by_image):
+        raise UserError(
+            f"expected images beside {path}, found none of them: the column image holds "
+            "their paths below the folder"
+        )
+    _count_unlisted(folder, set(by_image))
+    parts: dict[str, list[ImageRows]] = defaultdict(list)
+    for name, rows in by_image.items():
+        parts[part_of.get(name, "train")].append(ImageRows(name, folder / name, rows))
+    return parts
+
+
+def folder_of(root: Path, names: Iterable[Path]) -> Path:
+    """Where the images are: `root`, or the folder in it that holds the first that is found."""
+    folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
+    for name in names:
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder
+    return root
+
+
+def _part(row: Row) -> str:
+    if "split" in row.cells:
+        part = PARTS.get(row.cells["split"].lower())
+        if part is None:
+            raise UserError(
+                f"{row.where}: expected split train, val or test, got {row.cells['split']!r}: "
+                "mend it, or leave out the column"
+            )
+        return part
+    for part, share in (("validation", _HELD_BACK), ("test", 2 * _HELD_BACK)):
+        if datasets.is_held_back(row.cells["image"], share=share):
+            return part
+    return "train"
+
+
+def _count_unlisted(folder: Path, listed: set[str]) -> None:
+    kinds = Counter(file.suffix.lower() for file in folder.iterdir() if file.name not in listed)
+    unlisted = sum(kinds[suffix] for suffix in _IMAGES)
+    if unlisted:
+        logger.info("%s: %d images without a row are left out", folder, unlisted)

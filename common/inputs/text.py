@@ -1,0 +1,142 @@
+"""Text to word ids and back: strings (batch,) -> token_ids int32 (batch, time), token_mask bool.
+
+One function standardises text, in tf.data and in the SavedModel alike: a model never meets words
+in a form that its vocabulary was not built from. All of it runs inside a TensorFlow graph.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from common.runs import files
+from common.runs.errors import UserError
+
+PAD, UNK, START, END = range(4)
+SPECIALS = ("<pad>", "<unk>", "<start>", "<end>")
+
+
+def standardize(text: tf.Tensor) -> tf.Tensor:
+    """Lower-cases, and leaves letters, digits, "_" and apostrophes inside words, one space between.
+
+    Args:
+        text: string, any shape, UTF-8 (bytes that are not UTF-8 count as separators).
+
+    Returns:
+        string, the same shape; "" where no word is left.
+    """
+    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+    text = tf.strings.regex_replace(text, r"[\x{2019}`]", "'")
+    # Two spaces, so that the quotes of two neighbours need not share one.
+    text = tf.strings.regex_replace(text, r"[^\pL\pN\pM_']+", "  ")
+    text = tf.strings.lower(text, encoding="utf-8")  # not before: `lower` stops at a NUL
+    text = tf.strings.regex_replace(text, r"(^|\s)'+|'+(\s|$)", " ")  # quotes around words
+    return tf.strings.strip(tf.strings.regex_replace(text, r"\s+", " "))
+
+
+def words(text: tf.Tensor) -> tf.RaggedTensor:
+    """Standardises `text`, string (batch,), and splits it into words, string (batch, time)."""
+    return tf.strings.split(standardize(text))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A list of tokens; the id of a token is its place. Made from the training split alone."""
+
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def of_words(
+        cls, counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None
+    ) -> "Vocabulary":
+        """The four special tokens, then the words by falling count (ties by alphabet)."""
+        return cls(SPECIALS + _frequent(counts, min_count, max_size))
+
+    @classmethod
+    def of_labels(
+        cls, counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None
+    ) -> "Vocabulary":
+        """Classes to choose from, by falling count: no special tokens, so id 0 is a class."""
+        return cls(_frequent(counts, min_count, max_size))
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """Reads one token a line.
+
+        Raises:
+            UserError: the file is absent or empty, or a token stands in it twice.
+        """
+        if not path.exists():
+            raise UserError(f"expected a vocabulary {path}, found none: train again")
+        try:
+            tokens = tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: expected UTF-8 text ({error}): train again") from None
+        if not tokens or len(set(tokens)) != len(tokens):
+            raise UserError(
+                f"{path}: expected distinct tokens, one a line, each line ended; "
+                f"got {len(tokens)} lines, {len(set(tokens))} distinct: train again"
+            )
+        return cls(tokens)
+
+    def save(self, path: Path) -> None:
+        """Writes one token a line, whole or not at all."""
+        files.write_text(path, "".join(f"{token}\n" for token in self.tokens))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def make_table(self, *, unknown: int) -> tf.lookup.StaticHashTable:
+        """A table from token (string) to id (int32), usable in graphs; `unknown` for the others."""
+        ids = tf.range(len(self), dtype=tf.int32)
+        initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(self.tokens), ids)
+        return tf.lookup.StaticHashTable(initializer, default_value=unknown)
+
+
+def encode(
+    text: tf.Tensor, table: tf.lookup.StaticHashTable, *, max_words: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turns strings into padded word ids.
+
+    Args:
+        text: string (batch,).
+        table: from `Vocabulary.make_table(unknown=UNK)`.
+        max_words: words beyond it are cut off.
+
+    Returns:
+        token_ids int32 (batch, time), PAD at the end of shorter rows, and token_mask bool
+        (batch, time), True = real. Time is at least 1; a row without words is all padding.
+    """
+    split = words(text)
+    lengths = tf.minimum(split.row_lengths(), max_words)
+    # At least one step: an LSTM cannot run over zero of them.
+    time = tf.maximum(tf.reduce_max(lengths), 1)
+    token_mask = tf.sequence_mask(lengths, time)
+    padded = pad(split, time)
+    return tf.where(token_mask, table.lookup(padded), PAD), token_mask
+
+
+def pad(ragged: tf.RaggedTensor, time: tf.Tensor) -> tf.Tensor:
+    """Rows (batch, None, ...) cut at, or filled with zeros or "" up to, `time` int64 ().
+
+    One operation: slices of ragged tensors take dozens, and long to trace.
+    """
+    shape = [None, None, *ragged.shape[2:]]
+    padded = ragged.to_tensor(shape=tf.stack([-1, time, *shape[2:]]))
+    return tf.ensure_shape(padded, shape)
+
+
+def assert_words(token_mask: tf.Tensor, name: str) -> tf.Tensor:
+    """Fails inside the graph, naming the rows of `token_mask` (batch, time) that are all False."""
+    empty = tf.logical_not(tf.reduce_any(token_mask, axis=1))
+    message = [f"{name}: expected at least one word, found none in row", tf.where(empty)[:, 0]]
+    with tf.control_dependencies(
+        [tf.debugging.Assert(tf.logical_not(tf.reduce_any(empty)), message, summarize=20)]
+    ):
+        return tf.identity(token_mask)
+
+
+def _frequent(counts: Mapping[str, int], min_count: int, max_size: int | None) -> tuple[str, ...]:
+    kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIALS]
+    return tuple(sorted(kept, key=lambda word: (-counts[word], word))[:max_size])

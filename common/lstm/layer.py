@@ -1,0 +1,254 @@
+"""The LSTM layer of all apps: `keras.layers.LSTM`, trained in machine code on a CPU."""
+
+import functools
+from itertools import chain
+
+import keras
+import tensorflow as tf
+
+from common.lstm import loops
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class LSTM(keras.layers.LSTM):
+    """Long short-term memory (Gers et al. 2000, https://doi.org/10.1162/089976600300015015).
+
+    The same layer, options, weights and results as `keras.layers.LSTM`, so that either can load
+    the weights of the other, and inside `keras.layers.Bidirectional`. On a CPU it trains with the
+    machine code of `common.lstm.kernel`, which skips padding, wherever it stands; outside training,
+    so that an exported model needs TensorFlow alone, `common.lstm.loops` does. Keras' own
+    kernels run on a GPU (cuDNN), and with options that the machine code does not have: other
+    activations, recurrent dropout, float64.
+
+    Masked steps give zeros, not Keras' repetition of the last output. `unroll` is refused: in
+    Keras 3.15 an unrolled layer inside `Bidirectional` gives wrong numbers under any mask.
+    """
+
+    def __init__(self, units: int, *, zero_output_for_mask: bool = True, **options):
+        super().__init__(units, zero_output_for_mask=zero_output_for_mask, **options)
+        if self.unroll:
+            raise ValueError("expected unroll=False, got True: with masks Keras would go wrong")
+        self.supports_jit = False  # XLA cannot compile a call out of TensorFlow
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """The loop, for `keras.layers.RNN.call`: last output, all outputs, last states."""
+        if sequences.shape[1] == 1 and not training:
+            return self.one_step(sequences, initial_state, mask)
+        if not self.compiles():
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        if self.dropout and training:
+            sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
+        outputs, hidden, cell = (run if training else loops.run)(
+            sequences,
+            [self.weights_in_float32()],
+            [[tf.cast(state, tf.float32) for state in initial_state]],
+            mask,
+            reverses=[self.go_backwards],
+        )
+        if self.go_backwards:  # Keras gives them in the order of their making
+            outputs = tf.reverse(outputs, [1])
+        return hidden, outputs, [hidden, cell]
+
+    def one_step(self, sequences, initial_state, mask) -> tuple:
+        """As `inner_loop` for a decoder, which goes on by one step: no loop inside its own."""
+        output, states = self.cell(sequences[:, 0], initial_state)
+        if mask is not None:
+            output = tf.where(mask, output, tf.zeros_like(output))
+            states = [tf.where(mask, *both) for both in zip(states, initial_state, strict=True)]
+        return output, output[:, None], states
+
+    def weights_in_float32(self) -> list:
+        """Kernel, recurrent kernel and bias, also of a layer without one."""
+        bias = self.cell.bias if self.use_bias else tf.zeros(4 * self.units)
+        weights = (self.cell.kernel, self.cell.recurrent_kernel, bias)
+        return [tf.cast(weight, tf.float32) for weight in weights]
+
+    def kernel(self) -> str:
+        """What computes this layer in training here."""
+        if self.compiles():
+            from common.lstm import vectors
+
+            return f"machine code, vectors of {vectors.LANES} floats"
+        return "Keras, cuDNN" if tf.config.list_logical_devices("GPU") else "Keras"
+
+    def compiles(self) -> bool:
+        """Whether machine code trains this layer here."""
+        return (
+            self.activation is keras.activations.tanh
+            and self.recurrent_activation is keras.activations.sigmoid
+            and not self.recurrent_dropout
+            and self.zero_output_for_mask
+            and self.compute_dtype != "float64"
+            and not tf.config.list_logical_devices("GPU")
+        )
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class Bidirectional(keras.layers.Bidirectional):
+    """`keras.layers.Bidirectional`; where its two `LSTM` layers train in machine code, as one.
+
+    Sequences are then neither reversed nor joined, and both directions run at the same time.
+    """
+
+    def call(self, sequences, initial_state=None, mask=None, training=None):
+        """See the base class."""
+        if not self.compiles():
+            return super().call(sequences, initial_state, mask, training)
+        layers = self.forward_layer, self.backward_layer
+        if initial_state is None:
+            initial_state = 4 * [tf.zeros([tf.shape(sequences)[0], layers[0].units])]
+        given = [tf.cast(state, tf.float32) for state in initial_state]
+        outputs, *ends = (run if training else loops.run)(
+            sequences,
+            [layer.weights_in_float32() for layer in layers],
+            [given[:2], given[2:]],
+            mask,
+            reverses=[False, True],
+        )
+        if self.merge_mode == "sum":
+            outputs = tf.add_n(tf.split(outputs, 2, axis=-1))
+        outputs, *ends = (tf.cast(values, self.compute_dtype) for values in (outputs, *ends))
+        if not self.return_state:
+            return outputs
+        (forward_hidden, hidden), (forward_cell, cell) = (tf.split(end, 2, -1) for end in ends)
+        return outputs, forward_hidden, forward_cell, hidden, cell
+
+    def compiles(self) -> bool:
+        """Whether machine code trains both directions together here."""
+        layers = self.forward_layer, self.backward_layer
+        return (
+            all(isinstance(layer, LSTM) and layer.compiles() for layer in layers)
+            and not any(layer.dropout for layer in layers)
+            and self.return_sequences
+            and not self.stateful
+            and self.merge_mode in ("concat", "sum")
+        )
+
+
+def run(inputs, weights, states, mask, *, reverses) -> list:
+    """Runs LSTMs over the real steps of the same sequences; for training, it keeps all gates.
+
+    The products with the kernels are made in the dtype of the inputs, bfloat16 for example; the
+    recurrent products, the gates and the states are float32.
+
+    Args:
+        inputs: float32 or bfloat16 (batch, time, input_dim); other dtypes are made float32.
+        weights: kernel (input_dim, 4 units), recurrent kernel (units, 4 units) and bias (4 units,)
+            for each LSTM.
+        states: hidden and cell state at the start, (batch, units), for each LSTM.
+        mask: bool (batch, time), True = real; or None.
+        reverses: for each LSTM, whether it goes from the last real step to the first; the outputs
+            stay in the order of the inputs.
+
+    Returns:
+        float32: outputs (batch, time, LSTMs * units), zero at padding; the last hidden states, the
+        last cell states (batch, LSTMs * units), in a row without real steps those of the start.
+    """
+    from common.lstm import kernel as machine_code
+
+    if inputs.dtype != tf.bfloat16:
+        inputs = tf.cast(inputs, tf.float32)
+    units = states[0][0].shape[-1]
+    padding = -units % machine_code.LANES
+    if padding:
+        weights = [[_pad_gates(part, units, padding) for part in parts] for parts in weights]
+        weights = [
+            (kernel, tf.pad(recurrent, [[0, padding], [0, 0]]), bias)
+            for kernel, recurrent, bias in weights
+        ]
+        states = [[tf.pad(state, [[0, 0], [0, padding]]) for state in pair] for pair in states]
+    hidden, cell = (tf.concat([pair[place] for pair in states], -1) for place in (0, 1))
+    found = _run_padded(inputs, hidden, cell, mask, reverses, *zip(*weights, strict=True))
+    return [_cut(values, len(reverses), units) if padding else values for values in found]
+
+
+def _pad_gates(values, units: int, padding: int):
+    """(…, 4 units) -> (…, 4 (units + padding)), zeros at the end of each gate."""
+    gates = tf.reshape(values, [*values.shape[:-1], 4, units])
+    padded = tf.pad(gates, [*[[0, 0]] * (len(gates.shape) - 1), [0, padding]])
+    return tf.reshape(padded, [*values.shape[:-1], 4 * (units + padding)])
+
+
+def _cut(values, count: int, units: int):
+    """(…, count * wider) -> (…, count * units), the start of each."""
+    outer = tf.shape(values)[:-1]
+    apart = tf.reshape(values, tf.concat([outer, [count, values.shape[-1] // count]], 0))
+    # Not values[..., :units]: the gradient of that is several times slower.
+    cut = tf.slice(apart, tf.zeros_like(tf.shape(apart)), tf.concat([outer, [count, units]], 0))
+    joined = tf.reshape(cut, tf.concat([outer, [count * units]], 0))
+    return tf.ensure_shape(joined, [*values.shape[:-1], count * units])
+
+
+def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels, biases):
+    """As `run`, for units that fill whole vectors, with the states side by side."""
+    from common.lstm import kernel as machine_code
+
+    width, count = hidden.shape[-1], len(reverses)
+    units = width // count
+    batch, time = tf.unstack(tf.shape(inputs, tf.int64)[:2])
+    real = None if mask is None else tf.where(mask)  # (steps, 2), sequence by sequence
+    if mask is None:
+        lengths = tf.fill([batch], time)
+    else:
+        lengths = tf.reduce_sum(tf.cast(mask, tf.int64), axis=1)
+    starts = tf.cumsum(lengths, exclusive=True)
+
+    def pack(values):
+        size = values.shape[-1]
+        return tf.reshape(values, [-1, size]) if real is None else tf.gather_nd(values, real)
+
+    def unpack(values):
+        shape = tf.stack([batch, time, values.shape[-1]])
+        return tf.reshape(values, shape) if real is None else tf.scatter_nd(real, values, shape)
+
+    def product(left, right, **options):
+        same = (tf.cast(side, inputs.dtype) for side in (left, right))
+        return tf.cast(tf.matmul(*same, **options), tf.float32)
+
+    @tf.custom_gradient
+    def lstm(inputs, hidden, cell, *weights):
+        kernels, recurrents, biases = (weights[place * count :][:count] for place in range(3))
+        packed = pack(inputs)
+        recurrent = tf.stack(recurrents)
+        gates, hiddens, cells, last_hidden, last_cell = _call(
+            functools.partial(machine_code.forward, reverses=reverses),
+            [
+                product(packed, tf.concat(kernels, -1)) + tf.concat(biases, -1),
+                *(starts, lengths, recurrent, hidden, cell),
+            ],
+            sizes=[4 * width, width, width, width, width],
+        )
+
+        def gradient(doutputs, dlast_hidden, dlast_cell):
+            dhidden, dcell, *pairs = _call(
+                functools.partial(machine_code.backward, reverses=reverses),
+                [
+                    *(starts, lengths, recurrent, hidden, cell, gates, hiddens, cells),
+                    *(pack(doutputs), dlast_hidden, dlast_cell),
+                ],
+                sizes=[width, width, *[4 * units, units] * count],
+            )
+            dinputs, dweights = [], []
+            for dsums, entering, kernel in zip(pairs[::2], pairs[1::2], kernels, strict=True):
+                # The sum over the steps as a product: several times faster than reduce_sum.
+                dbias = tf.matmul(tf.ones([1, tf.shape(dsums)[0]]), dsums)[0]
+                dsums = tf.cast(dsums, inputs.dtype)
+                dinputs.append(product(dsums, kernel, transpose_b=True))
+                dkernel, drecurrent = (
+                    product(values, dsums, transpose_a=True) for values in (packed, entering)
+                )
+                dweights.append((dkernel, drecurrent, dbias))
+            dpacked = tf.cast(tf.add_n(dinputs), inputs.dtype)
+            return unpack(dpacked), dhidden, dcell, *chain(*zip(*dweights, strict=True))
+
+        return (unpack(hiddens), last_hidden, last_cell), gradient
+
+    return lstm(inputs, hidden, cell, *kernels, *recurrent_kernels, *biases)
+
+
+def _call(function, tensors: list, *, sizes: list[int]) -> list[tf.Tensor]:
+    """Calls machine code on tensors; it gives float32 (rows, size) for each of `sizes`."""
+    results = tf.numpy_function(function, tensors, len(sizes) * [tf.float32], stateful=False)
+    for result, size in zip(results, sizes, strict=True):
+        result.set_shape([None, size])
+    return results

@@ -1,0 +1,1 @@
+"""Plots: figures of attention, images, curves and gates."""

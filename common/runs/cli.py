@@ -1,0 +1,209 @@
+"""The command line of every app: typed options in, one line and exit code 2 for a user's error.
+
+Nothing here, and nothing an app imports before its options are read, may import TensorFlow:
+`--help` and a misspelt option answer in under a second.
+"""
+
+import argparse
+import contextlib
+import errno
+import functools
+import importlib
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn, TypeVar
+
+import tqdm
+import tyro
+
+from common.runs import directory
+from common.runs.errors import UserError
+
+Item = TypeVar("Item")
+
+# Annotated[Config, cli.FLAT]: its fields are options of their own, `--model.units` rather than
+# `--config.model.units`.
+FLAT = tyro.conf.arg(name="")
+
+# `train --config FILE`; `default_config` has read it before the other options.
+ConfigFile = Annotated[Path | None, tyro.conf.arg(name="config")]
+
+Preset = Literal["tiny", "small", "paper"]
+
+# `export --format`: for TensorFlow, or for a smaller runtime (common/export/portable.py).
+ExportFormat = Literal["saved_model", "onnx", "onnx_int8", "litert", "litert_int8"]
+
+# `evaluate` names the place of the data as `train` does: --data.root, --data.cache-dir.
+DataRoot = Annotated[Path | None, tyro.conf.arg(name="data.root")]
+DataCacheDir = Annotated[Path | None, tyro.conf.arg(name="data.cache-dir")]
+
+
+def run(
+    main: Callable[..., None],
+    *,
+    presets: Mapping[str, object] | None = None,
+    app: str | None = None,
+) -> NoReturn:
+    """Calls `main` with keywords read from the command line and exits with its code.
+
+    With `presets`, `main` has the keywords `config`, `preset`, `run_dir` and `resume`, and the
+    default of `config` is the named preset, or the stored config of the run when it is resumed.
+    With `app`, its keyword `run_dir` is a run of that app, or the mistake is told at once.
+
+    Exit codes: 0 success; 2 a user's error, one line on standard error; 130 interrupted. Any other
+    exception is a defect of ours and keeps its stack trace.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("cellstate").setLevel(logging.INFO)
+    try:
+        defaults = {} if presets is None else {"config": default_config(presets, sys.argv[1:])}
+        call = parse(main, sys.argv[1:], **defaults)
+        if app is not None:
+            directory.RunDirectory.open(call.keywords["run_dir"], app=app)
+        start_tensorflow_quietly()
+        call()
+    except UserError as error:
+        sys.exit(_report(str(error)))
+    except Exception as error:
+        # TensorFlow and HDF5 have exceptions of their own for it; the words are the system's.
+        full = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+        if not any(words in str(error) for words in full):
+            raise
+        where = f" while writing {error.filename}" if getattr(error, "filename", None) else ""
+        sys.exit(
+            _report(
+                f"expected free disk space, found none{where}: "
+                "free some and run again; files written before are whole"
+            )
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def train_command(train: Callable[..., object], config_type: type) -> Callable[..., None]:
+    """The `main` of an app's train.py.
+
+    Args:
+        train: `train(config, run_dir, *, resume, dry_run)`.
+        config_type: of `config`.
+    """
+
+    def main(
+        *,
+        run_dir: Path,
+        config: Annotated[config_type, FLAT],  # pyright: ignore[reportInvalidTypeForm]
+        preset: Preset = "small",
+        config_file: ConfigFile = None,
+        resume: bool = False,
+        dry_run: bool = False,
+    ) -> None:
+        """Trains on a data set and writes a run directory.
+
+        Args:
+            run_dir: New folder for the run.
+            config: All options.
+            preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+            config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
+            resume: Continue the run in --run-dir with its own options.
+            dry_run: Take two steps, print the layers and the expected minutes, and leave nothing.
+        """
+        train(config, run_dir, resume=resume, dry_run=dry_run)
+
+    return main
+
+
+def parse(main: Callable[..., None], arguments: list[str], **defaults: object) -> functools.partial:
+    """Reads `arguments` for the keywords of `main` and returns the call, not yet made.
+
+    Raises:
+        UserError: an option is unknown (with the nearest known ones), missing or of the wrong type.
+    """
+
+    @functools.wraps(main)
+    def keep(*positional, **keywords) -> functools.partial:
+        return functools.partial(main, *positional, **keywords)
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(functools.partial(keep, **defaults), args=arguments)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(one_line(said.getvalue())) from None
+
+
+def progress(items: Iterable[Item], label: str) -> Iterable[Item]:
+    """The items, with a progress bar on standard error when that is a terminal."""
+    return tqdm.tqdm(items, desc=label, disable=None, leave=False)
+
+
+def bars() -> int:
+    """`verbose` for Keras: progress bars when standard output is a terminal."""
+    return int(sys.stdout.isatty())
+
+
+def one_line(box: str) -> str:
+    """The text of tyro's framed message as a single line, without its frame and title.
+
+    >>> one_line("╭─ Wrong ─╮\\n│ got 'a',   │\\n│ expected 1 │\\n╰────╯")
+    "got 'a', expected 1"
+    """
+    body = box.split("\n", 1)[-1] if "╭" in box else box
+    return re.sub(r"\s+", " ", re.sub(r"[╭╮╰╯│─]+", " ", body)).strip()
+
+
+def default_config(presets: Mapping[str, object], arguments: list[str]) -> object:
+    """The preset or file that `arguments` name, or the stored config of the run they resume.
+
+    Raises:
+        UserError: the file cannot be read, or holds no options of this app.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--preset", default="small")
+    early.add_argument("--config", type=Path)
+    early.add_argument("--run-dir", "--run_dir", type=Path)
+    early.add_argument("--resume", action="store_true")
+    try:
+        known, _ = early.parse_known_args(arguments)
+    except argparse.ArgumentError:  # e.g. `--preset` without a value: the full parser explains it
+        return presets["small"]
+    preset = presets.get(known.preset, presets["small"])
+    if known.resume and known.run_dir is not None and (known.run_dir / "config.json").exists():
+        return directory.read_config(known.run_dir / "config.json", type(preset))
+    return preset if known.config is None else directory.read_config(known.config, type(preset))
+
+
+def start_tensorflow_quietly() -> None:
+    """Imports TensorFlow without its start-up lines: they bury the one that a user has to read."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "TF_CONFIG" in os.environ:
+        # A worker's share of a batch may be empty: in TensorFlow 2.21 on CPUs oneDNN's convolutions
+        # have the wrong number of channels then, and its pooling ends the process.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Keras imports these two for features that no command uses: a third of the whole start.
+    # None in sys.modules makes its `import` fail, which it allows for.
+    hidden = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # they come from C++, past sys.stderr
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        for name in hidden:
+            del sys.modules[name]
+
+
+def _report(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,331 @@
+"""The run directory: all that passes from training to evaluation, prediction and export.
+
+    config.json vocab*.txt model.keras metrics-*.json history.csv log/ checkpoints/ environment.json
+
+Text or `.keras`, never a pickle. Every file is written under a temporary name and renamed, so that
+a reader, or a kill at any moment, finds the old file or the new one, never half of one.
+"""
+
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import types
+import typing
+import weakref
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from common.runs import files
+from common.runs.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+Config = TypeVar("Config")
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
+
+
+# When resumed.
+MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy", "data.service")
+
+
+class RunDirectory:
+    """One training run on disk, opened by `begin` for training and by `open` after it.
+
+    Where several workers train, all read the run and one writes it: `writes`. A `dry_run` is in a
+    temporary folder.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True):
+        self.path, self.writes, self.dry_run = path, writes, False
+
+    @classmethod
+    def begin(
+        cls,
+        path: Path,
+        *,
+        app: str,
+        config: object,
+        resume: bool,
+        dry_run: bool = False,
+        writes: bool = True,
+    ) -> "RunDirectory":
+        """A new run, or with `resume` the one in `path`; with `dry_run` one that leaves nothing.
+
+        Raises:
+            UserError: see `create` and `resume`.
+        """
+        if dry_run:
+            run = cls(Path(tempfile.mkdtemp()), writes=writes)
+            run.dry_run = True
+            weakref.finalize(run, shutil.rmtree, run.path)
+            return run
+        if not writes:
+            return cls(path, writes=False)
+        return cls.resume(path, app=app, config=config) if resume else cls.create(path)
+
+    @classmethod
+    def create(cls, path: Path) -> "RunDirectory":
+        """Prepares `path`, which must be absent or hold at most the log of an attempt that failed.
+
+        It becomes a run with `describe`, called when the data is there: a mistake in the options
+        leaves nothing that the next attempt would have to clear away.
+
+        Raises:
+            UserError: `path` holds another run or other files.
+        """
+        if path.exists() and not path.is_dir():
+            raise UserError(f"expected a folder for --run-dir, {path} is a file: name another")
+        if path.exists() and any(child.name != "log" for child in path.iterdir()):
+            what = "another run" if (path / "config.json").exists() else "other files"
+            raise UserError(
+                f"expected a new or empty folder for --run-dir, {path} holds {what}: "
+                "name another folder, or continue a run with --resume"
+            )
+        run = cls(path)
+        run._log_to_file()
+        return run
+
+    @classmethod
+    def resume(
+        cls, path: Path, *, app: str, config: object, may_change: tuple[str, ...] = MAY_CHANGE
+    ) -> "RunDirectory":
+        """Continues the run in `path`; only the options in `may_change` may differ from its config.
+
+        Raises:
+            UserError: there is no run, it is another app's, or other options differ.
+        """
+        run = cls.open(path, app=app)
+        old, new = _flat(run.read_config(type(config))), _flat(config)
+        for name in new:
+            if old[name] != new[name] and name not in may_change:
+                raise UserError(
+                    f"--resume continues {path} with {name} = {old[name]}, got "
+                    f"{new[name]}: leave the option out, or start another run"
+                )
+        run._log_to_file()
+        return run
+
+    def describe(
+        self, *, app: str, config: object, seed: int, kernels: Mapping[str, str]
+    ) -> None:
+        """Writes environment.json, then config.json, which makes the folder a run.
+
+        `kernels` says, by recurrent layer, what computes it (`layers.recurrent.kernels`).
+        """
+        self.write_json("environment.json", environment(seed=seed, kernels=kernels))
+        self.write_json("config.json", {"app": app, **dataclasses.asdict(config)})  # type: ignore[call-overload]
+
+    @classmethod
+    def open(cls, path: Path, *, app: str) -> "RunDirectory":
+        """Opens an existing run of `app`.
+
+        Raises:
+            UserError: `path` is no run directory, or it was made by another app.
+        """
+        if not (path / "config.json").exists():
+            raise UserError(
+                f"expected a run directory with config.json, found none in {path}: "
+                f"make one with `python -m apps.{app}.train --run-dir {path}`"
+            )
+        config = _read_options(path / "config.json")
+        made_by = config.get("app")
+        if made_by != app:
+            raise UserError(
+                f"expected a run of {app}, {path} holds a run of {made_by}: "
+                f"use `python -m apps.{made_by}`, or name a run of {app}"
+            )
+        return cls(path)
+
+    def read_config(self, config_type: type[Config]) -> Config:
+        """The config that the run was made with."""
+        return read_config(self.path / "config.json", config_type)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes `name` in the run directory, whole or not at all."""
+        if self.writes:
+            files.write_text(self.path / name, text)
+
+    def write_json(self, name: str, value: object) -> None:
+        """Writes `name` in the run directory as JSON, whole or not at all."""
+        if self.writes:
+            files.write_json(self.path / name, value)
+
+    def save_model(self, model: "keras.Model", name: str = "model.keras") -> None:
+        """Saves a Keras model, whole or not at all."""
+        if self.writes:
+            with files.replacing(self.path / name) as temporary:
+                model.save(temporary)
+
+    def load_model(self, name: str = "model.keras") -> "keras.Model":
+        """Loads a saved model without its optimizer, refusing anything that would run code.
+
+        The layers in it must be known to Keras: import `common.layers`, and the model.py of the app.
+
+        Raises:
+            UserError: the training of this run has not saved a model yet, or the file is damaged.
+        """
+        import keras
+
+        path = self.path / name
+        if not path.exists():
+            raise UserError(
+                f"expected {path}, found none: the training has not finished an epoch; "
+                "continue it with --resume"
+            )
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)  # type: ignore[return-value]
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise UserError(
+                f"expected a Keras model in {path}, it cannot be read ({first}): train again"
+            ) from error
+
+    def _log_to_file(self) -> None:
+        (self.path / "log").mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(self.path / "log" / "train.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger = logging.getLogger("cellstate")
+        logger.setLevel(logging.INFO)  # also where no command line has set it, in a notebook
+        for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+            logger.removeHandler(old)  # a notebook may train several runs in one process
+            old.close()
+        logger.addHandler(handler)
+
+
+def open_run(
+    path: Path,
+    *,
+    app: str,
+    config_type: type[Config],
+    root: Path | None = None,
+    cache_dir: Path | None = None,
+) -> tuple[RunDirectory, Config]:
+    """Opens a run of `app`, and reads the config that it was made with.
+
+    Args:
+        path: of the run.
+        app: whose run is expected.
+        config_type: of its config, with `data.root` and `data.cache_dir`.
+        root: where the official files are now, if not where training found them.
+        cache_dir: likewise for prepared data.
+
+    Raises:
+        UserError: see `RunDirectory.open` and `read_config`.
+    """
+    run = RunDirectory.open(path, app=app)
+    config: Any = run.read_config(config_type)
+    moved = {"root": root or config.data.root, "cache_dir": cache_dir or config.data.cache_dir}
+    return run, dataclasses.replace(config, data=dataclasses.replace(config.data, **moved))
+
+
+def environment(*, seed: int, kernels: Mapping[str, str] = types.MappingProxyType({})) -> dict:
+    """What a reader needs to run it again: versions, commit, seed, hardware, command, kernels."""
+    import tensorflow as tf
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "git_commit": _git_commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": seed,
+        "platform": platform.platform(),
+        "cpu_count": cpu_count(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "lstm_kernel": dict(kernels),
+    }
+
+
+def cpu_count() -> int:
+    """The processor's cores that this process may use."""
+    given_out = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if given_out else os.cpu_count() or 1
+
+
+def read_config(path: Path, config_type: type[Config]) -> Config:
+    """Reads the file `path`, config.json of a run, back into the dataclass that wrote it.
+
+    Raises:
+        UserError: the file is damaged, or another version of the app wrote it.
+    """
+    values = _read_options(path)
+    values.pop("app", None)
+    try:
+        return _restored(config_type, values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: expected the options of this version, it does not "
+            f"fit ({error}): use the version that made the run, or train again"
+        ) from None
+
+
+def _read_options(path: Path) -> dict:
+    """What a file of options holds."""
+    values = files.read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{path}: expected the options of a run, got {values!r:.40}: get the file again"
+        )
+    return values
+
+
+def _restored(cls, values):
+    """Builds the (nested, frozen) dataclass `cls` from JSON values."""
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}
+    if set(values) != known:
+        raise ValueError(f"fields {sorted(set(values) ^ known)}")
+    return cls(**{name: _value(hints[name], value) for name, value in values.items()})
+
+
+def _value(hint, value):
+    """One value, by its type hint: a dataclass, Path, tuple of these, or `... | None`."""
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return _restored(hint, value)
+    if hint is Path:
+        return Path(value)
+    if typing.get_origin(hint) is tuple:
+        kinds = typing.get_args(hint)
+        kinds = [kinds[0]] * len(value) if kinds[-1] is ... else kinds
+        return tuple(_value(kind, one) for kind, one in zip(kinds, value, strict=True))
+    return value
+
+
+def _flat(config: object, prefix: str = "") -> dict[str, object]:
+    flat = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        nested = dataclasses.is_dataclass(value)
+        flat |= (
+            _flat(value, f"{prefix}{field.name}.") if nested else {f"{prefix}{field.name}": value}
+        )
+    return flat
+
+
+def _git_commit() -> str | None:
+    """The commit of this code, with "+changes" when files differ from it; None outside git."""
+    root = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=root, text=True, check=True, capture_output=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,1 @@
+"""Scaling: workers of a training, a tf.data service, Apache Beam."""

@@ -1,0 +1,113 @@
+"""Preparing data sets on Apache Beam: each row is read by one of many workers.
+
+Beam is an optional package. Without the options of a pipeline, both functions are those of
+`inputs.datasets`.
+"""
+
+import functools
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from common.inputs import datasets
+from common.runs.errors import UserError
+
+if TYPE_CHECKING:
+    import apache_beam
+    import tensorflow_datasets as tfds
+
+_NAMESPACE = "cellstate"
+
+
+def examples(
+    listed: Iterable, read: Callable[..., Iterator], broken: datasets.BrokenRows, *, on_beam: bool
+) -> Any:
+    """What a builder's `_generate_examples` returns, also one that is prepared on a pipeline.
+
+    Args:
+        listed: what can be pickled: paths and texts, not the content of files.
+        read: a function of a module, (row, `broken`) -> its (key, record) if it can be used.
+        broken: counts the rows.
+        on_beam: returns steps of a pipeline, which read the rows in its workers.
+    """
+    if not on_beam:
+        return datasets.examples(listed, read, broken)
+    import apache_beam as beam
+
+    # The list is read by one worker, and would be worked off by it.
+    return (
+        beam.Create(list(listed))
+        | beam.Reshuffle()
+        | beam.FlatMap(functools.partial(_counted, read, broken.source))
+    )
+
+
+def _counted(read: Callable[..., Iterator], source: str, one) -> list:
+    from apache_beam.metrics import Metrics
+
+    broken = datasets.BrokenRows(source)
+    found = list(read(one, broken))
+    Metrics.counter(_NAMESPACE, "rows").inc(broken.num_rows)
+    for problem in broken.skipped:
+        Metrics.string_set(_NAMESPACE, "skipped").add(problem)
+    return found
+
+
+def prepare(
+    builder: "tfds.core.DatasetBuilder", broken: datasets.BrokenRows, *, options: str | None
+) -> None:
+    """As `datasets.prepare`, with a pipeline where its options are given.
+
+    Args:
+        builder: whose examples are those of `examples`.
+        broken: gets the number of rows, and the broken ones, that the workers counted.
+        options: of a Beam pipeline, without the dashes: "runner=FlinkRunner flink_master=host:1".
+
+    Raises:
+        UserError: Beam is not installed, the source is incomplete or too many rows are broken.
+    """
+    run = functools.partial(_run_pipeline, builder, broken, options) if options else None
+    datasets.prepare(builder, broken, run=run)
+
+
+def _run_pipeline(
+    builder: "tfds.core.DatasetBuilder", broken: datasets.BrokenRows, options: str
+) -> None:
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+        from apache_beam.runners import create_runner
+    except ImportError:
+        raise UserError(
+            "expected the package apache-beam, for --data.beam, it is not installed: run "
+            "`pip install apache-beam==2.77.0`"
+        ) from None
+    import tensorflow_datasets as tfds
+
+    flags = PipelineOptions([f"--{option}" for option in shlex.split(options)])
+    runner = _keeps_result(create_runner(flags.view_as(StandardOptions).runner or "DirectRunner"))
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(beam_runner=runner, beam_options=flags)
+    )
+    told = runner.result.metrics().query()
+    broken.num_rows = sum(one.result for one in told["counters"] if one.key.metric.name == "rows")
+    for one in told["string_sets"]:
+        if one.key.metric.name == "skipped":
+            broken.skipped += sorted(one.result)
+    try:
+        broken.check()
+    except UserError:
+        shutil.rmtree(builder.data_dir)
+        raise
+
+
+def _keeps_result(runner: "apache_beam.runners.PipelineRunner"):
+    """The runner, with the result of its last pipeline: tensorflow-datasets drops it."""
+    run = runner.run_pipeline
+
+    def run_pipeline(pipeline, options):
+        runner.result = run(pipeline, options)  # type: ignore[attr-defined]
+        return runner.result  # type: ignore[attr-defined]
+
+    runner.run_pipeline = run_pipeline  # type: ignore[method-assign]
+    return runner

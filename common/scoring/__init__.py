@@ -1,0 +1,1 @@
+"""Scoring: metrics and the result of an evaluation."""

@@ -1,0 +1,133 @@
+"""Scores of answers and predictions: plain Python in, a float in [0, 1] out.
+
+Visual question answering: the VQA soft accuracy and WUPS over WordNet. Reports of any app: mean by
+group, and how far predictions collapse onto one answer. Nothing here imports TensorFlow.
+"""
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from common.scoring.vqa_answers import normalize_vqa_answer, single_line
+from common.scoring.wordnet import load_wordnet_similarity
+
+__all__ = [
+    "AnswerCollapse",
+    "accuracy_by_group",
+    "answer_collapse",
+    "load_wordnet_similarity",
+    "normalize_vqa_answer",
+    "vqa_soft_accuracy",
+    "wups",
+]
+
+_HUMANS_FOR_FULL_CREDIT = 3
+_WUPS_PENALTY = 0.1  # factor on a similarity below the threshold
+
+
+def vqa_soft_accuracy(predicted: str, human_answers: Sequence[str]) -> float:
+    """Scores one predicted answer against those of several humans, as the VQA v2 evaluation does.
+
+        mean over humans h of min(1, n(h) / 3), n(h) = humans other than h who gave this answer
+
+    Antol et al. 2015, https://arxiv.org/abs/1505.00468; https://visualqa.org/evaluation.html.
+    Official with ten humans, where 1, 2, 3, 4 matches give 0.3, 0.6, 0.9, 1.
+
+    Both sides go through `normalize_vqa_answer` only if the humans differ: as in the official code,
+    answers on which all agree are compared as written, so "Yes" misses ten times "yes".
+
+    Departure for fewer than four humans, who could never reach full credit: the 3 becomes the
+    number of other humans. A single human answer means exact match as written.
+
+    Raises:
+        ValueError: no human answer.
+    """
+    if not human_answers:
+        raise ValueError("human_answers must hold at least one answer, got none")
+    answer, humans = single_line(predicted), [single_line(human) for human in human_answers]
+    if len(set(humans)) > 1:
+        answer, humans = normalize_vqa_answer(answer), [normalize_vqa_answer(h) for h in humans]
+
+    matches = [human == answer for human in humans]
+    if len(matches) == 1:
+        return float(matches[0])
+    needed = min(_HUMANS_FOR_FULL_CREDIT, len(matches) - 1)
+    return statistics.fmean(min(1.0, (sum(matches) - own) / needed) for own in matches)
+
+
+def wups(
+    predicted: Sequence[str],
+    truth: Sequence[str],
+    *,
+    threshold: float,
+    similarity: Callable[[str, str], float],
+) -> float:
+    """Scores the answer words of one question: Wu-Palmer set similarity, "WUPS@threshold".
+
+        min(prod over p in predicted of max over t in truth of mu(p, t),
+            prod over t in truth of max over p in predicted of mu(t, p))
+
+    mu is 1 for equal words, else the similarity, times 0.1 where it is below the threshold.
+    Malinowski & Fritz 2014, https://arxiv.org/abs/1410.0210, with the details of DAQUAR's
+    calculate_wups.py: words are compared as written, nothing is lower-cased, and a word given twice
+    counts twice. Custom is to report thresholds 0.9 and 0.0; a similarity that is always 0 gives
+    DAQUAR's accuracy.
+
+    Arguments are lists of words (for DAQUAR split the answer at commas and strip each part).
+    Two empty lists score 1, one empty list scores 0.
+    """
+    if isinstance(predicted, str) or isinstance(truth, str):
+        raise TypeError(f"expected lists of words, got the text {predicted!r} or {truth!r}")
+    if not predicted or not truth:
+        return float(not predicted and not truth)
+
+    def graded(first: str, second: str) -> float:
+        if first == second:
+            return 1.0
+        score = similarity(first, second)
+        return score if score >= threshold else _WUPS_PENALTY * score
+
+    def coverage(words: Sequence[str], others: Sequence[str]) -> float:
+        return math.prod(max(graded(word, other) for other in others) for word in words)
+
+    return min(coverage(predicted, truth), coverage(truth, predicted))
+
+
+def accuracy_by_group(correct: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
+    """Returns the mean score of each group, groups in alphabetical order.
+
+    `correct[i]` is the score (0 or 1, or a soft score) of example i, `groups[i]` its group.
+
+    >>> accuracy_by_group([1, 0, 1], ["colour", "colour", "shape"])
+    {'colour': 0.5, 'shape': 1.0}
+    """
+    scores: defaultdict[str, list[float]] = defaultdict(list)
+    for score, group in zip(correct, groups, strict=True):
+        scores[group].append(score)
+    return {group: statistics.fmean(scores[group]) for group in sorted(scores)}
+
+
+class AnswerCollapse(NamedTuple):
+    """How far a model's predictions fall onto one answer."""
+
+    num_distinct: int
+    most_frequent: str
+    share: float  # of all predictions, in (0, 1]
+
+
+def answer_collapse(predictions: Sequence[str]) -> AnswerCollapse:
+    """Counts the distinct predictions and the share of the most frequent one.
+
+    A model that ignores its input has `num_distinct` 1 and `share` 1. Of equally frequent answers
+    the first to appear is named.
+
+    Raises:
+        ValueError: no prediction.
+    """
+    if not predictions:
+        raise ValueError("predictions must hold at least one answer, got none")
+    counts = Counter(predictions)
+    answer, count = counts.most_common(1)[0]
+    return AnswerCollapse(len(counts), answer, count / len(predictions))

@@ -1,0 +1,1 @@
+"""Training: options, fit, optimizers, losses, checkpoints, logs, tuning, strategies."""

@@ -1,0 +1,63 @@
+"""What a dry run tells of a training: its layers, and the minutes that it would take."""
+
+import logging
+import math
+import time
+
+import keras
+import tensorflow as tf
+
+from common.runs import cli
+from common.training import strategies
+
+logger = logging.getLogger("cellstate")
+
+
+def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batches: int) -> None:
+    """Takes two steps of `num_batches`; logs the parameters and how long all would take.
+
+    Args:
+        model: built and compiled.
+        batches: at least two.
+        name: of the network, for the log.
+        num_batches: of the whole training.
+    """
+    logger.info("%s:\n%s", name, _parameter_table(model))
+    ended: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ended.append(time.monotonic())
+    )
+    model.fit(
+        strategies.read_by_all(batches),
+        steps_per_epoch=2,
+        shuffle=False,
+        callbacks=[clock],
+        verbose=cli.bars(),
+    )
+    seconds = ended[1] - ended[0]  # the first step waits for the graph
+    logger.info(
+        "%s: %.2f s for a step, at most %.1f minutes for %d steps, without validation",
+        name,
+        seconds,
+        seconds * num_batches / 60,
+        num_batches,
+    )
+
+
+def _parameter_table(model: keras.Model) -> str:
+    """A line for each layer that has weights: their shapes and number, and whether they learn."""
+    layers: dict[str, list] = {}
+    for weight in model.weights:
+        layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
+    lines = []
+    for name, weights in layers.items():
+        shapes = " ".join("x".join(map(str, one.shape)) or "1" for one in weights)
+        fixed = "" if any(one.trainable for one in weights) else "  fixed"
+        lines.append(f"  {name:<44} {shapes:<36} {_number_of(weights):>11,}{fixed}")
+    learnt = _number_of(model.trainable_weights)
+    lines.append(f"  in all {_number_of(model.weights):,} parameters, {learnt:,} of them learn")
+    return "\n".join(lines)
+
+
+def _number_of(weights) -> int:
+    return sum(math.prod(one.shape) for one in weights)

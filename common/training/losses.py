@@ -1,0 +1,86 @@
+"""Losses that average over real targets: weights come from the targets, never from a lost mask."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from common.training import strategies
+
+
+class WeightedMean(keras.losses.Loss):
+    """Averages what `call` gives over the targets of weight above zero.
+
+    loss = sum(weight * value) / sum(weight), over the batch of all replicas: where one of them has
+    more real targets than another, the gradient is still that of one process with the whole batch.
+    Without weights all are 1; where all are 0, so is the loss.
+    """
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss, a number."""
+        values = self.call(ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred))
+        if sample_weight is None:
+            sample_weight = ops.ones_like(values)
+        weight = ops.cast(sample_weight, values.dtype)
+        total = strategies.sum_over_replicas(ops.sum(weight))
+        return ops.divide_no_nan(ops.sum(weight * values), total)
+
+
+@keras.saving.register_keras_serializable("cellstate")
+class WeightedCrossEntropy(WeightedMean):
+    """Cross-entropy of class ids, averaged over the targets of weight above zero.
+
+    loss = sum(weight * -log softmax(logits)[target]) / sum(weight)
+
+    Shapes: target int32 (batch, ...), logits float (batch, ..., classes), sample_weight float32
+    (batch, ...). With Keras' default reduction the padded targets would count in the denominator.
+    """
+
+    def call(self, y_true, y_pred):
+        """-log softmax(logits)[target], of the shape of the targets."""
+        return ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+
+class StepsCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of the real steps of sequences, a share of each target spread over all classes.
+
+    loss = mean over real steps of
+        weight * (-(1 - smoothing) log p(target) - smoothing * mean over classes of log p)
+
+    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The mean is over the real steps of all
+    replicas, whatever their weights, so that these may be rewards.
+
+    Shapes: target int32 (batch, ..., time), -1 where there is no step; logits float
+    (steps, classes) of the real steps alone, row by row; sample_weight float32 as the target.
+
+    Args:
+        smoothing: the share, 0 to 1.
+    """
+
+    def __init__(self, smoothing: float = 0.0):
+        super().__init__()
+        self.smoothing = smoothing
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss, a number."""
+        real = y_true >= 0
+        values = self.call(tf.boolean_mask(y_true, real), y_pred)
+        if sample_weight is not None:
+            values *= tf.boolean_mask(sample_weight, real)
+        count = strategies.sum_over_replicas(tf.cast(tf.size(values), values.dtype))
+        return tf.math.divide_no_nan(tf.reduce_sum(values), count)
+
+    def call(self, y_true, y_pred):
+        """Of target int32 (steps,) and logits (steps, classes), float32 (steps,)."""
+        logits = ops.cast(y_pred, "float32")
+        # Both are one operation with its own gradient.
+        if not self.smoothing:
+            return ops.sparse_categorical_crossentropy(y_true, logits, from_logits=True)
+        classes = logits.shape[-1]
+        wanted = (1 - self.smoothing) * ops.one_hot(y_true, classes) + self.smoothing / classes
+        return ops.categorical_crossentropy(wanted, logits, from_logits=True)
+
+
+def accuracy(y_true, y_pred):
+    """For `compile`: 1 where the real steps of `StepsCrossEntropy` are told right, float32."""
+    told = tf.argmax(y_pred, axis=-1, output_type=y_true.dtype)
+    return tf.cast(told == tf.boolean_mask(y_true, y_true >= 0), tf.float32)

@@ -1,0 +1,44 @@
+"""Options that every training has. An app's TrainConfig inherits them and sets its own defaults.
+
+Nothing here imports TensorFlow: `--help` answers at once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Schedule = Literal["cosine", "inverse_root"]
+Precision = Literal["float32", "bfloat16", "float16"]
+StrategyName = Literal["auto", "none", "mirrored", "multi_worker"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    epochs: int = 10
+    patience: int = 3
+    """Stop after so many epochs without a better validation metric."""
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
+    schedule: Schedule = "cosine"
+    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from zero."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this global norm."""
+    average: float = 0.0
+    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
+    precision: Precision = "float32"
+    """Of products and activations; weights, logits and loss are float32."""
+    strategy: StrategyName = "auto"
+    """One device, all GPUs of a machine, or the machines of TF_CONFIG (docs/guides/scaling.md)."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
+    seed: int = 1
+    deterministic: bool = False
+    """The same seed gives the same weights, bit for bit."""
+
+    def __post_init__(self):
+        if min(self.epochs, self.patience, self.batch_size) < 1:
+            raise ValueError("train.epochs, patience and batch_size must be at least 1")
+        if not 0 <= self.average < 1 or self.warmup_steps < 0:
+            raise ValueError("train.average must be in [0, 1), train.warmup_steps at least 0")

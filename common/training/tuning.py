@@ -1,0 +1,227 @@
+"""Searches options by trainings of an app, with Optuna: resumable, by several processes at once.
+
+The first two options of a search space should be the learning rate and the size: they matter most
+(Greff et al. 2015, https://arxiv.org/abs/1503.04069).
+"""
+
+import csv
+import dataclasses
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from common.runs import cli, files
+from common.runs.errors import UserError
+
+logger = logging.getLogger("cellstate")
+
+# By dotted name of an option: ("log", low, high), ("uniform", low, high) or ("one of", *values).
+SearchSpace = Mapping[str, tuple]
+
+
+def command(app: str, config_type: type, space: SearchSpace, monitor: str) -> Callable[..., None]:
+    """The `main` of an app's tune.py; arguments as in `search`."""
+
+    def main(
+        *,
+        study_dir: Path,
+        config: Annotated[config_type, cli.FLAT],  # pyright: ignore[reportInvalidTypeForm]
+        preset: cli.Preset = "small",
+        config_file: cli.ConfigFile = None,
+        trials: int = 20,
+    ) -> None:
+        """Trains with other options again and again (SEARCH in config.py) and keeps the best.
+
+        Args:
+            study_dir: New folder for the trials, or that of a study to go on with.
+            config: All options, where the search does not set them.
+            preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
+            config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
+            trials: How many in all, those that are done counted.
+        """
+        train = (sys.executable, "-m", f"apps.{app}.train")
+        search(
+            app,
+            config,
+            space,
+            command=train,
+            monitor=monitor,
+            study_dir=study_dir,
+            trials=trials,
+        )
+
+    return main
+
+
+def search(
+    app: str,
+    config: object,
+    space: SearchSpace,
+    *,
+    command: Sequence[str],
+    monitor: str,
+    study_dir: Path,
+    trials: int,
+    seed: int = 1,
+) -> dict:
+    """Trains until the study in `study_dir` holds `trials` trials; the best options, by name.
+
+    Each trial is a run of its own, in trials/<number>. After each of its epochs it is stopped when
+    its best `monitor` is below the median of the other trials at that epoch. study.db holds what
+    was tried, best.json is a config for `train --config`, study.png shows the trials. The test part
+    is never read.
+
+    Args:
+        app: name of the app.
+        config: its options, where the search does not set them.
+        space: what to search.
+        command: trains, given --config FILE and --run-dir DIR, and writes history.csv there.
+        monitor: a column of history.csv that should be high.
+        study_dir: a new folder, or that of a study to go on with.
+        trials: in all, those that are done counted.
+        seed: of the search.
+
+    Raises:
+        UserError: the folder holds a study of something else, or the training of a trial fails.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study_dir.mkdir(parents=True, exist_ok=True)
+    _claim(study_dir, {"app": app, "space": {name: list(one) for name, one in space.items()}})
+    study = optuna.create_study(
+        storage=f"sqlite:///{study_dir / 'study.db'}",
+        study_name=app,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        load_if_exists=True,
+    )
+    while len(_ended(study)) < trials:
+        trial = study.ask()
+        # Each trial draws for itself: the same where a study goes on, others in other processes.
+        study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number)
+        chosen = {name: _suggest(trial, name, one) for name, one in space.items()}
+        logger.info("trial %d: %s", trial.number, _listed(chosen))
+        value, pruned = _train(command, changed(config, chosen), trial, monitor, study_dir)
+        state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
+        study.tell(trial, None if pruned else value, state)  # Optuna has a stopped one's value
+        logger.info(
+            "trial %d: %s %.4f%s", trial.number, monitor, value, ", stopped" if pruned else ""
+        )
+        _report(study, config, monitor, study_dir)
+    logger.info(
+        "best of %d: %s %.4f with %s; `train --config %s`",
+        len(_ended(study)),
+        monitor,
+        study.best_value,
+        _listed(study.best_params),
+        study_dir / "best.json",
+    )
+    return study.best_params
+
+
+def changed(config: Any, values: Mapping[str, object]) -> Any:
+    """A frozen dataclass with other values, by dotted names."""
+    for name, value in values.items():
+        first, _, rest = name.partition(".")
+        new = changed(getattr(config, first), {rest: value}) if rest else value
+        config = dataclasses.replace(config, **{first: new})
+    return config
+
+
+def _claim(study_dir: Path, what: dict) -> None:
+    """Writes study.json, or finds that it says the same."""
+    path = study_dir / "study.json"
+    if not path.exists():
+        files.write_json(path, what)
+    elif files.read_json(path) != what:
+        raise UserError(
+            f"expected a study of the same app and search space in {study_dir}, "
+            f"{path} says otherwise: name another --study-dir"
+        )
+
+
+def _suggest(trial, name: str, one: tuple):
+    kind, *values = one
+    if kind == "one of":
+        return trial.suggest_categorical(name, values)
+    low, high = values
+    return trial.suggest_float(name, low, high, log=kind == "log")
+
+
+def _train(
+    command: Sequence[str], config, trial, monitor: str, study_dir: Path
+) -> tuple[float, bool]:
+    """Trains in a process of its own; the best value, and whether it was stopped for being low."""
+    run_dir = study_dir / "trials" / f"{trial.number:04d}"
+    given = run_dir.with_suffix(".json")
+    files.write_json(given, dataclasses.asdict(config))
+    options = ("--config", given, "--run-dir", run_dir)
+    told, pruned = 0, False
+    with run_dir.with_suffix(".log").open("w") as log:
+        process = subprocess.Popen([*command, *map(str, options)], stdout=log, stderr=log)
+        try:
+            while process.poll() is None and not pruned:
+                time.sleep(0.1)
+                values = _values(run_dir, monitor)
+                for epoch in range(told, len(values)):
+                    trial.report(max(values[: epoch + 1]), epoch)
+                    pruned = trial.should_prune()
+                told = len(values)
+        finally:
+            process.kill()
+            process.wait()
+    values = _values(run_dir, monitor)
+    if not pruned and (process.returncode or not values):
+        raise UserError(
+            f"expected the training of trial {trial.number} to end well, it ended with exit code "
+            f"{process.returncode}: see {log.name}"
+        )
+    return max(values), pruned
+
+
+def _values(run_dir: Path, monitor: str) -> list[float]:
+    path = run_dir / "history.csv"
+    if not path.exists():
+        return []
+    return [float(row[monitor]) for row in csv.DictReader(path.read_text().splitlines())]
+
+
+def _ended(study) -> list:
+    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return "  ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+def _report(study, config, monitor: str, study_dir: Path) -> None:
+    """best.json and study.png: the values over each option."""
+    from common.plots import figures
+
+    best = changed(config, study.best_params)
+    files.write_json(study_dir / "best.json", dataclasses.asdict(best))
+    ended = _ended(study)
+    names = list(study.best_params)
+    path = study_dir / "study.png"
+    figure = figures.start(path, size=(3.4 * len(names), 3.4))
+    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axis, name in zip(axes, names, strict=True):
+        text = any(isinstance(trial.params[name], (str, bool)) for trial in ended)
+        for state, marker, label in (("COMPLETE", "o", "to its end"), ("PRUNED", "x", "stopped")):
+            some = [trial for trial in ended if trial.state.name == state]
+            given = [str(one.params[name]) if text else one.params[name] for one in some]
+            axis.plot(given, [one.value for one in some], marker, label=label)
+        axis.set_xlabel(name)
+        if getattr(study.best_trial.distributions[name], "log", False):
+            axis.set_xscale("log")
+    axes[0].set_ylabel(monitor)
+    axes[0].legend()
+    figures.finish(figure, title=f"{len(ended)} trials", path=path)

@@ -1,0 +1,73 @@
+"""Tables of one's own: rows with where they stand, and images in parts."""
+
+import pytest
+
+from common.inputs import tables
+from common.runs.errors import UserError
+
+
+def written(folder, text: str):
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
+
+
+def test_rows_say_where_they_stand_also_after_a_text_of_two_lines(tmp_path):
+    path = written(tmp_path, 'a,b\n"one\ntwo",2\n\n 3 ,4\n')
+    assert [(row.where, row.cells) for row in tables.read(path, ["a"])] == [
+        (f"{path}:3", {"a": "one\ntwo", "b": "2"}),
+        (f"{path}:5", {"a": "3", "b": "4"}),
+    ]
+
+
+def test_a_row_with_another_number_of_fields_carries_its_problem(tmp_path):
+    rows = list(tables.read(written(tmp_path, "a,b\n1\n1,2\n1,2,3\n"), ["a", "b"]))
+    assert [row.problem and row.problem.split(":")[0] for row in rows] == [
+        "expected 2 fields, got 1",
+        None,
+        "expected 2 fields, got 3",
+    ]
+    assert rows[0].cells == {"a": "1", "b": ""}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "inside").mkdir()
+    for number in range(100):
+        (tmp_path / "inside" / f"{number}.png").touch()
+    return tmp_path
+
+
+def test_without_a_split_a_tenth_of_the_images_is_held_back_twice(photos):
+    lines = "".join(f"{number}.png,x\n{number}.png,y\n" for number in range(100))
+    parts = tables.read_images(written(photos, f"image,text\n{lines}"), ["text"])
+    sizes = {part: len(images) for part, images in parts.items()}
+    assert sum(sizes.values()) == 100
+    assert all(3 <= sizes[part] <= 20 for part in ("validation", "test"))
+    first = parts["train"][0]
+    assert first.path.is_file() and [row.cells["text"] for row in first.rows] == ["x", "y"]
+
+
+def test_a_column_split_decides_the_parts(photos):
+    path = written(photos, "image,split\n1.png,train\n2.png,dev\n3.png,Test\n4.png,val\n")
+    parts = tables.read_images(path, [])
+    assert {part: [one.name for one in images] for part, images in parts.items()} == {
+        "train": ["1.png"],
+        "validation": ["2.png", "4.png"],
+        "test": ["3.png"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,split\n1.png,train\n1.png,test\n", r"csv:3: .* 1\.png in one split, got test"),
+        ("image,split\n1.png,some\n", r"csv:2: expected split train, val or test, got 'some'"),
+        ("image\nnowhere.png\n", "expected images beside .*found none of them"),
+        ("file;text\n1.png;a\n", r"expected the columns image, image missing in \['file;text'\]"),
+    ],
+)
+def test_a_table_that_cannot_be_divided_is_one_clear_line(photos, text, message):
+    with pytest.raises(UserError, match=message) as raised:
+        tables.read_images(written(photos, text), [])
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,208 @@
+"""Facts about words, their ids and vocabularies."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.inputs import text
+from common.inputs.text import END, PAD, SPECIALS, START, UNK, Vocabulary
+from common.runs.errors import UserError
+
+
+def standardized(*texts: str | bytes) -> list[str]:
+    return [value.decode() for value in text.standardize(tf.constant(texts)).numpy()]
+
+
+@pytest.fixture
+def table():
+    return Vocabulary.of_words({"cat": 2, "dog": 1}).make_table(unknown=UNK)  # cat = 4, dog = 5
+
+
+# Standard form
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("What COLOR is it?", "what color is it"),
+        ("  two\t\n spaces ", "two spaces"),
+        ("it\u2019s, don't; dogs'", "it's don't dogs"),
+        ("'quoted' words", "quoted words"),
+        ("'one' 'two'", "one two"),
+        ("rock ''n'' ''roll''", "rock n roll"),
+        ("a ' b", "a b"),
+        ("table_1", "table_1"),
+        ("3.5 m", "3 5 m"),
+        ("ÉCOLE Straße ΑΒΓ", "école straße αβγ"),
+        ("日本 語", "日本 語"),
+        ("e\u0301te\u0301", "e\u0301te\u0301"),
+        ("a\u00a0b\u2003c\u2028d", "a b c d"),
+        ("a\x00b", "a b"),
+        ("?!", ""),
+        ("'", ""),
+        ("", ""),
+    ],
+)
+def test_text_takes_this_form(raw, expected):
+    assert standardized(raw) == [expected]
+
+
+def test_bytes_that_are_not_utf8_separate_words():
+    assert standardized(b"caf\xe9 bar", b"\xff\xfe", b"a\xffb") == ["caf bar", "", "a b"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=20) | st.text("ab'\u2019` ,", max_size=12))
+def test_text_in_standard_form_stays_as_it_is(raw):
+    once = standardized(raw)
+    assert standardized(*once) == once
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text("ab'\u2019`_1 ,.", max_size=12))
+def test_no_word_begins_or_ends_with_an_apostrophe(raw):
+    assert [word for word in standardized(raw)[0].split() if word != word.strip("'")] == []
+
+
+def test_the_shape_of_strings_is_kept():
+    assert text.standardize(tf.constant([["A"], ["b!"]])).numpy().tolist() == [[b"a"], [b"b"]]
+
+
+# Ids
+
+
+def test_words_become_ids_with_padding_on_the_right(table):
+    ids, mask = text.encode(tf.constant(["A dog!", "cat dog cat"]), table, max_words=9)
+    assert ids.numpy().tolist() == [[UNK, 5, PAD], [4, 5, 4]]
+    assert mask.numpy().tolist() == [[True, True, False], [True, True, True]]
+
+
+def test_ids_are_int32_and_the_mask_is_bool(table):
+    ids, mask = text.encode(tf.constant(["cat"]), table, max_words=9)
+    assert (ids.dtype, mask.dtype) == (tf.int32, tf.bool)
+
+
+def test_words_beyond_the_limit_are_cut_off(table):
+    ids, mask = text.encode(tf.constant(["cat dog dog dog", "cat"]), table, max_words=2)
+    assert ids.numpy().tolist() == [[4, 5], [4, PAD]]
+    assert mask.numpy().tolist() == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize("texts", [[""], ["?", " "]])
+def test_rows_without_a_word_are_one_step_of_padding(table, texts):
+    ids, mask = text.encode(tf.constant(texts), table, max_words=9)
+    assert ids.numpy().tolist() == [[PAD]] * len(texts)
+    assert mask.numpy().tolist() == [[False]] * len(texts)
+
+
+def test_an_empty_row_between_others_is_all_padding(table):
+    ids, mask = text.encode(tf.constant(["cat dog", "", "dog"]), table, max_words=9)
+    assert ids.numpy().tolist() == [[4, 5], [PAD, PAD], [5, PAD]]
+    assert mask.numpy().tolist() == [[True, True], [False, False], [True, False]]
+
+
+def test_a_batch_of_no_texts_has_no_rows(table):
+    ids, _ = text.encode(tf.zeros([0], tf.string), table, max_words=9)
+    assert ids.shape[0] == 0
+
+
+def test_text_that_spells_a_special_token_is_a_word_like_any_other(table):
+    ids, mask = text.encode(tf.constant(["<pad> <end>"]), table, max_words=9)
+    assert ids.numpy().tolist() == [[UNK, UNK]]
+    assert mask.numpy().tolist() == [[True, True]]
+
+
+def test_a_data_pipeline_gives_the_ids_of_an_eager_call(table):
+    texts = ["It\u2019s a CAT", "", "dog dog, 'cat' x"]
+    eager_ids, eager_mask = text.encode(tf.constant(texts), table, max_words=3)
+    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(3)
+    ids, mask = next(iter(dataset.map(lambda t: text.encode(t, table, max_words=3))))
+    assert ids.numpy().tolist() == eager_ids.numpy().tolist()
+    assert mask.numpy().tolist() == eager_mask.numpy().tolist()
+
+
+def test_in_a_graph_batch_and_time_stay_free(table):
+    traced = tf.function(lambda texts: text.encode(texts, table, max_words=9))
+    ids, mask = traced.get_concrete_function(tf.TensorSpec([None], tf.string)).structured_outputs
+    assert ids.shape.as_list() == mask.shape.as_list() == [None, None]
+
+
+def test_rows_without_a_word_are_named():
+    mask = tf.constant([[True, False], [False, False], [False, True], [False, False]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)question.*found none.*\b1, 3$"):
+        text.assert_words(mask, "question")
+
+
+def test_rows_with_words_pass_unchanged():
+    mask = np.array([[True, False], [True, True]])
+    np.testing.assert_array_equal(text.assert_words(tf.constant(mask), "question"), mask)
+
+
+def test_a_graph_too_names_the_rows_without_a_word():
+    refuse = tf.function(lambda mask: text.assert_words(mask, "question"))
+    mask = tf.constant([[False], [True], [False], [False], [False], [False]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"none in row.*\[0 2 3 4 5\]"):
+        refuse(mask)
+
+
+# Vocabularies
+
+
+def test_the_special_tokens_have_the_first_ids():
+    tokens = Vocabulary.of_words({"cat": 1}).tokens
+    assert [tokens[i] for i in (PAD, UNK, START, END)] == ["<pad>", "<unk>", "<start>", "<end>"]
+
+
+def test_words_stand_by_falling_count_then_by_alphabet():
+    tokens = Vocabulary.of_words({"b": 1, "c": 3, "a": 1, "d": 2}).tokens
+    assert tokens == (*SPECIALS, "c", "d", "a", "b")
+
+
+def test_special_tokens_are_never_taken_from_data():
+    counts = {"<unk>": 9, "<pad>": 8, "cat": 1}
+    assert Vocabulary.of_words(counts).tokens == (*SPECIALS, "cat")
+
+
+def test_rare_words_are_left_out():
+    assert Vocabulary.of_words({"a": 3, "b": 2}, min_count=3).tokens == (*SPECIALS, "a")
+
+
+def test_the_largest_size_counts_data_not_special_tokens():
+    assert len(Vocabulary.of_words({"a": 3, "b": 2, "c": 1}, max_size=2)) == 2 + len(SPECIALS)
+
+
+def test_labels_begin_at_id_zero():
+    labels = Vocabulary.of_labels({"yes": 2, "no": 5})
+    assert labels.tokens == ("no", "yes")
+    ids = labels.make_table(unknown=-1).lookup(tf.constant(["no", "yes", "?"]))
+    assert ids.numpy().tolist() == [0, 1, -1]
+
+
+def test_a_vocabulary_survives_its_file(tmp_path):
+    words = Vocabulary.of_words({"naïve": 2, "日本": 1, "it's": 1})
+    words.save(tmp_path / "vocab.txt")
+    assert Vocabulary.load(tmp_path / "vocab.txt") == words
+
+
+@pytest.mark.parametrize("label", ["red and blue", "1/2", "a\u2028b", "a\x0bb", " x "])
+def test_a_label_with_odd_spaces_survives_its_file(tmp_path, label):
+    labels = Vocabulary.of_labels({label: 2, "no": 1})
+    labels.save(tmp_path / "vocab.txt")
+    assert Vocabulary.load(tmp_path / "vocab.txt") == labels
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a\nb\na\n", b"no end of line", b"caf\xe9\n", b"a\n\n\n"]
+)
+def test_a_damaged_vocabulary_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"vocab\.txt.*expected"):
+        Vocabulary.load(path)
+
+
+def test_a_missing_vocabulary_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"vocab\.txt, found none"):
+        Vocabulary.load(tmp_path / "vocab.txt")

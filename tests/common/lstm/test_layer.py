@@ -1,0 +1,345 @@
+"""Facts about the fast LSTM: what Keras' layer gives, it gives, and its gradients are true."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.lstm import layer as fast_lstm
+from common.lstm import loops
+from common.lstm.layer import LSTM
+
+BATCH, TIME, DIM = 7, 9, 3
+RANDOM = np.random.default_rng(0)
+VALUES = RANDOM.normal(size=(BATCH, TIME, DIM)).astype("float32")
+LENGTHS = np.array([9, 3, 0, 1, 5, 8, 2])
+MASKS = {
+    "none": None,
+    "right": np.arange(TIME) < LENGTHS[:, None],
+    "left": np.arange(TIME) >= TIME - LENGTHS[:, None],
+    "holes": RANDOM.random((BATCH, TIME)) < 0.5,
+    "nothing": np.zeros((BATCH, TIME), bool),
+}
+
+
+def make_pair(units, direction, **options):
+    """The same layer of both kinds with the same random weights."""
+    layers = []
+    for kind in (fast_lstm, keras.layers):
+        given = {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+        layer = kind.LSTM(units, **given, **options, go_backwards=direction == "backward")
+        if direction in ("concat", "sum"):
+            layer = kind.Bidirectional(layer, merge_mode=direction)
+        elif direction == "wrapped":
+            layer = keras.layers.Bidirectional(layer)
+        layer(VALUES)
+        layers.append(layer)
+    random = np.random.default_rng(1)
+    scale = 1 / np.sqrt(units)  # larger ones make chaos of rounding errors
+    weights = [random.normal(size=weight.shape) * scale for weight in layers[0].get_weights()]
+    for layer in layers:
+        layer.set_weights(weights)
+    return layers
+
+
+def outputs_and_gradients(layer, values, mask, states, *, training=True):
+    """All outputs, then the gradients of a random weighted sum of them at everything."""
+    watched = [tf.Variable(values), *(tf.Variable(state) for state in states)]
+    with tf.GradientTape() as tape:
+        outputs = layer(
+            watched[0],
+            mask=None if mask is None else tf.constant(mask),
+            initial_state=watched[1:] or None,
+            training=training,
+        )
+        random = np.random.default_rng(2)
+        weights = [random.normal(size=output.shape).astype("float32") for output in outputs]
+        total = tf.add_n([tf.reduce_sum(o * w) for o, w in zip(outputs, weights, strict=True)])
+    gradients = tape.gradient(total, [*watched, *layer.trainable_variables])
+    return [*outputs, *map(tf.convert_to_tensor, gradients)]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize(
+    ("units", "direction"),
+    [  # units: less than a vector, one, many and a part
+        *itertools.product([5, 16, 85], ["forward", "backward", "concat"]),
+        (5, "sum"),
+        (85, "wrapped"),
+    ],
+)
+def test_outputs_states_and_gradients_are_those_of_keras(units, mask, direction):
+    num_states = 2 if direction in ("forward", "backward") else 4
+    states = RANDOM.normal(size=(num_states, BATCH, units)).astype("float32")
+    ours, theirs = make_pair(units, direction)
+    pairs = zip(
+        outputs_and_gradients(ours, VALUES, MASKS[mask], states),
+        outputs_and_gradients(theirs, VALUES, MASKS[mask], states),
+        strict=True,
+    )
+    for got, expected in pairs:
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("batch", [2, BATCH])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("direction", ["forward", "backward", "concat", "sum"])
+def test_outside_training_too(mask, direction, batch, monkeypatch):
+    """In the kernel for a few sequences, and in the loop for more."""
+    monkeypatch.setattr(loops, "MOST_SEQUENCES", 2)
+    ours, theirs = make_pair(5, direction)
+    states = RANDOM.normal(size=(4 if direction in ("concat", "sum") else 2, batch, 5)).astype(
+        "float32"
+    )
+    given = None if MASKS[mask] is None else MASKS[mask][:batch]
+    pairs = zip(
+        outputs_and_gradients(ours, VALUES[:batch], given, states, training=False),
+        outputs_and_gradients(theirs, VALUES[:batch], given, states, training=False),
+        strict=True,
+    )
+    for got, expected in pairs:
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_of_no_sequence_has_an_output_of_none(training):
+    """As the share of a worker may be."""
+    layer, _ = make_pair(5, "concat")
+    call = tf.function(lambda values, mask: layer(values, mask=mask, training=training))
+    made = call(VALUES[:0], np.ones(VALUES.shape[:2], bool)[:0])
+    first = made[0] if isinstance(made, (list, tuple)) else made
+    assert first.shape[0] == 0 and first.shape[-1] == 10
+
+
+def test_gradients_are_the_slopes_of_the_equations():
+    """Against differences of the equations in NumPy, in float64."""
+    layer, _ = make_pair(4, "forward")
+    arrays = [VALUES[:1, :4], *(weight.numpy() for weight in layer.weights)]
+
+    def total(values, kernel, recurrent, bias):
+        hidden = cell = np.zeros(4)
+        sums = 0.0
+        for step in values[0]:
+            i, f, c, o = np.split(step @ kernel + hidden @ recurrent + bias, 4)
+            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+            cell = f * cell + i * np.tanh(c)
+            hidden = o * np.tanh(cell)
+            sums += (hidden**2).sum()
+        return sums
+
+    values = tf.Variable(arrays[0])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(values, training=True)[0] ** 2)
+    got = tape.gradient(loss, [values, *layer.trainable_variables])
+    arrays = [array.astype("float64") for array in arrays]
+    np.testing.assert_allclose(loss, total(*arrays), rtol=1e-5)
+    for number, array in enumerate(arrays):
+        for place in np.ndindex(array.shape):
+            slopes = []
+            for step in (1e-5, -1e-5):
+                moved = [other.copy() for other in arrays]
+                moved[number][place] += step
+                slopes.append(total(*moved) / 2e-5)
+            np.testing.assert_allclose(
+                got[number].numpy()[place], slopes[0] - slopes[1], rtol=1e-3, atol=1e-5
+            )
+
+
+def test_a_row_gives_bit_for_bit_the_same_in_any_batch():
+    layer, _ = make_pair(21, "forward")
+    mask = MASKS["right"]
+    together = layer(VALUES, mask=tf.constant(mask), training=True)[0].numpy()
+    for row in range(BATCH):
+        alone = layer(VALUES[row : row + 1], mask=tf.constant(mask[row : row + 1]), training=True)
+        np.testing.assert_array_equal(alone[0][0], together[row])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_more_padding_changes_nothing(training):
+    layer, _ = make_pair(16, "forward")
+    mask = MASKS["right"]
+    longer = np.pad(VALUES, [(0, 0), (0, 4), (0, 0)], constant_values=np.nan)
+    got = layer(longer, mask=tf.constant(np.pad(mask, [(0, 0), (0, 4)])), training=training)
+    expected = layer(VALUES, mask=tf.constant(mask), training=training)
+    np.testing.assert_array_equal(got[0][:, :TIME], expected[0])
+    assert np.abs(got[0][:, TIME:]).max() == 0.0
+
+
+@pytest.mark.parametrize("value", [-1e30, -100.0, 100.0, 1e30])
+def test_large_sums_saturate_the_gates(value):
+    layer, _ = make_pair(16, "forward")
+    layer.set_weights([weight * 0 + value for weight in layer.get_weights()])
+    ones = np.abs(VALUES)
+    got = layer(ones, training=True)[0]
+    np.testing.assert_allclose(got, layer(ones)[0], atol=1e-6)
+
+
+def test_nan_goes_through_as_in_keras_and_into_no_other_row():
+    ours, theirs = make_pair(16, "forward")
+    values = VALUES.copy()
+    values[3, 4] = np.nan
+    got, expected = (layer(values, training=True)[0].numpy() for layer in (ours, theirs))
+    assert np.isnan(got).sum() == 16 * (TIME - 4)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_row_count_takes_the_right_tiles():
+    """1 to 20 rows of different lengths: whole tiles and every kind of rest."""
+    ours, theirs = make_pair(80, "forward")
+    for rows in range(1, 21):
+        values = RANDOM.normal(size=(rows, 3, DIM)).astype("float32")
+        mask = np.arange(3) < RANDOM.integers(0, 4, size=rows)[:, None]
+        pairs = zip(
+            outputs_and_gradients(ours, values, mask, []),
+            outputs_and_gradients(theirs, values, mask, []),
+            strict=True,
+        )
+        for got, expected in pairs:
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_input_dropout_acts_in_training_only():
+    layer = LSTM(16, dropout=0.5, return_sequences=True)
+    layer(VALUES)
+    kept, dropped = (layer(VALUES, training=flag) for flag in (False, True))
+    assert np.abs(kept - dropped).max() > 1e-3
+    np.testing.assert_array_equal(layer(VALUES), kept)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"recurrent_dropout": 0.1}, {"activation": "relu"}, {"dtype": "float64"}, {"use_bias": True}],
+)
+def test_options_without_machine_code_train_as_in_keras(options):
+    layer = LSTM(4, **options)
+    assert layer.compiles() == (options == {"use_bias": True})
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(VALUES, training=True))
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, layer.trainable_variables))
+
+
+def test_keras_goes_wrong_when_unrolled_and_so_we_refuse():
+    """Why LSTM refuses `unroll`; when this test fails, Keras is mended and the rule can go."""
+    looped, unrolled = (
+        keras.layers.Bidirectional(
+            keras.layers.LSTM(4, return_sequences=True, zero_output_for_mask=True, unroll=unroll)
+        )
+        for unroll in (False, True)
+    )
+    mask = tf.constant(MASKS["right"])
+    expected = looped(VALUES, mask=mask)
+    unrolled(VALUES, mask=mask)
+    unrolled.set_weights(looped.get_weights())
+    assert np.abs(unrolled(VALUES, mask=mask) - expected).max() > 0.01
+    with pytest.raises(ValueError, match="unroll"):
+        LSTM(4, unroll=True)
+
+
+def test_without_a_bias():
+    ours, theirs = make_pair(16, "forward", use_bias=False)
+    for got, expected in zip(ours(VALUES, training=True), theirs(VALUES), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def both_ways(units, *, dtype, **options):
+    """Both directions in one policy."""
+    return fast_lstm.Bidirectional(LSTM(units, dtype=dtype, **options), dtype=dtype)
+
+
+@pytest.mark.parametrize("kind", [LSTM, both_ways])
+def test_in_bfloat16_the_outputs_are_near(kind):
+    outputs = []
+    for dtype in ("float32", "mixed_bfloat16"):
+        layer = kind(16, return_sequences=True, dtype=dtype)
+        layer(VALUES)
+        random = np.random.default_rng(1)
+        layer.set_weights([random.normal(size=w.shape) / 4 for w in layer.get_weights()])
+        outputs.append(layer(VALUES, training=True))
+    assert outputs[1].dtype == "bfloat16"
+    np.testing.assert_allclose(tf.cast(outputs[1], "float32"), outputs[0], atol=2e-2)
+    assert np.abs(tf.cast(outputs[1], "float32") - outputs[0]).max() > 1e-4
+
+
+def test_in_bfloat16_the_state_is_float32():
+    """Small additions to a cell: in bfloat16 it would stand still at 0.5, where 1/512 is lost."""
+    layer = LSTM(1, dtype="mixed_bfloat16")
+    ones = np.ones([1, 600, 1], "float32")
+    layer.build(ones.shape)
+    bias = [40.0, 40.0, np.arctanh(1 / 512), 40.0]  # input, forget and output gate open
+    layer.set_weights([np.zeros([1, 4]), np.zeros([1, 4]), np.array(bias)])
+    hidden = layer(ones, training=True)
+    np.testing.assert_allclose(tf.cast(hidden, "float32"), np.tanh(600 / 512), rtol=1e-2)
+
+
+def test_fit_learns_and_the_saved_model_needs_tensorflow_alone(tmp_path):
+    inputs = keras.Input((None, DIM))
+    encoded = fast_lstm.Bidirectional(LSTM(8, return_sequences=True))(inputs)
+    outputs = keras.layers.Dense(1)(keras.layers.GlobalAveragePooling1D()(encoded))
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(0.03), "mse")
+    targets = VALUES.sum(axis=(1, 2), keepdims=True)[:, 0]
+    history = model.fit(VALUES, targets, epochs=30, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(again(VALUES), model(VALUES))
+    model.export(tmp_path / "exported", verbose=False)
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        f"model = tf.saved_model.load({str(tmp_path / 'exported')!r})\n"
+        f"print(model.serve(np.ones([2, 4, {DIM}], 'float32')).numpy().tolist())\n"
+        "assert not {'numba', 'common'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = model(np.ones([2, 4, DIM], "float32"))
+    np.testing.assert_allclose(np.array(json.loads(done.stdout)), expected, rtol=1e-5)
+
+
+def test_stateful_chunks_give_what_the_whole_sequence_gives():
+    whole, _ = make_pair(16, "forward")
+    inputs = keras.Input(batch_shape=(BATCH, None, DIM))
+    parts = LSTM(16, return_sequences=True, stateful=True)
+    model = keras.Model(inputs, parts(inputs))
+    model.set_weights(whole.get_weights())
+    chunks = [model(VALUES[:, start : start + 3], training=True) for start in (0, 3, 6)]
+    expected = whole(VALUES, training=True)[0]
+    np.testing.assert_allclose(tf.concat(chunks, axis=1), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_short_vectors_give_the_same_as_long_ones(tmp_path):
+    """The code for machines without AVX-512, in a process that is told to be one."""
+    code = (
+        "import sys\n"
+        "import llvmlite.binding as llvm\n"
+        "features = llvm.get_host_cpu_features()\n"
+        "features.update({name: False for name in features if 'avx512' in name or 'amx' in name})\n"
+        "if sys.argv[2] == 'short': llvm.get_host_cpu_features = lambda: features\n"
+        "import numpy as np\n"
+        "from common.lstm import kernel, vectors\n"
+        "assert sys.argv[2] == 'long' or vectors.LANES == 8\n"
+        "random = np.random.default_rng(3)\n"
+        "make = lambda *shape: random.normal(size=shape).astype('float32') * 0.3\n"
+        "lengths = np.array([4, 0, 2, 1, 4]); starts = np.cumsum(lengths) - lengths\n"
+        "projected, recurrent = make(11, 640), make(2, 80, 320)\n"
+        "hidden, cell, options = make(5, 160), make(5, 160), {'reverses': [False, True]}\n"
+        "states = (starts, lengths, recurrent, hidden, cell)\n"
+        "found = kernel.forward(projected, *states, **options)\n"
+        "back = kernel.backward(*states, *found[:3], make(11, 160), make(5, 160),\n"
+        "    make(5, 160), **options)\n"
+        "np.savez(sys.argv[1], *found, *back)\n"
+    )
+    results = []
+    for kind in ("short", "long"):
+        command = [sys.executable, "-c", code, tmp_path / f"{kind}.npz", kind]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        results.append(np.load(tmp_path / f"{kind}.npz"))
+    assert len(results[0].files) == 11
+    for name in results[0].files:
+        np.testing.assert_allclose(results[0][name], results[1][name], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,466 @@
+"""Facts about the run directory: whole files, round trips, clear refusals."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+import pytest
+
+from common.runs import directory, files
+from common.runs.errors import UserError
+from common.runs.files import replacing
+from common.runs.directory import RunDirectory
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    height: int = 2
+    steps: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    units: int = 8
+    channels: tuple[int, ...] = (4, 8)
+    weights: Path | None = None
+    fusion: Literal["sum", "product"] = "sum"
+    crop: Crop = field(default_factory=Crop)
+
+    def __post_init__(self):
+        if self.units < 1:
+            raise ValueError(f"model.units must be at least 1, got {self.units}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    root: Path | None = None
+    files: tuple[Path, ...] = ()
+    crop: Crop | None = None
+    share: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    epochs: int = 3
+
+
+@pytest.fixture(autouse=True)
+def close_logs():
+    yield
+    logger = logging.getLogger("cellstate")
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def make_run(path: Path, config: Config | None = None, *, app: str = "tagging") -> RunDirectory:
+    run = RunDirectory.create(path)
+    run.describe(app=app, config=config or Config(), seed=1, kernels={"lstm": "loop"})
+    return run
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Writing whole or not at all
+
+
+def test_a_file_is_there_only_when_it_is_written(tmp_path):
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+        assert not (tmp_path / "a.txt").exists()
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_folders_above_a_file_are_made(tmp_path):
+    files.write_text(tmp_path / "a" / "b" / "c.txt", "é")
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "é".encode()
+
+
+def test_the_temporary_name_keeps_the_suffix(tmp_path):
+    with replacing(tmp_path / "model.keras") as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".keras"
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    files.write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_written_file_leaves_no_temporary_one(tmp_path):
+    files.write_text(tmp_path / "a.txt", "old")
+    files.write_text(tmp_path / "a.txt", "new")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_replaces_an_older_one_as_a_whole(tmp_path):
+    for name in ("old", "new"):
+        with replacing(tmp_path / "export") as folder:
+            (folder / "sub").mkdir(parents=True)
+            (folder / "sub" / name).write_text(name)
+    assert names(tmp_path / "export" / "sub") == ["new"]
+    assert names(tmp_path) == ["export"]
+
+
+def test_a_failure_leaves_the_old_folder_whole(tmp_path):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "export") as folder:
+        folder.mkdir()
+        raise ZeroDivisionError
+    assert names(tmp_path / "export") == ["old"]
+
+
+def test_a_folder_stays_when_nothing_was_written_in_its_place(tmp_path):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "old").write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "export"):
+        pass
+    assert names(tmp_path / "export") == ["old"]
+
+
+def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    endless = (
+        "import pathlib, sys\n"
+        "from common.runs import files\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "with files.replacing(path) as temporary, temporary.open('w') as file:\n"
+        "    while True:\n"
+        "        file.write('half ' * 10_000)\n"
+        "        print(flush=True)\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", endless, str(path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    for _ in range(20):  # it is in the middle of its file now
+        writer.stdout.readline()
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate()
+    assert path.read_text() == "old"
+    assert [p.stat().st_size > 0 for p in tmp_path.rglob(".writing-*/a.txt")] == [True]
+
+
+def test_a_full_disk_leaves_the_old_file_and_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write_text(path, "new")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_known_also_by_the_words_of_hdf5(tmp_path):
+    with pytest.raises(OSError) as caught, replacing(tmp_path / "a.keras"):
+        raise OSError("Can't write data (error message = 'No space left on device')")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a.keras"))
+
+
+def test_other_failures_of_the_disk_stay_as_they_are(tmp_path):
+    with pytest.raises(PermissionError), replacing(tmp_path / "a.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+# JSON
+
+
+def test_json_comes_back_as_it_was_written(tmp_path):
+    value = {"a": [1, 2.5, None, True], "é": {"b": "日本"}}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+
+
+def test_json_is_readable_utf8_with_paths_as_text(tmp_path):
+    files.write_json(tmp_path / "a.json", {"é": Path("/b")})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "é": "/b"\n}\n'
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": [1, 2', b"\xff\xfe{", b"{'a': 1}"])
+def test_damaged_json_is_refused_by_name(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json: expected JSON, but it is damaged"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_missing_json_is_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match=r"a\.json, found none"):
+        files.read_json(tmp_path / "a.json")
+
+
+# Beginning, continuing and opening a run
+
+
+def test_a_new_folder_becomes_a_run_when_it_is_described(tmp_path):
+    run = RunDirectory.create(tmp_path / "run")
+    assert names(run.path) == ["log"]
+    run.describe(app="tagging", config=Config(), seed=1, kernels={"lstm": "loop"})
+    assert names(run.path) == ["config.json", "environment.json", "log"]
+
+
+def test_a_second_attempt_may_use_the_folder_of_one_that_never_began(tmp_path):
+    RunDirectory.create(tmp_path / "run")
+    assert make_run(tmp_path / "run").read_config(Config) == Config()
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    make_run(tmp_path / "run")
+    with pytest.raises(UserError, match=r"holds another run: name another folder, or .* --resume"):
+        RunDirectory.create(tmp_path / "run")
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match=r"expected a new or empty folder.*holds other files"):
+        RunDirectory.create(tmp_path)
+    assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_a_file_is_no_folder_for_a_run(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match=r"expected a folder for --run-dir, .*run is a file"):
+        RunDirectory.create(tmp_path / "run")
+
+
+def test_the_log_goes_to_the_run_that_was_begun_last(tmp_path):
+    first, second = (RunDirectory.create(tmp_path / name) for name in ("a", "b"))
+    logging.getLogger("cellstate").info("hello")
+    assert "hello" not in (first.path / "log" / "train.log").read_text()
+    assert "hello" in (second.path / "log" / "train.log").read_text()
+
+
+def test_a_run_is_opened_by_its_app(tmp_path):
+    make_run(tmp_path / "run")
+    assert RunDirectory.open(tmp_path / "run", app="tagging").read_config(Config) == Config()
+
+
+@pytest.mark.parametrize("name", ["", "absent", "file"])
+def test_what_is_no_run_is_refused_with_the_command_that_makes_one(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"found none in .*python -m apps\.tagging\.train --run"):
+        RunDirectory.open(tmp_path / name, app="tagging")
+
+
+def test_a_run_of_another_app_is_refused_with_both_names(tmp_path):
+    make_run(tmp_path / "run", app="ranking")
+    with pytest.raises(UserError, match=r"a run of tagging, .* holds a run of ranking"):
+        RunDirectory.open(tmp_path / "run", app="tagging")
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"app": "tagg'])
+def test_a_run_with_a_damaged_config_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config"):
+        RunDirectory.open(tmp_path, app="tagging")
+
+
+def resume(path: Path, config: Config) -> RunDirectory:
+    return RunDirectory.resume(path, app="tagging", config=config, may_change=("epochs",))
+
+
+def test_a_run_continues_with_the_options_it_was_begun_with(tmp_path):
+    config = Config(data=DataConfig(root=Path("/corpus")))
+    make_run(tmp_path / "run", config)
+    assert resume(tmp_path / "run", config).path == tmp_path / "run"
+
+
+def test_a_run_continues_with_options_that_may_change(tmp_path):
+    make_run(tmp_path / "run")
+    assert resume(tmp_path / "run", replace(Config(), epochs=9)).path == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (Config(model=ModelConfig(units=16)), r"model\.units = 8, got 16"),
+        (Config(data=DataConfig(root=Path("/b"))), r"data\.root = None, got /b"),
+        (Config(model=ModelConfig(crop=Crop(height=5))), r"model\.crop\.height = 2, got 5"),
+    ],
+)
+def test_a_run_does_not_continue_with_another_option(tmp_path, config, named):
+    make_run(tmp_path / "run")
+    with pytest.raises(UserError, match=named):
+        resume(tmp_path / "run", config)
+
+
+def test_options_of_one_name_in_two_places_are_told_apart(tmp_path):
+    config = Config(data=DataConfig(crop=Crop(height=9)))
+    make_run(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"model\.crop\.height = 2, got 5"):
+        resume(tmp_path / "run", replace(config, model=ModelConfig(crop=Crop(height=5))))
+
+
+# Configs
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        Config(model=ModelConfig(weights=Path("/w.h5"), channels=(), fusion="product")),
+        Config(data=DataConfig(root=Path("relative/é"), share=1e-7)),
+        Config(data=DataConfig(files=(Path("/a"), Path("/b")))),
+        Config(data=DataConfig(crop=Crop(steps=((5, 6),)))),
+    ],
+)
+def test_a_config_comes_back_equal(tmp_path, config):
+    make_run(tmp_path / "run", config)
+    assert directory.read_config(tmp_path / "run" / "config.json", Config) == config
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stored: stored.pop("epochs"),
+        lambda stored: stored.update(speed=3),
+        lambda stored: stored["model"].pop("units"),
+        lambda stored: stored["model"].update(units=0),
+        lambda stored: stored.update(model=7),
+    ],
+)
+def test_a_config_of_another_version_is_refused(tmp_path, change):
+    make_run(tmp_path / "run")
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    change(stored)
+    (tmp_path / "run" / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"config\.json: expected the options of this version"):
+        directory.read_config(tmp_path / "run" / "config.json", Config)
+
+
+def test_the_environment_names_what_a_repetition_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--run-dir", "r"])
+    make_run(tmp_path / "run")
+    stored = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert (stored["command"], stored["seed"], stored["lstm_kernel"]) == (
+        "train.py --run-dir r", 1, {"lstm": "loop"}
+    )  # fmt: skip
+    assert stored["packages"]["keras"] == keras.__version__
+    assert stored["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+# Models
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, keras.layers.Dense(2)(inputs))
+
+
+def test_a_saved_model_comes_back_with_its_weights(tmp_path, model):
+    run = RunDirectory(tmp_path)
+    run.save_model(model)
+    inputs = np.ones((1, 3), "float32")
+    np.testing.assert_array_equal(run.load_model()(inputs), model(inputs))
+
+
+def test_a_model_that_is_not_there_yet_says_how_to_get_it(tmp_path):
+    with pytest.raises(UserError, match=r"model\.keras, found none: .* --resume"):
+        RunDirectory(tmp_path).load_model()
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.6, 0.99])
+def test_a_model_file_cut_short_is_refused_by_name(tmp_path, model, keep):
+    run = RunDirectory(tmp_path)
+    run.save_model(model)
+    content = (tmp_path / "model.keras").read_bytes()
+    (tmp_path / "model.keras").write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(UserError, match=r"expected a Keras model in .*model\.keras"):
+        run.load_model()
+
+
+@pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
+def test_a_model_file_with_changed_bytes_is_refused_by_name(tmp_path, model, member):
+    run = RunDirectory(tmp_path)
+    run.save_model(model)
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member)
+        start = info.header_offset + 30 + len(member) + info.compress_size // 2
+    content = bytearray(path.read_bytes())
+    content[start : start + 8] = bytes(255 - byte for byte in content[start : start + 8])
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"expected a Keras model in .*model\.keras"):
+        run.load_model()
+
+
+def with_config(path: Path, change) -> None:
+    """Writes a model file whose config is another one."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    change(config)
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_a_model_file_with_python_code_is_refused(tmp_path):
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs))
+    run = RunDirectory(tmp_path)
+    run.save_model(model)
+    with pytest.raises(UserError, match=r"expected a Keras model in .*model\.keras"):
+        run.load_model()
+
+
+def test_a_model_file_that_names_a_function_of_the_system_does_not_run_it(tmp_path, model):
+    run, trace = RunDirectory(tmp_path), tmp_path / "trace"
+    run.save_model(model)
+
+    def call_the_system(config):
+        config["config"]["layers"][1] = {
+            "module": "os", "class_name": "function", "registered_name": "function",
+            "name": "dense", "inbound_nodes": [{"args": [f"touch {trace}"], "kwargs": {}}],
+            "config": {"fn": {"module": "os", "class_name": "function", "config": "system",
+                              "registered_name": "system"}, "arguments": {}},
+        }  # fmt: skip
+
+    with_config(tmp_path / "model.keras", call_the_system)
+    with pytest.raises(UserError, match=r"expected a Keras model in .*model\.keras"):
+        run.load_model()
+    time.sleep(0.1)
+    assert not trace.exists()
+
+
+def test_a_model_file_with_an_unknown_layer_is_refused(tmp_path, model):
+    run = RunDirectory(tmp_path)
+    run.save_model(model)
+
+    def rename(config):
+        config["config"]["layers"][1] |= {
+            "module": "somewhere", "class_name": "Gone", "registered_name": "cellstate>Gone"
+        }  # fmt: skip
+
+    with_config(tmp_path / "model.keras", rename)
+    with pytest.raises(UserError, match=r"expected a Keras model in .*model\.keras"):
+        run.load_model()

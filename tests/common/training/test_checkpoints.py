@@ -1,0 +1,89 @@
+"""Facts about checkpoints: whole or not there, the last two kept, a damaged one passed over."""
+
+import keras
+import numpy as np
+import pytest
+
+from common.runs.errors import UserError
+from common.training.checkpoints import Checkpoints
+
+
+def build_model() -> keras.Model:
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.Dense(1)(inputs)))
+    model.compile(optimizer=keras.optimizers.Adam(), loss="mse")
+    return model
+
+
+def save(checkpoints: Checkpoints, model: keras.Model, *steps: int) -> None:
+    """Checkpoints whose variables all hold the number of the step."""
+    for step in steps:
+        for variable in (*model.variables, *model.optimizer.variables):
+            variable.assign(np.full(variable.shape, step))
+        checkpoints.save({"step": step})
+
+
+def values(model: keras.Model) -> set[float]:
+    """The distinct values in weights, optimizer and seeds; learning rate apart."""
+    kept = (v for v in (*model.variables, *model.optimizer.variables) if "learning" not in v.path)
+    return {float(number) for variable in kept for number in np.ravel(variable.numpy())}
+
+
+def held(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_weights_optimizer_and_dropout_seeds_come_back(tmp_path):
+    model = build_model()
+    save(Checkpoints(tmp_path, model), model, 7)
+    other = build_model()
+    assert Checkpoints(tmp_path, other).restore() == {"step": 7}
+    assert values(other) == {7.0}
+
+
+def test_the_last_two_are_kept(tmp_path):
+    model = build_model()
+    save(Checkpoints(tmp_path, model), model, 5, 9, 10, 11)
+    assert held(tmp_path) == ["10", "11"]
+
+
+def test_there_is_nothing_to_restore_in_a_new_folder(tmp_path):
+    assert Checkpoints(tmp_path / "new", build_model()).restore() is None
+
+
+@pytest.mark.parametrize("part", ["weights.index", "weights.data-00000-of-00001", "state.json"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, None])
+def test_a_damaged_one_is_named_and_the_one_before_it_used(tmp_path, caplog, part, kept):
+    model = build_model()
+    save(Checkpoints(tmp_path, model), model, 3, 4)
+    damaged = tmp_path / "4" / part
+    whole = damaged.read_bytes()
+    # Cut short, or its second half overwritten.
+    damaged.write_bytes(
+        whole[: int(kept * len(whole))]
+        if kept is not None
+        else whole[: len(whole) // 2].ljust(len(whole), b"\0")
+    )
+    other = build_model()
+    assert Checkpoints(tmp_path, other).restore() == {"step": 3}
+    assert values(other) == {3.0}
+    assert f"{tmp_path / '4'} is damaged" in caplog.text
+    save(Checkpoints(tmp_path, other), other, 4)  # the step is done again
+    assert held(tmp_path) == ["3", "4"]
+
+
+def test_only_damaged_ones_are_a_users_error(tmp_path):
+    model = build_model()
+    save(Checkpoints(tmp_path, model), model, 3, 4)
+    for state in tmp_path.rglob("state.json"):
+        state.write_text("{")
+    with pytest.raises(UserError, match="found only damaged ones: start another run"):
+        Checkpoints(tmp_path, build_model()).restore()
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tmp_path):
+    model = build_model()
+    save(Checkpoints(tmp_path, model), model, 3)
+    (tmp_path / ".writing-x" / "4").mkdir(parents=True)
+    assert Checkpoints(tmp_path, build_model()).restore() == {"step": 3}
+    assert held(tmp_path) == ["3"]

@@ -1,0 +1,104 @@
+"""Facts about the search for options, on a training whose best options are known."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from common.runs.errors import UserError
+from common.training import tuning
+
+# Writes val_score = epoch - (log10(rate) + 2)^2 - (0 where size is 8, else 1), epoch by epoch.
+TRAINING = """
+import json, math, pathlib, sys, time
+options = json.loads(pathlib.Path(sys.argv[2]).read_text())
+folder = pathlib.Path(sys.argv[4])
+folder.mkdir(parents=True)
+rows = ["epoch,val_score"]
+for epoch in range(1, 4):
+    score = epoch - (math.log10(options["train"]["rate"]) + 2) ** 2 - (options["size"] != 8)
+    rows.append(f"{epoch},{score}")
+    (folder / "new.csv").write_text("\\n".join(rows))
+    (folder / "new.csv").replace(folder / "history.csv")
+    time.sleep(0.2)
+(folder / "ended").touch()
+"""
+SPACE = {"train.rate": ("log", 1e-5, 1.0), "size": ("one of", 4, 8)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    rate: float = 0.5
+    other: str = "kept"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    size: int = 4
+    train: Train = Train()
+
+
+def search(study_dir, trials, *, space=SPACE, training=TRAINING) -> dict:
+    return tuning.search(
+        "app",
+        Config(),
+        space,
+        command=(sys.executable, "-c", training),
+        monitor="val_score",
+        study_dir=study_dir,
+        trials=trials,
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    study_dir = tmp_path_factory.mktemp("study")
+    search(study_dir, 4)
+    search(study_dir, 14)  # goes on
+    return study_dir
+
+
+def test_it_goes_on_to_the_number_of_trials_and_keeps_the_best(study):
+    runs = sorted((study / "trials").glob("[0-9]*.json"))
+    assert [path.stem for path in runs] == [f"{number:04d}" for number in range(14)]
+    best = json.loads((study / "best.json").read_text())
+    assert best["train"]["other"] == "kept"
+
+    def value(path):
+        options = json.loads(path.read_text())
+        return tuning._values(path.with_suffix(""), "val_score")[-1], options
+
+    ended = [path for path in runs if (path.with_suffix("") / "ended").exists()]
+    assert best == max(map(value, ended), key=lambda one: one[0])[1]
+    assert best["size"] == 8
+    assert 1e-3 < best["train"]["rate"] < 0.1, "the maximum is at 0.01"
+    assert (study / "study.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_that_goes_on_draws_what_one_without_a_stop_draws(study, tmp_path):
+    search(tmp_path, 6)
+    for number in range(6):
+        options, others = (
+            json.loads((folder / "trials" / f"{number:04d}.json").read_text())
+            for folder in (study, tmp_path)
+        )
+        assert options == others
+
+
+def test_poor_trials_are_stopped_early(study):
+    ended = {path.parent.name for path in (study / "trials").glob("*/ended")}
+    stopped = sorted({path.stem for path in (study / "trials").glob("*.json")} - ended)
+    assert stopped
+    assert min(stopped) >= "0004", "the first four tell what is poor"
+
+
+def test_another_search_space_is_another_study(study):
+    with pytest.raises(UserError, match="another --study-dir"):
+        search(study, 20, space={"size": ("one of", 4, 8)})
+
+
+def test_a_training_that_fails_is_named_with_its_log(tmp_path):
+    with pytest.raises(UserError, match=r"exit code 2: see .*0000\.log"):
+        search(tmp_path, 2, training="print('no data'); raise SystemExit(2)")
+    assert "no data" in (tmp_path / "trials" / "0000.log").read_text()
