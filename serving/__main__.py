@@ -149,7 +149,7 @@ def read_token(path: Path | None) -> str | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; before TensorFlow is imported, so that a taken port is told at once."""
+    """A bound socket; before TensorFlow is imported, so that a taken port is reported at once."""
     try:
         return socket.create_server((host, port), backlog=2048)
     except (OSError, OverflowError) as error:
