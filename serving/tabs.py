@@ -94,10 +94,8 @@ class Form:
         ]
         for key, (length, axis) in self.signature.lengths.items():
             inputs[length] = [np.shape(inputs[key])[axis]]
-        outputs, fields = (
-            self.client.predict(self.tab.name, inputs, self.name),
-            self.signature.outputs,
-        )
+        fields = self.signature.outputs
+        outputs = self.client.predict(self.tab.name, inputs, self.name)
         if len(fields) == 1:
             outputs = {next(iter(fields)): outputs}
         outputs = {

@@ -115,21 +115,21 @@ def test_a_model_of_an_unknown_task_shows_strings_scores_and_pictures(ask, image
     assert table[0][1] == pytest.approx(1 / 3, abs=1e-3)
     assert [words for _, words in attention] == ["<", "b", ">", "\u00e9"]
     light = np.asarray(attention[0][0].convert("L"), float).mean(axis=1)
-    assert light.argmax() > 0.75 * attention[0][0].height
+    assert light.argmax() > 0.7 * attention[0][0].height
     assert [words for _, words in alignment] == ["alignment"]
 
 
 def test_a_model_of_an_unknown_task_takes_sound_lists_and_numbers(ask):
     half = 8000, np.full(8000, 2**14, np.int16)
-    total, scaled, _ = ask(CARD, "serving_default", half)
+    total, table = ask(CARD, "serving_default", half)
     assert float(re.search(r"([\d.]+)</dd>", total)[1]) == pytest.approx(16000, rel=0.02)
-    assert len(scaled) == 16000
+    assert np.shape(table) == (16000, 2)
     assert ask(CARD, "rank", "ab", "a\nabc\n\nab\n") == [[[2], [0], [1]]]
     assert "5" in ask(CARD, "slow", "5")[0]
 
 
 def test_a_model_without_a_card_has_a_tab(ask):
-    assert ask({}, "rank", "abcd", "a\nabc") == [[[1], [0]]]
+    assert ask({}, "rank", "a\nabc", "abcd") == [[[1], [0]]]
     assert ask({"inputs": {"text": "UTF-8"}}, "echo", "a")[0] == [[{"b64": "YQ=="}]]
 
 
