@@ -227,7 +227,8 @@ def _gallery(name: str, signature: Signature) -> Panel:
                 )
                 picture = pictures.heat_map(values[place], rows, columns)
             words = [
-                (label[n] if n < len(label) else "") or f"{dim} {n + 1}"
+                (label[n] if n < len(label) else "")
+                or f"{dim if isinstance(dim, str) else name} {n + 1}"
                 for n, label, dim in zip(place, labels, dims, strict=False)
             ]
             gallery.append((picture, ", ".join(words) or name))
