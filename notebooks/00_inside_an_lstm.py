@@ -108,8 +108,8 @@ for word, distance in zip(words, distances, strict=True):
     print(f"{word:8} {distance:6.3f} {'#' * int(100 * distance)}")
 
 # %% [markdown]
-# There is no difference before the colour. From there the cell carries it to the end of the question,
-# where the model needs it.
+# There is no difference before the colour. From there the cell carries it to the end of the
+# question, where the model needs it.
 
 # %% [markdown]
 # ## Gates on speech
@@ -168,11 +168,11 @@ for name, share in remainders.items():
 Image(filename=RUNS / "flow.png")
 
 # %% [markdown]
-# The simple recurrent network (Elman) fails both ways: with orthogonal weights the slope of tanh makes
-# the gradient vanish, with larger weights it explodes. In the gated cells it vanishes at first, too:
-# 100 half-open gates in a row let almost nothing through. But a forget gate can stay open: with biases
-# for long lags ([Tallec & Ollivier 2018](https://arxiv.org/abs/1804.11188), "slow gates") the gradient
-# stays. `inspection.gradient_norms` measures it in a layer of your own.
+# The simple recurrent network (Elman) fails both ways: with orthogonal weights the slope of tanh
+# makes the gradient vanish, with larger weights it explodes. In the gated cells it vanishes at
+# first, too: 100 half-open gates in a row let almost nothing through. But a forget gate can stay
+# open: with biases for long lags ([Tallec & Ollivier 2018](https://arxiv.org/abs/1804.11188), "slow
+# gates") the gradient stays. `inspection.gradient_norms` measures it in a layer of your own.
 
 # %% [markdown]
 # ## Clipping
@@ -226,8 +226,8 @@ Image(filename=RUNS / "latch.png")
 
 # %% [markdown]
 # ## A character model spells "hello"
-# After [Karpathy's min-char-rnn](https://karpathy.github.io/2015/05/21/rnn-effectiveness/): it reads
-# h, e, l, l and learns to predict e, l, l, o. A frame marks the right letter.
+# After [Karpathy's min-char-rnn](https://karpathy.github.io/2015/05/21/rnn-effectiveness/): it
+# reads h, e, l, l and learns to predict e, l, l, o. A frame marks the right letter.
 
 # %%
 speller = letters.Speller("hello", units=8)
@@ -246,10 +246,10 @@ Image(filename=RUNS / "hello.png")
 
 # %% [markdown]
 # ## Truncated back-propagation through time
-# A text is one long sequence. It is cut into chunks: the states are carried from one to the next, the
-# gradient stops between them ([Williams & Peng 1990](https://doi.org/10.1162/neco.1990.2.4.490)).
-# The gain from carried states is largest with very short chunks, here two letters of the project's
-# licence:
+# A text is one long sequence. It is cut into chunks: the states are carried from one to the next,
+# the gradient stops between them ([Williams & Peng
+# 1990](https://doi.org/10.1162/neco.1990.2.4.490)). The gain from carried states is largest with
+# very short chunks, here two letters of the project's licence:
 
 # %%
 licence = Path("../LICENSE").read_text()

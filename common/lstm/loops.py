@@ -93,7 +93,7 @@ def _all_steps(steps, weights, states) -> tuple:
     """Hidden and cell states from the start on: (1 + time, batch, units)."""
     kernel, recurrent, bias = weights
     hidden, cell = states
-    peephole = tf.zeros_like(recurrent[:, 0])  # not used, but asked for
+    peephole = tf.zeros_like(recurrent[:, 0])  # not used, but required
     # BlockLSTMV2 has the gates in the order of Keras, but wrong gradients (TensorFlow 2.21).
     block = tf.raw_ops.BlockLSTM(
         seq_len_max=tf.shape(steps, tf.int64)[0],
