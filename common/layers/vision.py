@@ -141,8 +141,10 @@ def build_efficientnet_lite0(*, image_size: int) -> keras.Model:
     Raises:
         UserError: If the package with the weights is missing or its file is not the known one.
     """
+    path = files.package_folder(_LITE0_PACKAGE, _LITE0_REQUIREMENT) / _LITE0_FILE
+    tensors = read_checkpoint(path, sha256=_LITE0_SHA256)
     pixels, features, logits = _connect_lite0(image_size)
-    _load_lite0(keras.Model(pixels, logits))
+    _load_lite0(keras.Model(pixels, logits), tensors)
     return keras.Model(pixels, features, name="efficientnet_lite0")
 
 
@@ -222,17 +224,15 @@ def _normalize_relu6(inputs, name):
     return keras.layers.ReLU(max_value=6.0)(normalized)
 
 
-def _load_lite0(classifier: keras.Model) -> None:
+def _load_lite0(classifier: keras.Model, tensors: dict[str, np.ndarray]) -> None:
     """Fills every weight of the classifier, and uses every tensor of the checkpoint."""
-    path = files.package_folder(_LITE0_PACKAGE, _LITE0_REQUIREMENT) / _LITE0_FILE
-    tensors = read_checkpoint(path, sha256=_LITE0_SHA256)
     for layer in classifier.layers:
         # Layer "blocks-3-bn0" is "_blocks.3._bn0" in the checkpoint.
         name = ".".join(part if part.isdigit() else f"_{part}" for part in layer.name.split("-"))
         moves = _LITE0_TENSORS.get(type(layer), {}).items()
         layer.set_weights([tensors.pop(f"{name}.{key}").transpose(axes) for key, axes in moves])
     if left_over := [name for name in tensors if not name.endswith("num_batches_tracked")]:
-        raise ValueError(f"{path}: expected to use every tensor, left over {left_over}")
+        raise ValueError(f"expected to use every tensor of {_LITE0_FILE}, left over {left_over}")
 
 
 def _load_application(backbone: keras.Model, application: str, path: Path) -> None:
