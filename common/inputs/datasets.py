@@ -1,11 +1,13 @@
-"""Preparing data sets with tensorflow-datasets: offline, once, counted, in the user's cache.
+"""Prepares data sets with tensorflow-datasets: offline, once, counted, in the user's cache.
 
-An app's `datasets.py` holds the builders; this module runs them, finds data that came by pip,
-and keeps the account of broken rows.
+An app's `datasets.py` holds the builders; this module runs them and keeps the account of broken
+rows.
 """
 
+import ast
 import contextlib
 import hashlib
+import importlib.util
 import io
 import logging
 import re
@@ -79,10 +81,75 @@ def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
     return path
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
-    """A short name for the state of these files, so that data of others is not taken for it."""
-    state = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
-    return hashlib.sha256("\n".join(state).encode()).hexdigest()[:12]
+def fingerprint(
+    paths: Sequence[Path], *, readers: str | None = None, facts: Sequence[str] = ()
+) -> str:
+    """A short name for the state of the data, so that data of another state is not taken for it.
+
+    Args:
+        paths: the files that are read.
+        readers: the module that reads them, `__name__`. The name then changes with its code, see
+            `modules_of_readers`, and `prepare` says so.
+        facts: what else the data depends on, such as versions of packages.
+    """
+    stats = [(path.resolve(), path.stat()) for path in paths]
+    state = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
+    name = _digest([*state, *facts])[:12]
+    return name if readers is None else f"{name}-code{_digest(_code_of_readers(readers))[:8]}"
+
+
+def modules_of_readers(module: str) -> dict[str, Path]:
+    """The source files, by module, of `module` and of all that it imports of its app and of here.
+
+    Of another folder than apps/, its app are the modules that share the first two names. Not the
+    module `config`: its values come to a builder by their names.
+    """
+    prefixes = (".".join(module.split(".")[:2]) + ".", f"{__package__}.")
+    sources: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        ours = f"{name}.".startswith(prefixes) and not name.endswith(".config")
+        if name in sources or not ours or (path := _source_file(name)) is None:
+            continue
+        sources[name] = path
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                package = name if path.stem == "__init__" else name.rpartition(".")[0]
+                relative = "." * node.level + (node.module or "")
+                base = importlib.util.resolve_name(relative, package)
+                waiting += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return sources
+
+
+def _source_file(module: str) -> Path | None:
+    """The file of a module, which is not imported; None for what is no module."""
+    first, *rest = module.split(".")
+    spec = importlib.util.find_spec(first)
+    if spec is None or spec.submodule_search_locations is None:
+        return Path(spec.origin) if spec and spec.origin and not rest else None
+    path = Path(next(iter(spec.submodule_search_locations)), *rest)
+    files_of_it = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files_of_it if file.is_file()), None)
+
+
+def _code_of_readers(module: str) -> list[str]:
+    """The code by module, without comments and docstrings, which change nothing that is read."""
+    code = []
+    for name, path in sorted(modules_of_readers(module).items()):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                if ast.get_docstring(node, clean=False) is not None:
+                    del node.body[0]
+        code.append(f"{name} {ast.dump(tree)}")
+    return code
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def is_held_back(key: str, *, share: float) -> bool:
@@ -144,18 +211,24 @@ def prepare(
 def _prepare_now(builder: "tfds.core.DatasetBuilder", run: Callable[[], None]) -> None:
     import tensorflow_datasets as tfds
 
-    size = builder.info.download_size
-    logger.info(
-        "%s: %s, into %s",
-        builder.name,
-        f"downloads {size}, then prepares {builder.info.dataset_size}" if size else "prepares",
-        builder.data_dir,
-    )
+    what = "prepares"
+    if size := builder.info.download_size:
+        what = f"downloads {size}, then prepares {builder.info.dataset_size}"
+    elif _has_other_code(builder):
+        what = "prepares anew, the code that reads it has changed"
+    logger.info("%s: %s, into %s", builder.name, what, builder.data_dir)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     # tensorflow-datasets prints "Downloading ... Unknown size" whatever it does.
     with _plain_user_errors(), contextlib.redirect_stdout(io.StringIO()):
         run()
+
+
+def _has_other_code(builder: "tfds.core.DatasetBuilder") -> bool:
+    """Whether the same files have been prepared by other code, see `fingerprint`."""
+    folder = Path(builder.data_dir)  # .../builder/config/version
+    any_code = re.sub("code[0-9a-f]{8}", f"code{'[0-9a-f]' * 8}", folder.parent.name)
+    return any(folder.parents[1].glob(f"{any_code}/{folder.name}"))
 
 
 @contextlib.contextmanager
