@@ -16,6 +16,8 @@ from common.runs import cli
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+    from common.inputs import text
+
 PARTS = ("train", "validation", "test")
 _NAMED = 20  # broken rows given one by one
 
@@ -127,6 +129,7 @@ def survey(
     count: Callable[[Tally, str, dict], None],
     *,
     size: int,
+    tokenizer: "text.Split | None" = None,
 ) -> Tally:
     """Counts the records of each part as preparation would make them; nothing is written.
 
@@ -136,10 +139,13 @@ def survey(
         builder: with a `BrokenRows` in `broken`.
         count: adds a record of a part to the tally.
         size: of the sample.
+        tokenizer: finds the words of texts; `text.WORDS` by default.
 
     Raises:
         UserError: a file is missing, or no table.
     """
+    import tensorflow as tf
+
     from common.inputs import text
 
     builder.broken.max_share = 1.0
@@ -152,7 +158,7 @@ def survey(
             if part == "train":
                 tally.offer(record)
     for (part, what), texts in tally.texts.items():
-        words = text.words(texts)
+        words = (tokenizer or text.WORDS)(tf.constant(texts))
         tally.words[part].update(word.decode() for word in words.flat_values.numpy())
         if part == "train":
             tally.lengths[what] += words.row_lengths().numpy().tolist()

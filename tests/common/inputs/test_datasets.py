@@ -171,7 +171,7 @@ def test_the_readers_are_what_a_module_imports_of_its_app_and_of_common_inputs(r
     ("name", "code", "changes"),
     [
         ("formats", "def label(word):\n    return len(word) + 1\n", True),
-        ("formats", '"""Tags."""\n\ndef label(word):\n    # of letters\n    return len(word)\n', False),
+        ("formats", '"""A."""\ndef label(word):  # of letters\n    return len(word)\n', False),
         ("config", "EPOCHS = 4\n", False),
     ],
 )
