@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import pytest
 
 from common.runs import cli
-from common.runs.errors import UserError
 from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
