@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cellstate")
 
 MAX_BROKEN = 0.01  # a share above it means the wrong files, not a few bad rows
-_NAMED = 5  # broken rows given one by one in the log
+_NAMED = 5  # broken rows that the log lists
 _LISTED = 100  # where they stop the preparation
 
 
@@ -39,7 +39,7 @@ class BrokenRows:
         self.skipped: list[str] = []
 
     def use(self, where: str, problem: str | None) -> bool:
-        """Counts one row; True when it has no `problem`, else it is named and to be skipped."""
+        """Counts a row; True when it has no `problem`, else the log names it and it is skipped."""
         self.num_rows += 1
         if problem is not None:
             self.skipped.append(f"{where}: {problem}")
@@ -48,12 +48,12 @@ class BrokenRows:
     def check(self) -> None:
         """Raises UserError when too many of the rows are broken; call it after the last row."""
         if len(self.skipped) > self.max_share * self.num_rows:
-            for one in self.skipped[:_LISTED]:
-                logger.info("%s: %s", self.source, one)
+            for row in self.skipped[:_LISTED]:
+                logger.info("%s: %s", self.source, row)
             raise UserError(
                 f"{self.source}: expected at most {self.max_share:.0%} broken rows, got "
                 f"{len(self.skipped)} of {self.num_rows}, the first is "
-                f"{self.skipped[0]}: mend or remove them"
+                f"{self.skipped[0]}: correct or remove them"
             )
 
 
@@ -72,10 +72,11 @@ def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
         )
     path = root
     for part in Path(name).parts:
-        found = path / part
-        if not found.exists() and path.is_dir():
-            found = next((p for p in path.iterdir() if p.name.lower() == part.lower()), found)
-        path = found
+        exact = path / part
+        if not exact.exists() and path.is_dir():
+            path = next((p for p in path.iterdir() if p.name.lower() == part.lower()), exact)
+        else:
+            path = exact
     if not path.exists():
         raise UserError(f"expected {root / name}, found none: get it from {get_it_from}")
     return path
@@ -99,10 +100,10 @@ def fingerprint(
 
 
 def modules_of_readers(module: str) -> dict[str, Path]:
-    """The source files, by module, of `module` and of all that it imports of its app and of here.
+    """The source files of `module` and of all that it imports of its app and of common/inputs.
 
-    Of another folder than apps/, its app are the modules that share the first two names. Not the
-    module `config`: its values come to a builder by their names.
+    Its app are the modules that share the first two parts of its name, without `config`: a builder
+    gets the values of options, and has them in its name.
     """
     prefixes = (".".join(module.split(".")[:2]) + ".", f"{__package__}.")
     sources: dict[str, Path] = {}
@@ -179,10 +180,10 @@ def prepare(
     *,
     run: Callable[[], None] | None = None,
 ) -> None:
-    """Prepares a data set unless that is done; reports rows that were skipped, then and later.
+    """Prepares a data set unless that is done; logs the rows that were skipped, then and later.
 
-    A catalogue set that would be downloaded says so, with its size, before it begins. Of several
-    processes one prepares, and the others wait.
+    The log says what is prepared, and before a download its size. Of several processes one
+    prepares, and the others wait.
 
     Args:
         builder: of the data set.
@@ -195,7 +196,7 @@ def prepare(
     folder = Path(builder.data_dir)
     account = folder / "broken_rows.json"
     if not folder.exists():
-        with files.one_at_a_time(folder.parent):
+        with files.locked(folder.parent):
             if not folder.exists():
                 _prepare_now(builder, run or builder.download_and_prepare)
                 files.write_json(account, {"skipped": broken.skipped if broken else []})
@@ -233,7 +234,7 @@ def _has_other_code(builder: "tfds.core.DatasetBuilder") -> bool:
 
 @contextlib.contextmanager
 def _plain_user_errors() -> Iterator[None]:
-    """tensorflow-datasets wraps what a builder raises; give our own errors back as they were."""
+    """tensorflow-datasets wraps what a builder raises; this raises our own errors unchanged."""
     try:
         yield
     except Exception as error:

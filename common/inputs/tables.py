@@ -82,7 +82,7 @@ def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Itera
 
 
 def lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, or of one that gzip packed, without their ends.
+    """The lines of a text file, which may be packed by gzip, without their ends.
 
     Raises:
         UserError: the file is not UTF-8; names the line.
@@ -133,7 +133,7 @@ def read_parts(
         if part is not None and part_of.setdefault(value, part) != part:
             raise UserError(
                 f"{row.where}: expected all rows of {value[:60]} in one split, got {part} after "
-                f"{part_of[value]}: what is in training tells nothing in a test"
+                f"{part_of[value]}: a test on rows of training means nothing"
             )
     parts: dict[str, list[Group]] = defaultdict(list)
     for value, rows in groups.items():
@@ -177,7 +177,7 @@ def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]
 
 
 def folder_of(root: Path, names: Iterable[Path]) -> Path:
-    """Where the images are: `root`, or the folder in it that holds the first that is found."""
+    """Where the images are: `root`, or the folder in it that holds the first of them."""
     folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
     for name in names:
         for folder in folders:

@@ -37,10 +37,10 @@ def command(app: str, config_type: type, space: SearchSpace, monitor: str) -> Ca
         config_file: cli.ConfigFile = None,
         trials: int = 20,
     ) -> None:
-        """Trains with other options again and again (SEARCH in config.py) and keeps the best.
+        """Searches the options of SEARCH in config.py by trainings, and writes the best.
 
         Args:
-            study_dir: New folder for the trials, or that of a study to go on with.
+            study_dir: New folder for the trials, or that of a study to continue.
             config: All options, where the search does not set them.
             preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
             config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
@@ -82,9 +82,9 @@ def search(
         app: name of the app.
         config: its options, where the search does not set them.
         space: what to search.
-        command: trains, given --config FILE and --run-dir DIR, and writes history.csv there.
+        command: trains by --config FILE and --run-dir DIR, and writes history.csv there.
         monitor: a column of history.csv that should be high.
-        study_dir: a new folder, or that of a study to go on with.
+        study_dir: a new folder, or that of a study to continue.
         trials: in all, those that are done counted.
         seed: of the search.
 
@@ -141,15 +141,15 @@ def changed(config: Any, values: Mapping[str, object]) -> Any:
     return config
 
 
-def _claim(study_dir: Path, what: dict) -> None:
-    """Writes study.json, or finds that it says the same."""
+def _claim(study_dir: Path, contents: dict) -> None:
+    """Writes study.json, or checks that it is the same."""
     path = study_dir / "study.json"
     if not path.exists():
-        files.write_json(path, what)
-    elif files.read_json(path) != what:
+        files.write_json(path, contents)
+    elif files.read_json(path) != contents:
         raise UserError(
             f"expected a study of the same app and search space in {study_dir}, "
-            f"{path} says otherwise: name another --study-dir"
+            f"{path} has others: name another --study-dir"
         )
 
 

@@ -1,4 +1,4 @@
-"""Text to words, as the network learned to read it: the twin of common/inputs/text.py."""
+"""Text to words: the twin of the tokenizers of common/inputs/text.py."""
 
 import re
 import unicodedata

@@ -72,15 +72,15 @@ def test_a_package_that_is_missing_or_has_no_folder_gives_the_pip_line(module):
 def test_an_official_file_is_found_under_its_root(tmp_path):
     (tmp_path / "v2").mkdir()
     (tmp_path / "v2" / "train.json").write_text("{}")
-    found = official_file(tmp_path, "v2/train.json", get_it_from="https://x")
-    assert found == tmp_path / "v2" / "train.json"
+    path = official_file(tmp_path, "v2/train.json", get_it_from="https://x")
+    assert path == tmp_path / "v2" / "train.json"
 
 
 def test_upper_and_lower_case_of_files_and_folders_are_taken_as_equal(tmp_path):
     (tmp_path / "TIMIT" / "Train").mkdir(parents=True)
     (tmp_path / "TIMIT" / "Train" / "SA1.WAV").write_text("")
-    found = official_file(tmp_path, "timit/TRAIN/sa1.wav", get_it_from="https://x")
-    assert found == tmp_path / "TIMIT" / "Train" / "SA1.WAV"
+    path = official_file(tmp_path, "timit/TRAIN/sa1.wav", get_it_from="https://x")
+    assert path == tmp_path / "TIMIT" / "Train" / "SA1.WAV"
 
 
 def test_of_two_files_that_differ_in_case_the_exact_name_is_taken(tmp_path):
@@ -309,14 +309,17 @@ def test_a_part_without_examples_is_named_and_leaves_nothing(rows, tmp_path):
     assert not list(tmp_path.rglob("*.tfrecord*"))
 
 
-def test_skipped_rows_are_told_when_they_are_skipped_and_at_each_later_use(rows, caplog):
+def test_skipped_rows_are_logged_when_they_are_skipped_and_at_each_later_use(rows, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
-    told = []
+    messages = []
     for _ in range(2):
         prepare(rows(num_good=200, num_broken=2))
-        told.append([m for m in caplog.messages if "broken" in m])
+        messages.append([m for m in caplog.messages if "broken" in m])
         caplog.clear()
-    assert told == [["rows: 2 broken rows skipped: rows.txt:1: no words; rows.txt:2: no words"]] * 2
+    assert (
+        messages
+        == [["rows: 2 broken rows skipped: rows.txt:1: no words; rows.txt:2: no words"]] * 2
+    )
 
 
 def test_of_many_skipped_rows_the_first_five_are_named(rows, caplog):
@@ -329,7 +332,7 @@ def test_of_many_skipped_rows_the_first_five_are_named(rows, caplog):
     assert len(json.loads(Path(account).read_text())["skipped"]) == 7
 
 
-def test_nothing_is_told_when_nothing_was_skipped(rows, caplog):
+def test_nothing_is_logged_when_nothing_was_skipped(rows, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
     prepare(rows())
     assert [m for m in caplog.messages if "broken" in m] == []
@@ -349,7 +352,7 @@ def test_an_error_of_the_source_comes_out_as_it_was_raised(rows):
 
 def test_after_an_error_nothing_is_left_and_a_second_try_works(rows, tmp_path):
     with pytest.raises(UserError):
-        prepare(rows(error=UserError("mend it")))
+        prepare(rows(error=UserError("expected 3 fields")))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert prepare(rows()) == [0, 1, 2]
 
