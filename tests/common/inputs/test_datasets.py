@@ -311,15 +311,10 @@ def test_a_part_without_examples_is_named_and_leaves_nothing(rows, tmp_path):
 
 def test_skipped_rows_are_logged_when_they_are_skipped_and_at_each_later_use(rows, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
-    messages = []
     for _ in range(2):
         prepare(rows(num_good=200, num_broken=2))
-        messages.append([m for m in caplog.messages if "broken" in m])
-        caplog.clear()
-    assert (
-        messages
-        == [["rows: 2 broken rows skipped: rows.txt:1: no words; rows.txt:2: no words"]] * 2
-    )
+    line = "rows: 2 broken rows skipped: rows.txt:1: no words; rows.txt:2: no words"
+    assert [message for message in caplog.messages if "broken" in message] == [line] * 2
 
 
 def test_of_many_skipped_rows_the_first_five_are_named(rows, caplog):
