@@ -4,10 +4,8 @@ An app's `datasets.py` holds the builders; this module runs them and keeps the a
 rows.
 """
 
-import ast
 import contextlib
 import hashlib
-import importlib.util
 import io
 import logging
 import re
@@ -82,75 +80,16 @@ def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
     return path
 
 
-def fingerprint(
-    paths: Sequence[Path], *, readers: str | None = None, facts: Sequence[str] = ()
-) -> str:
+def fingerprint(paths: Sequence[Path], *, facts: Sequence[str] = ()) -> str:
     """A short name for the state of the data, so that data of another state is not taken for it.
 
     Args:
         paths: the files that are read.
-        readers: the module that reads them, `__name__`. The name then changes with its code, see
-            `modules_of_readers`, and `prepare` says so.
         facts: what else the data depends on, such as versions of packages.
     """
     stats = [(path.resolve(), path.stat()) for path in paths]
     state = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
-    name = _digest([*state, *facts])[:12]
-    return name if readers is None else f"{name}-code{_digest(_code_of_readers(readers))[:8]}"
-
-
-def modules_of_readers(module: str) -> dict[str, Path]:
-    """The source files of `module` and of all that it imports of its app and of common/inputs.
-
-    Its app are the modules that share the first two parts of its name, without `config`: a builder
-    gets the values of options, and has them in its name.
-    """
-    prefixes = (".".join(module.split(".")[:2]) + ".", f"{__package__}.")
-    sources: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        ours = f"{name}.".startswith(prefixes) and not name.endswith(".config")
-        if name in sources or not ours or (path := _source_file(name)) is None:
-            continue
-        sources[name] = path
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                package = name if path.stem == "__init__" else name.rpartition(".")[0]
-                relative = "." * node.level + (node.module or "")
-                base = importlib.util.resolve_name(relative, package)
-                waiting += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return sources
-
-
-def _source_file(module: str) -> Path | None:
-    """The file of a module, which is not imported; None for what is no module."""
-    first, *rest = module.split(".")
-    spec = importlib.util.find_spec(first)
-    if spec is None or spec.submodule_search_locations is None:
-        return Path(spec.origin) if spec and spec.origin and not rest else None
-    path = Path(next(iter(spec.submodule_search_locations)), *rest)
-    files_of_it = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files_of_it if file.is_file()), None)
-
-
-def _code_of_readers(module: str) -> list[str]:
-    """The code by module, without comments and docstrings, which change nothing that is read."""
-    code = []
-    for name, path in sorted(modules_of_readers(module).items()):
-        tree = ast.parse(path.read_bytes())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                if ast.get_docstring(node, clean=False) is not None:
-                    del node.body[0]
-        code.append(f"{name} {ast.dump(tree)}")
-    return code
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*state, *facts]).encode()).hexdigest()[:12]
 
 
 def is_held_back(key: str, *, share: float) -> bool:
@@ -226,9 +165,9 @@ def _prepare_now(builder: "tfds.core.DatasetBuilder", run: Callable[[], None]) -
 
 
 def _has_other_code(builder: "tfds.core.DatasetBuilder") -> bool:
-    """Whether the same files have been prepared by other code, see `fingerprint`."""
+    """Whether the same files have been prepared by other code, see `builders.Builder`."""
     folder = Path(builder.data_dir)  # .../builder/config/version
-    any_code = re.sub("code[0-9a-f]{8}", f"code{'[0-9a-f]' * 8}", folder.parent.name)
+    any_code = re.sub("code-[0-9a-f]{8}$", f"code-{'[0-9a-f]' * 8}", folder.parent.name)
     return any(folder.parents[1].glob(f"{any_code}/{folder.name}"))
 
 
