@@ -208,7 +208,7 @@ spoken = next(phone_data.load_split(recordings, "test").as_numpy_iterator())
 # %% [markdown]
 # ## Export and serve
 # A SavedModel takes raw bytes and strings. One server answers for all three; it needs TensorFlow
-# and the exported folders, and nothing of the apps ([serving](../docs/serving.md)).
+# and the exported folders, and nothing of the apps ([serving](../docs/guides/serving.md)).
 
 # %%
 models = {

@@ -150,7 +150,7 @@ print(f"the weights are {max(apart):.1e} apart at most")
 # %% [markdown]
 # What would more workers bring? A step costs compute, the sum of the gradients over the network and
 # input. The terms were measured with two processes on one machine, and are projected to a network
-# of 10 Gbit/s with the batch of a worker kept ([docs/scaling.md](../docs/scaling.md)):
+# of 10 Gbit/s with the batch of a worker kept ([docs/guides/scaling.md](../docs/guides/scaling.md)):
 
 # %%
 report = files.read_json(commands.RESULTS / "scaling_cost.json")
@@ -172,7 +172,7 @@ for name, value in milliseconds.items():
 
 # %% [markdown]
 # A network as small as this one waits more than it computes; the table of
-# [docs/runtimes.md](../docs/runtimes.md) has the trained models of all apps, with what eight bits
+# [docs/guides/runtimes.md](../docs/guides/runtimes.md) has the trained models of all apps, with what eight bits
 # cost in their metrics.
 #
 # ## What to do first

@@ -1,4 +1,4 @@
-"""docs/adding_an_app.md does what it says: the copy of an app is an app, and needs no other."""
+"""docs/guides/adding_an_app.md does what it says: the copy of an app is an app, and needs no other."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ def test_the_contract_holds_a_copy_of_an_app_under_a_new_name(tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, target)
-    page = (ROOT / "docs" / "adding_an_app.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "adding_an_app.md").read_text(encoding="utf-8")
     *making, checking = re.findall(r"```\n(.*?)```", page, re.DOTALL)[0].splitlines()
     assert checking.startswith("python -m pytest")
     subprocess.run("\n".join(making), shell=True, check=True, cwd=tmp_path / "project")
