@@ -38,7 +38,7 @@ def main(
     rounds: int = 2,
     options: str = "",
 ) -> None:
-    """Prints the figures of docs/guides/training.md and writes results/training_overhead_<app>.json.
+    """Prints the figures of docs/guides/training.md and writes a result file of the app.
 
     Args:
         app: Whose training.
