@@ -1,4 +1,4 @@
-"""Encoded images to pixels: the twin of common/inputs/images.py."""
+"""Encoded images to pixels, as the network learned to see them."""
 
 import io
 
