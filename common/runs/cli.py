@@ -194,7 +194,7 @@ def start_tensorflow_quietly() -> None:
     # Keras imports these two for features that no command uses: a third of the whole start.
     # None in sys.modules makes its `import` fail, which it allows for.
     hidden = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    sys.modules.update(dict.fromkeys(hidden))  # pyright: ignore
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # they come from C++, past sys.stderr
