@@ -46,8 +46,8 @@ class StepsCrossEntropy(keras.losses.Loss):
     loss = mean over real steps of
         weight * (-(1 - smoothing) log p(target) - smoothing * mean over classes of log p)
 
-    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The mean is over the real steps of all
-    replicas, whatever their weights, so that these may be rewards.
+    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The sum over the real steps of all
+    replicas is divided by their number, whatever their weights.
 
     Shapes: target int32 (batch, ..., time), -1 where there is no step; logits float
     (steps, classes) of the real steps alone, row by row; sample_weight float32 as the target.
