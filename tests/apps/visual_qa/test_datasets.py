@@ -102,7 +102,7 @@ def test_a_few_broken_rows_are_skipped_and_named_each_time(daquar, cache_dir, ca
         caplog.clear()
         with caplog.at_level("INFO", logger="cellstate"):
             rows = [
-                record
+                row
                 for part in ("train", "validation")
                 for row in records("daquar", daquar, cache_dir, part)
             ]

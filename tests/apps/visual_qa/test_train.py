@@ -9,7 +9,6 @@ import pytest
 
 from apps.visual_qa import config, data
 from apps.visual_qa.model import build_model
-from common.layers import vision
 from common.runs.errors import UserError
 from common.training import losses
 
@@ -54,8 +53,9 @@ def test_the_network_of_the_paper_learns_on_top_of_a_pretrained_encoder(cache_di
     model = build_model(paper.model, num_words=len(words), num_answers=len(answers))
     assert model.output["attention"].shape[2:] == (2, 14, 14)  # two hops over 14 x 14 regions
     [encoder] = [layer for layer in model.layers if layer.name == "efficientnet_lite0"]
-    pretrained = vision.build_efficientnet_lite0(image_size=paper.model.image_size).get_weights()
-    before = [weight.numpy() for weight in model.trainable_weights]
+    scale = encoder.get_layer("bn1").gamma.numpy()
+    assert not np.allclose(scale, 1.0), "random weights in place of ImageNet's"
+    before, frozen = [w.numpy() for w in model.trainable_weights], encoder.get_weights()
     fitted = compiled(model, paper.train.learning_rate, eagerly=True)  # cheaper than its graph
     batches = train_data.batches(seed=1).map(
         functools.partial(data.as_training, inputs=model.input)
@@ -65,7 +65,7 @@ def test_the_network_of_the_paper_learns_on_top_of_a_pretrained_encoder(cache_di
     assert second < first
     for new, old in zip(model.trainable_weights, before, strict=True):
         assert not np.array_equal(new.numpy(), old), new.path
-    for new, old in zip(encoder.get_weights(), pretrained, strict=True):
+    for new, old in zip(encoder.get_weights(), frozen, strict=True):
         np.testing.assert_array_equal(new, old)
 
 
