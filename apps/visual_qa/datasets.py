@@ -23,7 +23,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from apps.visual_qa.config import APP
-from common.inputs import datasets, images, tables
+from common.inputs import builders, datasets, images, tables
 from common.runs import files
 from common.runs.errors import UserError
 from common.scaling import apache_beam
@@ -264,13 +264,13 @@ DATA_SETS = {
 
 @dataclasses.dataclass(eq=False)
 class Source(tfds.core.BuilderConfig):
-    """A data set and its folder. `name` changes when its files or their reader do."""
+    """A data set and its folder. Its name changes when the files do."""
 
     data_set: str = ""
     root: Path = Path()
 
 
-class ImagesWithQuestions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ImagesWithQuestions(builders.Builder):
     """Stores the records of any of the data sets.
 
     Attributes:
@@ -355,7 +355,7 @@ def make_builder(name: str, *, root: Path | None, cache_dir: Path | None) -> Ima
     paths = [
         datasets.official_file(root, file, get_it_from=data_set.site) for file in data_set.files
     ]
-    state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*")), Path(__file__)])
+    state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*"))])
     return ImagesWithQuestions(
         config=Source(name=f"{name}-{state}", data_set=name, root=root),
         data_dir=None if cache_dir is None else str(cache_dir),

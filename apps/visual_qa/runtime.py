@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from network import Network, read_lines
 from pictures import read
-from words import padded, standardize
+from words import padded, split
 
 UNKNOWN, NUM_TOP = 1, 5
 
@@ -33,7 +33,7 @@ class Runtime:
 
     def __call__(self, *, image: bytes, question: str) -> dict[str, np.ndarray]:
         """The five best answers with their probabilities, and attention (hops, rows, columns)."""
-        words = standardize(question).split()[: self.settings["max_question_words"]]
+        words = split(question)[: self.settings["max_question_words"]]
         if not words:
             raise ValueError(f"expected a question of at least one word, got {question!r}")
         token_ids, token_mask = padded([[self.ids.get(word, UNKNOWN) for word in words]])
