@@ -66,6 +66,7 @@ def _demands(tally: "Tally") -> "list[Demand]":
     from common.inputs.data_checks import Demand
 
     train, validation = tally.classes["train"], tally.classes["validation"]
+    fewer_classes = "join answers that mean the same, or add examples"
     return [
         Demand(
             "validation questions",
@@ -77,7 +78,7 @@ def _demands(tally: "Tally") -> "list[Demand]":
             f"of the training questions with an answer of {MIN_EXAMPLES} examples or more",
             data_checks.frequent_share(train, MIN_EXAMPLES),
             MIN_LEARNABLE,
-            "join answers that mean the same, or add examples",
+            fewer_classes,
         ),
         Demand(
             "of the training questions with the commonest answer",
@@ -90,7 +91,7 @@ def _demands(tally: "Tally") -> "list[Demand]":
             "of the validation questions with an answer that training lacks",
             data_checks.unknown_share(train, validation),
             MAX_UNKNOWN_ANSWERS,
-            "join answers that mean the same, or add examples",
+            fewer_classes,
             most=True,
         ),
         Demand(

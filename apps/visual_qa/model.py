@@ -38,8 +38,6 @@ def build_model(
         word_vectors: float (num_words, word_dim), where the embedding starts; random if None.
     """
     image = keras.Input((config.image_size, config.image_size, 3), dtype="uint8", name="image")
-    words = _question_inputs()
-
     encode_image = vision.make_image_encoder(
         config.image_encoder,
         image_size=config.image_size,
@@ -50,7 +48,7 @@ def build_model(
     grid = encode_image(image)  # (batch, rows, columns, channels)
     _, rows, columns, channels = grid.shape
     regions = keras.layers.Reshape((rows * columns, channels), name="regions")(grid)
-    question = _encode_question(words, config, num_words, word_vectors)
+    words, question = _read_question(config, num_words, word_vectors)
 
     fuse = _stacked_attention if config.fusion == "stacked_attention" else _elementwise
     fused, weights = fuse(regions, question, config)  # weights (batch, questions, hops, regions)
@@ -70,22 +68,17 @@ def build_question_only(
     word_vectors: np.ndarray | None = None,
 ) -> keras.Model:
     """The blind rival: the same question encoder and classifier, no image; output "logits"."""
-    words = _question_inputs()
-    question = _encode_question(words, config, num_words, word_vectors)
+    words, question = _read_question(config, num_words, word_vectors)
     return keras.Model(words, {"logits": _classify(question, config, num_answers)})
 
 
-def _question_inputs() -> dict:
-    return {
+def _read_question(config: ModelConfig, num_words: int, word_vectors):
+    """The inputs, and the last state of an LSTM over each question: (batch, questions, units)."""
+    words = {
         "token_ids": keras.Input((None, None), dtype="int32", name="token_ids"),
         "token_mask": keras.Input((None, None), dtype="bool", name="token_mask"),
     }
-
-
-def _encode_question(words, config: ModelConfig, num_words: int, word_vectors):
-    """The last state of an LSTM over each question, (batch, questions, units)."""
     embed = embeddings.make_embedding(num_words, config.word_dim, vectors=word_vectors)
-    embedded = embed(words["token_ids"])  # (batch, questions, time, word_dim)
     encode = recurrent.make_encoder(
         config.word_dim,
         config.question_units,
@@ -93,7 +86,8 @@ def _encode_question(words, config: ModelConfig, num_words: int, word_vectors):
         dropout=config.dropout,
         name="question_lstm",
     )
-    return recurrent.OverGroups(encode, name="questions")(embedded, words["token_mask"])
+    embedded = embed(words["token_ids"])  # (batch, questions, time, word_dim)
+    return words, recurrent.OverGroups(encode, name="questions")(embedded, words["token_mask"])
 
 
 def _stacked_attention(regions, question, config: ModelConfig):
