@@ -1,4 +1,4 @@
-"""Losses that average over real targets: weights come from the targets, never from a lost mask."""
+"""Losses and metrics over real targets: weights come from the targets, never from a lost mask."""
 
 import keras
 import tensorflow as tf
@@ -84,3 +84,26 @@ def accuracy(y_true, y_pred):
     """For `compile`: 1 where the class of a real step of `StepsCrossEntropy` is right, float32."""
     predicted = tf.argmax(y_pred, axis=-1, output_type=y_true.dtype)
     return tf.cast(predicted == tf.boolean_mask(y_true, y_true >= 0), tf.float32)
+
+
+class LargestShare(keras.metrics.Metric):
+    """The share of the most frequent class among the predictions: 1 if a model does not look.
+
+    Args:
+        num_classes: of the logits.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__(name="largest_share")
+        self.counts = self.add_variable((num_classes,), "zeros", name="counts")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts predictions: logits (..., classes), weights (...), of which 0 does not count."""
+        best = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
+        if sample_weight is not None:
+            best = best * ops.cast(sample_weight > 0, best.dtype)[..., None]
+        self.counts.assign_add(ops.sum(best, axis=tuple(range(len(best.shape) - 1))))
+
+    def result(self):
+        """A number; 0 before the first prediction."""
+        return ops.divide_no_nan(ops.max(self.counts), ops.sum(self.counts))

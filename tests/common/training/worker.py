@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.visual_qa.validation import LargestShare
 from common.inputs import pipeline
 from common.runs.directory import RunDirectory
 from common.training import checkpoints, fit, losses, optimizers, strategies
@@ -52,7 +51,7 @@ def train(run_dir: Path, name: StrategyName, *, dies: Path | None = None) -> dic
                 average=0.5,
             ),
             loss=losses.WeightedCrossEntropy(),
-            weighted_metrics=["accuracy", LargestShare(CHOICES)],
+            weighted_metrics=["accuracy", losses.LargestShare(CHOICES)],
         )
 
     def begin(epoch, logs):
