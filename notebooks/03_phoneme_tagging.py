@@ -231,6 +231,4 @@ print(" ".join(f"{phone}@{starts[first]:.2f}" for phone, first in phones.runs(na
 # ## Change this next
 # - `config.SMALL` as it is: 2,000 sentences and ten epochs.
 # - `cell="mlp", window_frames=10`: the perceptron as a network of the app; `cell="gru"`, `"elman"`.
-# - `ctc_weight=0.3`: a second head that learns the string of phones without times
-#   ([Graves et al. 2006](https://doi.org/10.1145/1143844.1143891)).
 # - Recordings of your own: [05_your_own_data](05_your_own_data.py).

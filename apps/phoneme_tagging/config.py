@@ -42,14 +42,8 @@ class ModelConfig:
     layers: int = 1
     dropout: float = 0.2
     """Share of each layer's input dropped in training."""
-    ctc_weight: float = 0.0
-    """Above 0: a second head learns the string of phones without times, with this weight."""
-    bigram_weight: float = 1.0
-    """What the phone before counts in decoding, beside the network."""
     acoustic_weight: float = 1.2
-    """Neighbouring frames say much the same: their sum is scaled down by this."""
-    prior_weight: float = 0.5
-    """1 divides the network's probabilities by the phones' share in training."""
+    """Of the network's log-probabilities in decoding, beside those of the phone bigrams."""
     min_frames: int = 2
     """No phone of the decoded string is shorter."""
 
@@ -60,14 +54,12 @@ class ModelConfig:
             raise ValueError(
                 "model.units, layers and min_frames must be at least 1, num_mels at least 13"
             )
-        if min(self.input_noise, self.ctc_weight) < 0:
-            raise ValueError("model.input_noise and ctc_weight must not be negative")
         if self.window_frames < 1 or (self.window_frames > 1 and self.cell != "mlp"):
             raise ValueError("model.window_frames needs model.cell mlp, and >= 1")
         if self.delay_frames < 0 or (self.delay_frames and self.direction == "both"):
             raise ValueError("model.delay_frames needs model.direction forward, and >= 0")
-        if min(self.bigram_weight, self.prior_weight) < 0 or self.acoustic_weight <= 0:
-            raise ValueError("model.*_weight must not be negative, acoustic_weight above 0")
+        if self.input_noise < 0 or self.acoustic_weight <= 0:
+            raise ValueError("model.input_noise must be at least 0, acoustic_weight above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,20 +100,14 @@ class AugmentConfig:
 
     speed: float = 0.0
     """Played faster or slower by up to this share; pitch and formants move along."""
-    gain_db: float = 0.0
-    """Louder or softer by up to this."""
     noise: float = 0.0
     """White noise, of up to this share of the utterance's own standard deviation."""
-    time_masks: int = 0
-    """Stretches of up to 80 ms replaced by the mean spectrum (SpecAugment)."""
-    frequency_masks: int = 0
-    """Bands of up to a sixth of the filters replaced by their mean (SpecAugment)."""
 
     def __post_init__(self):
         if not 0 <= self.speed < 0.5:
             raise ValueError(f"augment.speed must be in [0, 0.5), got {self.speed}")
-        if min(self.gain_db, self.noise, self.time_masks, self.frequency_masks) < 0:
-            raise ValueError("augment.* must not be negative")
+        if self.noise < 0:
+            raise ValueError(f"augment.noise must be at least 0, got {self.noise}")
 
 
 @dataclass(frozen=True, kw_only=True)

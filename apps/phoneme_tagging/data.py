@@ -6,7 +6,6 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     frame_mask      bool    (batch, frames)         True = real
     phone_id        int32   (batch, frames)         among the classes; -1 = not scored in training
     reference_id    int32   (batch, frames)         among TIMIT's 61; -1 = no label
-    string_id       int32   (batch, phones)         classes of the string, from 1 on; 0 = none
     num_frames      int32   (batch,)                of the recording, before any augmentation
     phone, start            string, int64 (batch, phones), samples; "" where there is none
     utterance_id, speaker   string (batch,)
@@ -142,19 +141,13 @@ def survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
 def make_targets(
     phones: Vocabulary, *, phone_set: int
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """A function that adds `phone_id`, the class of each frame, and `string_id`."""
+    """A function that adds `phone_id`, the class of each frame."""
     known = {phone: number for number, phone in enumerate(phones.tokens)}
     of_61 = [known.get(fold(one, phone_set), -1) for one in PHONES_61]
     classes = tf.constant([*of_61, -1])
-    table = Vocabulary(PHONES_61).make_table(unknown=-1)
 
     def add(example: dict) -> dict[str, tf.Tensor]:
-        string = tf.gather(classes, table.lookup(example["phone"]) % len(classes)) + 1
-        return {
-            **example,
-            "phone_id": tf.gather(classes, example["reference_id"] % len(classes)),
-            "string_id": tf.boolean_mask(string, string > 0),
-        }
+        return {**example, "phone_id": tf.gather(classes, example["reference_id"] % len(classes))}
 
     return add
 
@@ -218,21 +211,13 @@ def _cached(examples: tf.data.Dataset, found: Survey, frame_bytes: int) -> tf.da
 
 
 def as_training(
-    batch: dict[str, tf.Tensor], *, inputs: Iterable[str], ctc: bool = False
-) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-    """A batch as (inputs, targets, weights), the last two by the name of the output.
+    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """A batch as (inputs, targets int32 (batch, frames), weights float32 (batch, frames)).
 
-    "logits": int32 (batch, frames), float32 (batch, frames); padding, and frames whose phone is
-    none of the classes, have weight 0. With `ctc`, "ctc": int32 (batch, phones), float32 (batch,),
-    one by the number of frames. `inputs` are the names that the model takes; Keras would mix up
-    any others.
+    Padding, and frames whose phone is none of the classes, have weight 0. `inputs` are the names
+    that the model takes; Keras would mix up any others.
     """
     known = tf.logical_and(batch["frame_mask"], batch["phone_id"] >= 0)
     taken = {name: batch[name] for name in inputs}
-    targets = {"logits": tf.maximum(batch["phone_id"], 0)}
-    weights = {"logits": tf.cast(known, tf.float32)}
-    if ctc:
-        targets["ctc"] = batch["string_id"]
-        frames = tf.reduce_sum(tf.cast(batch["frame_mask"], tf.float32), axis=1)
-        weights["ctc"] = 1.0 / tf.maximum(frames, 1.0)
-    return taken, targets, weights
+    return taken, tf.maximum(batch["phone_id"], 0), tf.cast(known, tf.float32)

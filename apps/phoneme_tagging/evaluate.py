@@ -18,13 +18,9 @@ from common.runs.directory import RunDirectory
 from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from apps.phoneme_tagging.model import LanguageModel
     from apps.phoneme_tagging.scoring import Tagged
     from common.inputs.text import Vocabulary
-
-BEAM = 20  # strings
 
 
 def evaluate(
@@ -107,8 +103,7 @@ def _tag_all(
     found: dict[str, list[Tagged]] = {name: [] for name in ("model", *rivals)}
     for batch in cli.progress(batches, "utterances"):
         mask = batch["frame_mask"]
-        outputs = ask({"features": batch["features"], "frame_mask": mask})
-        logits = {"model": outputs["logits"]}
+        logits = {"model": ask({"features": batch["features"], "frame_mask": mask})["logits"]}
         lengths = mask.numpy().sum(axis=1)
         for name, rival in rivals.items():
             padded = np.zeros(logits["model"].shape, np.float32)
@@ -119,12 +114,6 @@ def _tag_all(
             framewise = names[tf.argmax(values, axis=-1).numpy()]
             decoded = names[decode(values, mask).numpy()]
             found[name] += scoring.utterances(batch, framewise, decoded)
-        if "ctc" in outputs:
-            heard = _strings(outputs["ctc"], mask, names)
-            recent = found["model"][-len(lengths) :]
-            found["model"][-len(lengths) :] = [
-                row._replace(strings=strings) for row, strings in zip(recent, heard, strict=True)
-            ]
     return found
 
 
@@ -142,20 +131,6 @@ def _fit_rivals(config: Config, phones: "Vocabulary", language: "LanguageModel")
         num_phones=len(phones),
         num_frames=int(language.frame_counts.sum()),
     )
-
-
-def _strings(logits: "tf.Tensor", mask: "tf.Tensor", names: np.ndarray) -> list[dict]:
-    """What the head without times makes of each utterance of a batch, by decoder."""
-    from apps.phoneme_tagging import ctc
-
-    by_name = {
-        "CTC best path": ctc.best_path(logits, mask).numpy(),
-        f"CTC beam of {BEAM}": ctc.beam_search(logits, mask, width=BEAM).numpy(),
-    }
-    return [
-        {name: names[ids[row][ids[row] >= 0]].tolist() for name, ids in by_name.items()}
-        for row in range(len(mask))
-    ]
 
 
 def main(

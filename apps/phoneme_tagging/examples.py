@@ -28,16 +28,19 @@ def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
     ) -> dict[str, tf.Tensor]:
         waveform = tf.cast(record["waveform"], tf.float32) / 32768.0
         recorded, start, end = audio.num_frames(tf.size(waveform)), record["start"], record["end"]
-        if seed is None or augment is None:
-            log_mel, energy = _energies(waveform, model)
-        else:
-            for_sound, for_spectrum = tf.unstack(tf.random.split(seed))
-            waveform, stretch = augmentation.change_sound(waveform, for_sound, augment)
+        if seed is not None and augment is not None:
+            waveform, stretch = augmentation.change_sound(
+                waveform, tf.random.split(seed)[0], augment
+            )
             start, end = _stretched(start, stretch), _stretched(end, stretch)
-            log_mel, energy = _energies(waveform, model)
-            log_mel = augmentation.mask_spectrum(log_mel[0], for_spectrum, augment)[None]
-        frames = tf.shape(log_mel)[1]
-        features, mask = audio.with_slopes(log_mel, energy, frames[None], kind=model.features)
+        features, mask = audio.features(
+            waveform[None],
+            tf.size(waveform)[None],
+            kind=model.features,
+            num_mels=model.num_mels,
+        )
+        frames = audio.num_frames(tf.size(waveform))
+        features, mask = features[:, :frames], mask[:, :frames]
         phone_ids = table.lookup(record["phone"])
         return {
             "features": features[0],
@@ -56,13 +59,6 @@ def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
 
 def _stretched(times: tf.Tensor, stretch: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(tf.cast(times, tf.float64) * stretch), times.dtype)
-
-
-def _energies(waveform: tf.Tensor, model: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    size = tf.shape(waveform)
-    log_mel, energy = audio.log_mel_energies(waveform[None], size, num_mels=model.num_mels)
-    frames = audio.num_frames(size[0])
-    return log_mel[:, :frames], energy[:, :frames]
 
 
 def label_frames(

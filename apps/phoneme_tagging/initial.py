@@ -12,14 +12,12 @@ from common.runs.directory import RunDirectory
 from common.training import checkpoints
 
 logger = logging.getLogger("cellstate")
-_HEADS = {"logits": 0, "string": 1}  # layer -> the column of the first phone
 
 
 def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
     """Copies a run's weights into a new model; its normalisation stays that of the new data.
 
-    The outputs of phones that the run does not know keep their own first weights; the same for a
-    whole head that the run lacks.
+    The outputs of phones that the run does not know keep their own first weights.
 
     Args:
         run_dir: of this app, with the same layers.
@@ -35,9 +33,8 @@ def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
     for layer in model.layers:
         if layer.name == "normalize" or not layer.get_weights():
             continue
-        if layer.name in _HEADS:
-            if layer.name in given:
-                _copy_head(given[layer.name], layer, known, phones.tokens, _HEADS[layer.name])
+        if layer.name == "logits":
+            _copy_outputs(given[layer.name], layer, known, phones.tokens)
             continue
         found = given[layer.name].get_weights() if layer.name in given else []
         checkpoints.require_same_shapes(
@@ -52,12 +49,10 @@ def _shapes(weights: list[np.ndarray]) -> list[tuple[int, ...]]:
     return [weight.shape for weight in weights]
 
 
-def _copy_head(given, layer, known, wanted, first: int) -> None:
-    """The columns of the phones that both have, and of the blank before them."""
+def _copy_outputs(given, layer, known, wanted) -> None:
+    """The columns of the phones that both have."""
     pairs = [(known.index(phone), place) for place, phone in enumerate(wanted) if phone in known]
-    source, target = np.array(
-        [(n, n) for n in range(first)] + [(a + first, b + first) for a, b in pairs]
-    ).T
+    source, target = np.array(pairs).T
     weights = layer.get_weights()
     for new, old in zip(weights, given.get_weights(), strict=True):
         new[..., target] = old[..., source]

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from apps.phoneme_tagging import layers, viterbi
 from apps.phoneme_tagging.config import ModelConfig
@@ -19,6 +18,8 @@ from common.export import saved_model
 from common.inputs import audio
 from common.inputs.text import Vocabulary
 from common.layers import recurrent
+
+PRIOR_WEIGHT = 0.5  # 1 would divide the network's probabilities by the phones' share in training
 
 
 class LanguageModel(NamedTuple):
@@ -31,11 +32,7 @@ class LanguageModel(NamedTuple):
 def build_model(
     config: ModelConfig, *, num_phones: int, normalization: Normalization
 ) -> keras.Model:
-    """The network (see the module): "logits", and "ctc" where the config gives that head a weight.
-
-    ctc float32 (batch, frames, 1 + choices): logits whose first is the blank; padded frames are
-    blank for certain, so that the loss over all frames is that over the real ones.
-    """
+    """The network (see the module)."""
     dim = audio.feature_dim(config.features, config.num_mels)
     features = keras.Input((None, dim), name="features")
     frame_mask = keras.Input((None,), dtype="bool", name="frame_mask")
@@ -58,12 +55,7 @@ def build_model(
         encoded = _remember(normalized, frame_mask, config)
     encoded = keras.layers.Dropout(config.dropout, name="dropout")(encoded)
     logits = keras.layers.Dense(num_phones, dtype="float32", name="logits")(encoded)
-    outputs = {"logits": logits}
-    if config.ctc_weight:
-        string = keras.layers.Dense(1 + num_phones, dtype="float32", name="string")(encoded)
-        blank = ops.one_hot(0, 1 + num_phones) * 1e4
-        outputs["ctc"] = ops.where(frame_mask[..., None], string, blank)
-    return keras.Model({"features": features, "frame_mask": frame_mask}, outputs)
+    return keras.Model({"features": features, "frame_mask": frame_mask}, {"logits": logits})
 
 
 def _remember(normalized, frame_mask, config: ModelConfig):
@@ -88,10 +80,8 @@ class Decoder(tf.Module):
     def __init__(self, config: ModelConfig, language: LanguageModel):
         super().__init__()
         prior = language.frame_counts / language.frame_counts.sum()
-        self.offset = tf.constant(config.prior_weight * np.log(prior + 1e-6), tf.float32)
-        self.transitions = tf.constant(
-            viterbi.transition_scores(language.bigrams, weight=config.bigram_weight)
-        )
+        self.offset = tf.constant(PRIOR_WEIGHT * np.log(prior + 1e-6), tf.float32)
+        self.transitions = tf.constant(viterbi.transition_scores(language.bigrams))
         self.acoustic_weight, self.min_frames = config.acoustic_weight, config.min_frames
 
     def __call__(self, logits: tf.Tensor, frame_mask: tf.Tensor) -> tf.Tensor:

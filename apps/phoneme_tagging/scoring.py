@@ -24,7 +24,6 @@ class Tagged(NamedTuple):
         decoded: its phone of each frame after decoding.
         phones, starts: the reference string, and where each phone begins, in seconds.
         speaker: who speaks.
-        strings: what other decoders make of the utterance, by name.
     """
 
     frames: Sequence[str]
@@ -33,7 +32,6 @@ class Tagged(NamedTuple):
     phones: Sequence[str]
     starts: Sequence[float]
     speaker: str = ""
-    strings: Mapping[str, Sequence[str]] = {}
 
 
 def utterances(batch: Mapping[str, "tf.Tensor"], framewise, decoded) -> Iterator[Tagged]:
@@ -88,7 +86,7 @@ def details(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
             "frame_accuracy_39": frame_accuracy(rows, 39, silence=False),
             "phone_error_rate": error_rate(rows, silence=False),
         },
-        "phone error rate": {name: error_rate(rows, decoder=name) for name in _decoders(rows)},
+        "phone error rate": {"merged frames": error_rate(rows, merged_frames=True)},
         "by speaker": _spread(rows),
         "boundaries within 20 ms": {
             "precision": right / max(given, 1),
@@ -109,15 +107,20 @@ def frame_accuracy(rows: Sequence[Tagged], size: int, *, silence: bool = True) -
     return right / max(total, 1)
 
 
-def error_rate(rows: Sequence[Tagged], *, silence: bool = True, decoder: str = "decoded") -> float:
+def error_rate(
+    rows: Sequence[Tagged], *, silence: bool = True, merged_frames: bool = False
+) -> float:
     """Substitutions, insertions and deletions by the phones of the references, folded to 39.
 
-    `decoder` is "decoded", "merged frames", or a name in `Tagged.strings`.
+    Of the decoded string, or with `merged_frames` of the best phones of the frames.
     """
     errors = total = 0
     for row in rows:
-        given, wanted = (_folded(one, silence) for one in (_string(row, decoder), row.phones))
-        errors, total = errors + Levenshtein.distance(given, wanted), total + len(wanted)
+        frames = row.framewise if merged_frames else row.decoded
+        answer = _folded([phone for phone, _ in runs(frames)], silence)
+        reference = _folded(row.phones, silence)
+        errors += Levenshtein.distance(answer, reference)
+        total += len(reference)
     return errors / max(total, 1)
 
 
@@ -145,17 +148,6 @@ def _spread(rows: Sequence[Tagged]) -> dict[str, float]:
         "worst phone_error_rate": max(rates),
         "its sd": float(np.std(rates)),
     }
-
-
-def _decoders(rows: Sequence[Tagged]) -> list[str]:
-    return ["merged frames", *rows[0].strings] if rows else []
-
-
-def _string(row: Tagged, decoder: str) -> Sequence[str]:
-    if decoder in row.strings:
-        return row.strings[decoder]
-    frames = row.decoded if decoder == "decoded" else row.framewise
-    return [phone for phone, _ in runs(frames)]
 
 
 def _folded(phones: Sequence[str], silence: bool) -> list[str]:

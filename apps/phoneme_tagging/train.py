@@ -77,26 +77,23 @@ def _fit(
     config: Config,
 ) -> None:
     """Fits the network, from its last checkpoint on; the best goes to `model.keras`."""
-    import keras
-
     from apps.phoneme_tagging import data, samples
     from apps.phoneme_tagging.model import Decoder, LanguageModel
     from apps.phoneme_tagging.validation import PhoneAccuracy
     from common.training import fit, losses
 
-    options, ctc_weight, found = config.train, config.model.ctc_weight, shown.found
-    every = {"logits": losses.WeightedCrossEntropy(), "ctc": keras.losses.CTC()}
+    options, found = config.train, shown.found
     decoder = Decoder(config.model, LanguageModel(found.bigrams, found.frame_counts))
-    as_training = functools.partial(data.as_training, inputs=model.input, ctc=ctc_weight > 0)
+    as_training = functools.partial(data.as_training, inputs=model.input)
     fit.fit(
         model,
-        model.output,
+        model.output["logits"],
         run,
         options,
         batches=lambda epoch: shown.batches(seed=options.seed, first_epoch=epoch).map(as_training),
         steps_per_epoch=shown.num_batches,
-        loss={name: every[name] for name in model.output},
-        weighted_metrics={"logits": ["accuracy"]},
+        loss=losses.WeightedCrossEntropy(),
+        weighted_metrics=["accuracy"],
         monitor=MONITOR,
         num_examples=sum(found.lengths),
         unit="frames",

@@ -10,12 +10,11 @@ import tensorflow as tf
 BLOCK = 16  # frames
 
 
-def transition_scores(bigrams: np.ndarray, *, weight: float) -> np.ndarray:
-    """Logarithms of the bigram probabilities, add-one smoothed, times `weight`.
+def transition_scores(bigrams: np.ndarray) -> np.ndarray:
+    """Logarithms of the bigram probabilities, add-one smoothed.
 
     Args:
         bigrams: (choices, choices), how often the second follows the first in training.
-        weight: 0 makes all phones equally likely to follow, at no cost.
 
     Returns:
         float32 (choices, choices); a phone does not follow itself.
@@ -24,7 +23,7 @@ def transition_scores(bigrams: np.ndarray, *, weight: float) -> np.ndarray:
     np.fill_diagonal(smoothed, 0.0)
     with np.errstate(divide="ignore"):
         logs = np.log(smoothed / smoothed.sum(axis=1, keepdims=True))
-    scores = weight * np.maximum(logs, -1e4)
+    scores = np.maximum(logs, -1e4)
     np.fill_diagonal(scores, -1e9)
     return scores.astype(np.float32)
 

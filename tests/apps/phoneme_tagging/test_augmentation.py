@@ -10,7 +10,7 @@ from apps.phoneme_tagging import augmentation, examples
 from apps.phoneme_tagging.config import AugmentConfig, ModelConfig
 
 SECOND = 16_000
-ALL = AugmentConfig(speed=0.1, gain_db=6, noise=0.1, time_masks=2, frequency_masks=2)
+ALL = AugmentConfig(speed=0.1, noise=0.1)
 
 
 def seed(*numbers: int) -> tf.Tensor:
@@ -57,8 +57,7 @@ def test_another_seed_gives_another(changed, other):
 def test_every_option_changes_something(record, option):
     encode = examples.make_encoder(ModelConfig())
     plain = encode(record)["features"].numpy()
-    value = {"speed": 0.2, "gain_db": 6.0, "noise": 0.5}.get(option, 4)
-    found = encode(record, seed(1, 2), AugmentConfig(**{option: value}))["features"].numpy()
+    found = encode(record, seed(1, 2), AugmentConfig(**{option: 0.2}))["features"].numpy()
     assert plain.shape != found.shape or np.abs(plain - found).max() > 0.1
 
 
@@ -92,31 +91,9 @@ def test_phones_move_with_the_speed(record):
     assert (loud != vowel).sum() <= 2  # a window reaches over the boundary
 
 
-def test_noise_and_gain_keep_their_bounds():
+def test_noise_keeps_its_bound():
     sound = tf.constant(tone(300))
     options = AugmentConfig(noise=0.1)
     for number in range(20):
         noisy, _ = augmentation.change_sound(sound, seed(number, 0), options)
         assert np.std(noisy - sound) < 0.11 * np.std(sound)
-        louder, _ = augmentation.change_sound(sound, seed(number, 0), AugmentConfig(gain_db=6))
-        ratio = np.std(louder) / np.std(sound)
-        np.testing.assert_allclose(louder, ratio * sound, atol=1e-5)
-        assert 0.5 < ratio < 2
-
-
-def test_masks_are_whole_stretches_of_the_mean():
-    spectrum = tf.constant(np.random.default_rng(0).normal(size=(50, 24)), tf.float32)
-    for number in range(20):
-        options = AugmentConfig(time_masks=1, frequency_masks=1)
-        found = augmentation.mask_spectrum(spectrum, seed(number, 7), options).numpy()
-        hidden = found != spectrum.numpy()
-        np.testing.assert_allclose(
-            found[hidden],
-            np.broadcast_to(spectrum.numpy().mean(axis=0), (50, 24))[hidden],
-            rtol=1e-4,
-        )
-        rows, columns = hidden.all(axis=1), hidden.all(axis=0)
-        np.testing.assert_array_equal(hidden, rows[:, None] | columns[None])
-        for stretch, longest in ((rows, 8), (columns, 4)):
-            assert stretch.sum() <= longest
-            assert (np.abs(np.diff(np.pad(stretch, 1).astype(int))) == 1).sum() in (0, 2)

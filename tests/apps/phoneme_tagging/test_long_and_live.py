@@ -26,7 +26,7 @@ PHONES = Vocabulary(("h#", "iy", "s", "ae", "t", "m"))
 def make_predictor(**options) -> predict.Predictor:
     """An untrained run whose phones change often."""
     keras.utils.set_random_seed(3)
-    config = replace(ModelConfig(units=12, dropout=0.0, prior_weight=0.0), **options)
+    config = replace(ModelConfig(units=12, dropout=0.0), **options)
     sound = babble(32_000)
     features, _ = audio.features(
         sound[None], tf.constant([len(sound)]), kind=config.features, num_mels=config.num_mels
@@ -167,7 +167,7 @@ def test_samples_that_are_no_numbers_stop_a_stream():
 def test_online_decoding_is_decoding(min_frames):
     draw = np.random.default_rng(min_frames)
     scores = 2 * draw.normal(size=(400, 5)).astype(np.float32)
-    transitions = viterbi.transition_scores(draw.integers(0, 9, (5, 5)).astype(float), weight=1.0)
+    transitions = viterbi.transition_scores(draw.integers(0, 9, (5, 5)).astype(float))
     whole = decode(scores[None], transitions, min_frames=min_frames)
     online, found, open_frames = viterbi.Online(transitions, min_frames=min_frames), [], []
     for chunk in np.split(scores, np.sort(draw.integers(0, 400, 60))):

@@ -25,7 +25,7 @@ def test_features_are_those_of_the_graph(runtime, kind, num_mels):
 def test_paths_are_those_of_the_graph(runtime, min_frames):
     draw = np.random.default_rng(0)
     scores = draw.normal(size=(40, 5)).astype(np.float32)
-    transitions = viterbi.transition_scores(draw.integers(0, 9, (5, 5)), weight=1.0)
+    transitions = viterbi.transition_scores(draw.integers(0, 9, (5, 5)).astype(float))
     mask = np.ones((1, 40), bool)
     wanted = viterbi.decode(
         tf.constant(scores[None]), tf.constant(mask), transitions, min_frames=min_frames
