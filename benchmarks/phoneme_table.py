@@ -98,7 +98,7 @@ def _run(folder: Path, seed: int, fold: int, options: list[str]) -> dict[str, di
         resume = ["--resume"] if (folder / "config.json").exists() else []
         more = ["--train.seed", seed, "--data.fold", fold, *options]
         commands.run(APP, "train", "--run-dir", folder, *more, *resume)
-        evaluate(folder, with_rivals=False)
+        evaluate(folder, with_baselines=False)
     return files.read_json(folder / "speakers-validation.json")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.phoneme_tagging import alignment, closures, espeak, formats, phones, speakers
+from apps.phoneme_tagging.corpora import alignment, espeak, phones, segments, timit
 from common.inputs import sound_files
 from common.runs.errors import UserError
 
@@ -17,7 +17,7 @@ SENTENCE = "The same sun shines on all of us."
 
 @pytest.fixture(scope="module")
 def spoken():
-    return espeak.Synthesizer().say(SENTENCE, speakers.voice("train", 3))
+    return espeak.Synthesizer().say(SENTENCE, espeak.choose_voice("train", 3))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_folder_of_transcripts_is_aligned(tmp_path, spoken, aligner):
 def test_stops_that_are_aligned_have_their_closures_apart(tmp_path, aligner):
     root, text = tmp_path / "own", "Stop at the top of the tower."
     write_recordings(root, num_speakers=1, content=text, suffix=".txt", per_speaker=3)
-    waveform, _ = espeak.Synthesizer().say(text, speakers.voice("train", 3))
+    waveform, _ = espeak.Synthesizer().say(text, espeak.choose_voice("train", 3))
     for path in root.rglob("*.wav"):
         path.write_bytes(sound_files.encode(waveform))
     [one] = load_parts("align", root, tmp_path)["train"]
@@ -108,7 +108,7 @@ def heard(aligner):
         text = sound.with_suffix(".txt").read_text().split(maxsplit=2)[2]
         waveform = sound_files.read(sound)
         aligned = aligner.align(waveform, alignment.words_of(text))
-        found.append((waveform, formats.read_phn(sound.with_suffix(".phn")), aligned))
+        found.append((waveform, timit.read_phn(sound.with_suffix(".phn")), aligned))
     return found
 
 
@@ -127,14 +127,14 @@ def test_aligned_phones_begin_where_people_heard_them(heard):
 
 @pytest.mark.data
 def test_with_closures_apart_more_frames_are_what_people_heard(heard):
-    def agreeing(people, segments):
+    def agreeing(people, aligned):
         frames = range(200, people[-1].end, 160)
         both = [
             [next((one.phone for one in ones if one.start <= at < one.end), "") for at in frames]
-            for ones in (people, segments)
+            for ones in (people, aligned)
         ]
         return np.mean([one == other for one, other in zip(*both, strict=True)])
 
     whole = np.mean([agreeing(people, aligned) for _, people, aligned in heard])
-    divided = np.mean([agreeing(people, closures.divide(al, x)) for x, people, al in heard])
+    divided = np.mean([agreeing(people, segments.divide_stops(al, x)) for x, people, al in heard])
     assert divided > whole + 0.04  # of all 96 utterances: 0.68 and 0.62

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.phoneme_tagging import viterbi
+from apps.phoneme_tagging.tagging import viterbi
 from common.inputs import audio, sound_files
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.phoneme_tagging import viterbi
+from apps.phoneme_tagging.tagging import viterbi
 
 
 def path_score(path, scores, transitions, min_frames):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.phoneme_tagging import model, predict, viterbi, windows
+from apps.phoneme_tagging import model, predict
 from apps.phoneme_tagging.config import ModelConfig
-from apps.phoneme_tagging.streaming import Stream
+from apps.phoneme_tagging.tagging import streaming, viterbi
+from apps.phoneme_tagging.tagging.streaming import Stream
 from common.inputs import audio
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
@@ -36,8 +37,10 @@ def make_predictor(**options) -> predict.Predictor:
     draw = np.random.default_rng(0)
     kernel, _ = network.get_layer("logits").trainable_weights
     kernel.assign(draw.normal(0, 3, kernel.shape))
-    language = model.LanguageModel(draw.integers(1, 9, (6, 6)).astype(float), np.ones(6))
-    decoder = model.Decoder(config, language)
+    counts = viterbi.PhoneCounts(draw.integers(1, 9, (6, 6)).astype(float), np.ones(6))
+    decoder = viterbi.Decoder(
+        counts, acoustic_weight=config.acoustic_weight, min_frames=config.min_frames
+    )
     return predict.Predictor(model.Tagger(network, PHONES, decoder, config), config)
 
 
@@ -61,12 +64,16 @@ def test_joins_of_windows_change_nothing(both_ways):
     def hear(sounds, sizes):
         return both_ways._hear(sounds, sizes)[0].numpy()
 
-    whole = windows.logits(hear, waveform)
-    cut = windows.logits(hear, waveform, kept=90, margin=60)  # 14 windows, in two batches
+    whole = streaming.logits_in_windows(hear, waveform)
+    cut = streaming.logits_in_windows(
+        hear, waveform, window=90, margin=60
+    )  # 14 windows, in two batches
     assert cut.shape == whole.shape == (1200, len(PHONES))
     np.testing.assert_allclose(cut, whole, atol=1e-3)
     # Without margins the joins do show, and nothing far from them does.
-    bare = np.abs(windows.logits(hear, waveform, kept=300, margin=0) - whole).max(axis=1)
+    bare = np.abs(streaming.logits_in_windows(hear, waveform, window=300, margin=0) - whole).max(
+        axis=1
+    )
     assert bare[295:305].max() > 0.05
     assert bare[np.abs(np.arange(1200) % 300 - 150) < 60].max() < 1e-2
 
@@ -74,7 +81,7 @@ def test_joins_of_windows_change_nothing(both_ways):
 def test_a_long_recording_has_the_phones_of_the_whole(both_ways, monkeypatch):
     waveform = babble(16_000 * 4)
     whole = both_ways.tag(waveform).phones
-    monkeypatch.setattr(windows.logits, "__kwdefaults__", {"kept": 70, "margin": 60})
+    monkeypatch.setattr(streaming.logits_in_windows, "__kwdefaults__", {"window": 70, "margin": 60})
     asked = []
     monkeypatch.setattr(both_ways, "_hear", spy(both_ways._hear, asked))
     assert [p[:3] for p in both_ways.tag(waveform).phones] == [p[:3] for p in whole]
