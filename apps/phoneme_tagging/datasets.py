@@ -12,7 +12,6 @@ more, else by file.
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from apps.phoneme_tagging.corpora import (
 )
 from apps.phoneme_tagging.corpora.segments import Segment
 from apps.phoneme_tagging.corpora.timit import Utterance
-from common.inputs import datasets, sound_files
+from common.inputs import builders, datasets, sound_files
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -48,13 +47,13 @@ Recording = tuple[str, str, np.ndarray, list[Segment]]  # speaker, text, wavefor
 
 @dataclasses.dataclass(eq=False)
 class Source(tfds.core.BuilderConfig):
-    """A data set and how it is read. `name` changes when either does."""
+    """A data set and its options; `name` changes with its files."""
 
     options: DataConfig = dataclasses.field(default_factory=DataConfig)
     phone_map: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-class Utterances(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Utterances(builders.Builder):
     """Stores the records of any of the data sets.
 
     Attributes:
@@ -194,9 +193,8 @@ def make_builder(config: DataConfig) -> Utterances:
     """
     phone_map = phones.read_map(config.phone_map)
     if config.name in VERSIONS:
-        made_of = f"{VERSIONS[config.name]()} {sorted(sentences.versions().items())}"
-        digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
-        state = f"{digest}-{config.num_utterances}"
+        versions = [VERSIONS[config.name](), str(sorted(sentences.versions().items()))]
+        state = f"{datasets.fingerprint([], facts=versions)}-{config.num_utterances}"
     else:
         get = f": get the files from {timit.SITE}" if config.name == "timit" else ""
         if config.root is None:
@@ -205,8 +203,8 @@ def make_builder(config: DataConfig) -> Utterances:
             raise UserError(f"expected a folder for --data.root, found none at {config.root}{get}")
         tables = [path for path in (config.phone_map, config.pronunciations) if path is not None]
         paths = sorted(path for path in config.root.rglob("*") if path.is_file())
-        digest = hashlib.sha256((config.tier or "").encode()).hexdigest()[:6]
-        state = f"{datasets.fingerprint([*paths, *tables])}-{digest}-fold{config.fold}"
+        fingerprint = datasets.fingerprint([*paths, *tables], facts=[config.tier or ""])
+        state = f"{fingerprint}-fold{config.fold}"
     source = Source(name=f"{config.name}-{state}", options=config, phone_map=phone_map)
     data_dir = None if config.cache_dir is None else str(config.cache_dir)
     return Utterances(config=source, data_dir=data_dir)
