@@ -14,8 +14,6 @@ from pathlib import Path
 
 import tyro
 
-from apps.phoneme_tagging.config import Config
-from apps.phoneme_tagging.tagging import scoring
 from benchmarks import commands, phoneme_table
 from common.runs import cli, files
 from common.runs.directory import RunDirectory
@@ -67,6 +65,8 @@ def score(folders: list[Path]) -> dict[str, dict[str, float]]:
     import tensorflow as tf
 
     from apps.phoneme_tagging import data, model
+    from apps.phoneme_tagging.config import Config
+    from apps.phoneme_tagging.tagging import scoring
     from common.inputs import pipeline
 
     runs = [RunDirectory.open(folder, app=phoneme_table.APP) for folder in folders]
