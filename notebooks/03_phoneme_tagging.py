@@ -232,7 +232,7 @@ print(" ".join(f"{phone}@{starts[first]:.2f}" for phone, first in phones.runs(na
 
 # %% [markdown]
 # `python -m serving --model phones=DIR` serves this folder over REST
-# ([serving](../docs/serving.md)).
+# ([serving](../docs/guides/serving.md)).
 #
 # ## Change this next
 # - `config.SMALL` as it is: 2,000 sentences and ten epochs.
