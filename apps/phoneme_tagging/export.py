@@ -111,7 +111,7 @@ def _write_runtime(
     from common.export import portable
     from common.export.conversion import Part
 
-    portable.require_portable(tagger.network.func, config.model.cell)
+    portable.require_portable(tagger.network.func)
     inputs = tagger.network.func.input
     features, mask = inputs["features"], inputs["frame_mask"]
     part = Part(

@@ -30,12 +30,12 @@ def aligner(tmp_path_factory):
 
 def test_aligned_phones_begin_where_espeak_began_them(aligner, spoken):
     waveform, said = spoken
-    found = aligner.align(waveform, alignment.words_of(SENTENCE))
-    assert found[0].start == 0 and found[-1].end == len(waveform)
-    heard = [phones.fold(one.phone, 39) for one in found if one.phone != "pau"]
+    aligned = aligner.align(waveform, alignment.words_of(SENTENCE))
+    assert aligned[0].start == 0 and aligned[-1].end == len(waveform)
+    heard = [phones.fold(one.phone, 39) for one in aligned if one.phone != "pau"]
     assert heard[:6] == ["dh", "ah", "s", "ey", "m", "s"]
     starts = np.array([one.start for one in said])
-    distance_ms = [np.abs(starts - one.start).min() / 16 for one in found[1:]]
+    distance_ms = [np.abs(starts - one.start).min() / 16 for one in aligned[1:]]
     assert np.mean(np.array(distance_ms) <= 30) >= 0.8  # measured: 0.9
 
 
@@ -74,9 +74,9 @@ def test_a_folder_of_transcripts_is_aligned(tmp_path, spoken, aligner):
     write_recordings(root, num_speakers=1, content=SENTENCE, suffix=".txt", per_speaker=3)
     for path in root.rglob("*.wav"):
         path.write_bytes(sound_files.encode(spoken[0]))
-    found = load_parts("align", root, tmp_path)
-    assert [len(ones) for ones in found.values()] == [1, 1, 1]
-    [one] = found["train"]
+    parts = load_parts("align", root, tmp_path)
+    assert [len(ones) for ones in parts.values()] == [1, 1, 1]
+    [one] = parts["train"]
     assert one["phone"].tolist()[:4] == [b"h#", b"dh", b"ah", b"s"]
     assert one["text"].decode() == SENTENCE
     assert len(list((tmp_path / "alignments").iterdir())) == 1  # three times the same
@@ -103,13 +103,13 @@ def heard(aligner):
     folder = os.environ.get("CELLSTATE_DATA")
     if folder is None:
         pytest.skip("CELLSTATE_DATA is not set")
-    found = []
+    utterances = []
     for sound in sorted((Path(folder) / "timit_sample").rglob("sx*.wav"))[:20]:
         text = sound.with_suffix(".txt").read_text().split(maxsplit=2)[2]
         waveform = sound_files.read(sound)
         aligned = aligner.align(waveform, alignment.words_of(text))
-        found.append((waveform, timit.read_phn(sound.with_suffix(".phn")), aligned))
-    return found
+        utterances.append((waveform, timit.read_phn(sound.with_suffix(".phn")), aligned))
+    return utterances
 
 
 @pytest.mark.data

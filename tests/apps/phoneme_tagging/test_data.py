@@ -18,24 +18,24 @@ IY, S = PHONES_61.index("iy"), PHONES_61.index("s")
 
 
 def test_a_frame_has_the_phone_in_its_middle():
-    found = data.label_frames(
+    labels = data.label_frames(
         tf.constant([IY, S]),
         tf.constant([0, 400], tf.int64),
         tf.constant([400, 810], tf.int64),
         tf.constant(8),
     )
     # Middles: 80, 240, 400 (the first sample of s), 560, 720, 880 (after the last phone) ...
-    assert found.numpy().tolist() == [IY, IY, S, S, S, -1, -1, -1]
+    assert labels.numpy().tolist() == [IY, IY, S, S, S, -1, -1, -1]
 
 
 def test_gaps_have_no_phone():
-    found = data.label_frames(
+    labels = data.label_frames(
         tf.constant([IY, S]),
         tf.constant([100, 500], tf.int64),
         tf.constant([300, 900], tf.int64),
         tf.constant(4),
     )
-    assert found.numpy().tolist() == [-1, IY, -1, S]
+    assert labels.numpy().tolist() == [-1, IY, -1, S]
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +72,18 @@ def test_an_epoch_has_the_promised_number_of_batches(cache_dir):
 def test_normalisation_and_bigrams_are_those_of_the_training_part(cache_dir):
     options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
     examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
-    found = data.take_survey(examples, phone_set=39)
+    survey = data.take_survey(examples, phone_set=39)
     frames = np.concatenate([one["features"] for one in examples.as_numpy_iterator()])
-    np.testing.assert_allclose(found.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(found.variance, frames.var(axis=0), rtol=1e-3)
-    assert found.counts.bigrams.sum() > 100 and found.counts.frames.sum() <= len(frames)
+    np.testing.assert_allclose(survey.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(survey.variance, frames.var(axis=0), rtol=1e-3)
+    assert survey.counts.bigrams.sum() > 100 and survey.counts.frames.sum() <= len(frames)
 
 
 def test_classes_fold_and_unseen_phones_are_left_out():
     one = {"reference_id": tf.constant([IY, S, -1]), "phone": tf.constant(["iy", "q", "ix", "s"])}
     examples = tf.data.Dataset.from_tensors(one)
-    [found] = examples.map(data.make_targets(Vocabulary(("s", "ih")), phone_set=39))
-    assert found["phone_id"].numpy().tolist() == [-1, 0, -1]
+    [example] = examples.map(data.make_targets(Vocabulary(("s", "ih")), phone_set=39))
+    assert example["phone_id"].numpy().tolist() == [-1, 0, -1]
 
 
 def test_features_do_not_depend_on_the_batch(cache_dir):
@@ -162,8 +162,8 @@ def test_another_seed_gives_another(changed, other):
 def test_every_option_changes_something(record, option):
     encode = data.make_encoder(ModelConfig())
     plain = encode(record)["features"].numpy()
-    found = encode(record, seed(1, 2), AugmentConfig(**{option: 0.2}))["features"].numpy()
-    assert plain.shape != found.shape or np.abs(plain - found).max() > 0.1
+    changed = encode(record, seed(1, 2), AugmentConfig(**{option: 0.2}))["features"].numpy()
+    assert plain.shape != changed.shape or np.abs(plain - changed).max() > 0.1
 
 
 def test_nothing_on_changes_nothing(record):
@@ -176,22 +176,22 @@ def test_nothing_on_changes_nothing(record):
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_a_tone_played_faster_is_higher_and_shorter(factor):
     played, stretch = augmentation.play(tf.constant(tone(1000)), tf.constant(factor))
-    wanted = tone(1000 / float(stretch), 2.0)[: len(played)]
+    expected = tone(1000 / float(stretch), 2.0)[: len(played)]
     assert len(played) == round(SECOND * float(stretch))
     np.testing.assert_allclose(float(stretch), 1 / factor, rtol=0.01)
     # Not at the ends, where the spectrum of a cut tone rings.
-    np.testing.assert_allclose(played[2000:-2000], wanted[2000:-2000], atol=0.01)
+    np.testing.assert_allclose(played[2000:-2000], expected[2000:-2000], atol=0.01)
 
 
 def test_phones_move_with_the_speed(record):
     sound = np.zeros(SECOND, np.int16)
     sound[4000:12_000] = 9000 * np.sign(tone(500, 0.5))
     encode = data.make_encoder(ModelConfig())
-    given = {**record, "waveform": tf.constant(sound)}
-    found = encode(given, seed(1, 2), AugmentConfig(speed=0.3))
-    energy = found["features"][:, 12].numpy()
+    buzz = {**record, "waveform": tf.constant(sound)}
+    example = encode(buzz, seed(1, 2), AugmentConfig(speed=0.3))
+    energy = example["features"][:, 12].numpy()
     loud = energy > (energy.max() + energy.min()) / 2
-    vowel = found["reference_id"].numpy() == found["reference_id"].numpy()[len(loud) // 2]
+    vowel = example["reference_id"].numpy() == example["reference_id"].numpy()[len(loud) // 2]
     assert len(loud) != SECOND // 160
     assert (loud != vowel).sum() <= 2  # a window reaches over the boundary
 

@@ -136,9 +136,9 @@ def test_a_few_broken_utterances_are_skipped(tmp_path, caplog):
         write_utterance(root / f"dr1-s{number % 10}", f"si{number}", GOOD, num_samples=8000)
     write_utterance(root / "dr1-s0", "si0", "0 9000 h#\n")
     with caplog.at_level("INFO", logger="cellstate"):
-        found = load("timit", tmp_path, "train", root=root)
-        found += load("timit", tmp_path, "validation", root=root)
-    assert len(found) == 129
+        records = load("timit", tmp_path, "train", root=root)
+        records += load("timit", tmp_path, "validation", root=root)
+    assert len(records) == 129
     assert "1 broken rows skipped" in caplog.text
 
 

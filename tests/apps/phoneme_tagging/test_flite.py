@@ -65,9 +65,9 @@ def test_other_phones_and_stops_at_the_ends_of_the_sound_stay_whole():
 
 
 def test_printed_ends_become_phones_without_gaps():
-    told = "pau:0.237 ae:0.328 k:0.328 s:0.469 iy:9.9 "
-    found = flite._segments(told, 8000)
-    assert found == [("pau", 0, 3792), ("ae", 3792, 5248), ("s", 5248, 7504), ("iy", 7504, 8000)]
+    printed = "pau:0.237 ae:0.328 k:0.328 s:0.469 iy:9.9 "
+    spoken = flite._segments(printed, 8000)
+    assert spoken == [("pau", 0, 3792), ("ae", 3792, 5248), ("s", 5248, 7504), ("iy", 7504, 8000)]
     with pytest.raises(ValueError, match="unknown phone 'xx' of flite"):
         flite._segments("pau:0.2 xx:0.3", 8000)
 
@@ -86,9 +86,9 @@ def test_every_voice_speaks_phones_to_the_end_of_its_sound(voice):
 
 @installed
 def test_records_are_of_all_voices_and_no_text_is_in_two_parts(tmp_path):
-    given = config.DataConfig(name="flite", cache_dir=tmp_path, num_utterances=16)
+    options = config.DataConfig(name="flite", cache_dir=tmp_path, num_utterances=16)
     parts = {
-        part: list(data.load_split(given, part).as_numpy_iterator())
+        part: list(data.load_split(options, part).as_numpy_iterator())
         for part in ("train", "validation", "test")
     }
     assert {one["speaker"].decode() for one in parts["train"]} == set(flite.VOICES)
@@ -112,9 +112,9 @@ def test_a_reading_is_a_function_of_part_and_number():
 
 def test_a_missing_program_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    given = config.DataConfig(name="flite", cache_dir=tmp_path)
+    options = config.DataConfig(name="flite", cache_dir=tmp_path)
     with pytest.raises(UserError, match=r"program flite .* found none: install it"):
-        data.load_split(given, "train")
+        data.load_split(options, "train")
 
 
 def test_a_program_without_a_voice_is_named(monkeypatch, tmp_path):

@@ -40,11 +40,11 @@ def speech(phone_run):
 def ask(saved, *waveforms):
     longest = max(len(one) for one in waveforms)
     padded = np.stack([np.pad(one, (0, longest - len(one))) for one in waveforms])
-    found = saved.signatures["serving_default"](
+    outputs = saved.signatures["serving_default"](
         waveform=tf.constant(padded, tf.float32),
         num_samples=tf.constant([len(one) for one in waveforms], tf.int32),
     )
-    return {name: value.numpy() for name, value in found.items()}
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def test_phones_follow_each_other_to_the_end(predictor, speech):
@@ -96,9 +96,9 @@ def test_training_reads_the_same_features_as_the_saved_model(phone_run, saved, s
 
 def test_the_signature_wav_takes_files_of_any_length(saved, speech):
     encoded = [sound_files.encode(speech), sound_files.encode(speech[:6000])]
-    found = saved.signatures["wav"](wav=tf.constant(encoded))
-    given = ask(saved, *(sound_files.decode(one) for one in encoded))
-    agree = found["phone"].numpy() == given["phone"]
+    outputs = saved.signatures["wav"](wav=tf.constant(encoded))
+    expected = ask(saved, *(sound_files.decode(one) for one in encoded))
+    agree = outputs["phone"].numpy() == expected["phone"]
     assert agree.mean() > 0.99  # 32767 or 32768 for one
 
 
@@ -143,10 +143,10 @@ def test_the_signature_wav_says_what_it_does_not_take(saved, kind):
 
 def test_the_signature_wav_averages_channels_as_predict_does(saved):
     both = np.stack([SIXTEEN_BITS, -SIXTEEN_BITS[::-1] // 2], axis=1)
-    found = saved.signatures["wav"](wav=tf.constant([as_wav(both)]))
-    given = ask(saved, sound_files.decode(as_wav(both)))
-    np.testing.assert_allclose(found["probability"], given["probability"], atol=1e-4)
-    assert (found["phone"].numpy() == given["phone"]).all()
+    outputs = saved.signatures["wav"](wav=tf.constant([as_wav(both)]))
+    expected = ask(saved, sound_files.decode(as_wav(both)))
+    np.testing.assert_allclose(outputs["probability"], expected["probability"], atol=1e-4)
+    assert (outputs["phone"].numpy() == expected["phone"]).all()
 
 
 def test_samples_that_are_no_numbers_are_a_users_error(predictor):
@@ -185,12 +185,12 @@ def test_files_of_other_kinds_are_tagged_and_written(run_command, phone_run, tmp
         path.write_bytes(content)
     command = ("phoneme_tagging", "predict", "--run-dir", phone_run, "--wav")
     run_command(*command, *paths, "--ctm", tmp_path / "out.ctm", "--json")
-    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["wav"] for one in shown] == [str(path) for path in paths]
-    assert [one["phones"][-1]["end_s"] for one in shown] == [1.0, 0.5]
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["wav"] for one in printed] == [str(path) for path in paths]
+    assert [one["phones"][-1]["end_s"] for one in printed] == [1.0, 0.5]
     lines = [line.split() for line in (tmp_path / "out.ctm").read_text().splitlines()]
     assert [line[0] for line in lines] == [
-        name for one, name in zip(shown, ("one_8_kHz", "two"), strict=True) for _ in one["phones"]
+        name for one, name in zip(printed, ("one_8_kHz", "two"), strict=True) for _ in one["phones"]
     ]
     run_command(*command, paths[0], "--textgrid", tmp_path / "out.TextGrid")
     last = capsys.readouterr().out.splitlines()[-1].split()

@@ -74,8 +74,8 @@ def test_confusions_are_counted_by_hand():
 
 def test_speakers_are_scored_apart():
     other = ROW._replace(speaker="other", framewise=ROW.frames, decoded=ROW.frames)
-    found = scoring.by_speaker([ROW, other])
-    assert (found[""]["frame_accuracy_39"], found["other"]["frame_accuracy_39"]) == (0.5, 1.0)
+    scores = scoring.by_speaker([ROW, other])
+    assert (scores[""]["frame_accuracy_39"], scores["other"]["frame_accuracy_39"]) == (0.5, 1.0)
 
 
 def test_the_phone_error_rate_counts_edits():
@@ -85,9 +85,9 @@ def test_the_phone_error_rate_counts_edits():
 
 
 def test_boundaries_match_within_twenty_milliseconds_once():
-    found = scoring.details([ROW])["boundaries within 20 ms"]
-    assert found["precision"] == 1.0 and found["recall"] == 2 / 3
-    assert found["mean error of these, ms"] == pytest.approx(2.5)
+    boundaries = scoring.details([ROW])["boundaries within 20 ms"]
+    assert boundaries["precision"] == 1.0 and boundaries["recall"] == 2 / 3
+    assert boundaries["mean error of these, ms"] == pytest.approx(2.5)
 
 
 def test_a_model_of_39_phones_has_no_accuracy_on_61():

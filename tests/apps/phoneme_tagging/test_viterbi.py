@@ -24,7 +24,7 @@ def test_the_path_is_the_best_of_all(min_frames, seed):
     draw = np.random.default_rng(seed)
     scores = draw.normal(size=(7, 3)).astype(np.float32)
     transitions = viterbi.transition_scores(draw.integers(0, 9, (3, 3)).astype(float))
-    found = viterbi.decode(
+    decoded = viterbi.decode(
         tf.constant(scores[None]), tf.ones([1, 7], tf.bool), transitions, min_frames=min_frames
     )
     of_all = {
@@ -32,7 +32,7 @@ def test_the_path_is_the_best_of_all(min_frames, seed):
         for path in itertools.product(range(3), repeat=7)
     }
     best = max((one for one in of_all if of_all[one] is not None), key=of_all.__getitem__)
-    assert found[0].numpy().tolist() == list(best)
+    assert decoded[0].numpy().tolist() == list(best)
 
 
 @pytest.mark.parametrize("min_frames", [1, 3])
