@@ -171,7 +171,7 @@ def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, f
         found = ranking.summarize(ranking.score_questions(ranked), "clean").metrics
         return {name: round(found[name], 4) for name in ("map", "mrr")}
     if app == "phoneme_tagging":
-        from apps.phoneme_tagging import scoring
+        from apps.phoneme_tagging.tagging import scoring
 
         rows = [
             scoring.Tagged(

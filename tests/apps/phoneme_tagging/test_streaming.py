@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.phoneme_tagging import model, predict, viterbi, windows
+from apps.phoneme_tagging import model, predict
 from apps.phoneme_tagging.config import ModelConfig
-from apps.phoneme_tagging.streaming import Stream
+from apps.phoneme_tagging.tagging import streaming, viterbi
+from apps.phoneme_tagging.tagging.streaming import Stream
 from common.inputs import audio
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
@@ -26,18 +27,22 @@ PHONES = Vocabulary(("h#", "iy", "s", "ae", "t", "m"))
 def make_predictor(**options) -> predict.Predictor:
     """An untrained run whose phones change often."""
     keras.utils.set_random_seed(3)
-    config = replace(ModelConfig(units=12, dropout=0.0, prior_weight=0.0), **options)
+    config = replace(ModelConfig(units=12, dropout=0.0), **options)
     sound = babble(32_000)
     features, _ = audio.features(
         sound[None], tf.constant([len(sound)]), kind=config.features, num_mels=config.num_mels
     )
-    found = model.Normalization(*(one.numpy() for one in tf.nn.moments(features[0], axes=[0])))
-    network = model.build_model(config, num_phones=len(PHONES), normalization=found)
+    normalization = model.Normalization(
+        *(one.numpy() for one in tf.nn.moments(features[0], axes=[0]))
+    )
+    network = model.build_model(config, num_phones=len(PHONES), normalization=normalization)
     draw = np.random.default_rng(0)
     kernel, _ = network.get_layer("logits").trainable_weights
     kernel.assign(draw.normal(0, 3, kernel.shape))
-    language = model.LanguageModel(draw.integers(1, 9, (6, 6)).astype(float), np.ones(6))
-    decoder = model.Decoder(config, language)
+    counts = viterbi.PhoneCounts(draw.integers(1, 9, (6, 6)).astype(float), np.ones(6))
+    decoder = viterbi.Decoder(
+        counts, acoustic_weight=config.acoustic_weight, min_frames=config.min_frames
+    )
     return predict.Predictor(model.Tagger(network, PHONES, decoder, config), config)
 
 
@@ -61,12 +66,16 @@ def test_joins_of_windows_change_nothing(both_ways):
     def hear(sounds, sizes):
         return both_ways._hear(sounds, sizes)[0].numpy()
 
-    whole = windows.logits(hear, waveform)
-    cut = windows.logits(hear, waveform, kept=90, margin=60)  # 14 windows, in two batches
+    whole = streaming.logits_in_windows(hear, waveform)
+    cut = streaming.logits_in_windows(
+        hear, waveform, window=90, margin=60
+    )  # 14 windows, in two batches
     assert cut.shape == whole.shape == (1200, len(PHONES))
     np.testing.assert_allclose(cut, whole, atol=1e-3)
     # Without margins the joins do show, and nothing far from them does.
-    bare = np.abs(windows.logits(hear, waveform, kept=300, margin=0) - whole).max(axis=1)
+    bare = np.abs(streaming.logits_in_windows(hear, waveform, window=300, margin=0) - whole).max(
+        axis=1
+    )
     assert bare[295:305].max() > 0.05
     assert bare[np.abs(np.arange(1200) % 300 - 150) < 60].max() < 1e-2
 
@@ -74,17 +83,17 @@ def test_joins_of_windows_change_nothing(both_ways):
 def test_a_long_recording_has_the_phones_of_the_whole(both_ways, monkeypatch):
     waveform = babble(16_000 * 4)
     whole = both_ways.tag(waveform).phones
-    monkeypatch.setattr(windows.logits, "__kwdefaults__", {"kept": 70, "margin": 60})
-    asked = []
-    monkeypatch.setattr(both_ways, "_hear", spy(both_ways._hear, asked))
+    monkeypatch.setattr(streaming.logits_in_windows, "__kwdefaults__", {"window": 70, "margin": 60})
+    shapes = []
+    monkeypatch.setattr(both_ways, "_hear", spy(both_ways._hear, shapes))
     assert [p[:3] for p in both_ways.tag(waveform).phones] == [p[:3] for p in whole]
     assert len(whole) > 20
-    assert max(rows * samples for rows, samples in asked) <= 8 * (70 + 2 * 60) * 160  # memory
+    assert max(rows * samples for rows, samples in shapes) <= 8 * (70 + 2 * 60) * 160  # memory
 
 
-def spy(function, asked: list):
+def spy(function, shapes: list):
     def ask(sounds, sizes):
-        asked.append(sounds.shape)
+        shapes.append(sounds.shape)
         return function(sounds, sizes)
 
     return ask
@@ -102,17 +111,17 @@ def test_sums_over_an_hour_keep_their_digits():
     scores[0, ::2, 0] += 0.01
     scores[0, 1::2, 1] += 0.02
     free = np.float32(-1e9) * np.eye(2, dtype=np.float32)
-    found = decode(tf.constant(scores), free, min_frames=1)
-    assert (found == np.arange(4000) % 2).all()
+    path = decode(tf.constant(scores), free, min_frames=1)
+    assert (path == np.arange(4000) % 2).all()
 
 
 def in_chunks(stream: Stream, waveform: np.ndarray, largest: int) -> tuple[list, list]:
-    draw, place, found = np.random.default_rng(largest), 0, []
+    draw, place, phones = np.random.default_rng(largest), 0, []
     while place < len(waveform):
         size = int(draw.integers(0, largest))
-        found += stream.feed(waveform[place : place + size])
+        phones += stream.feed(waveform[place : place + size])
         place += size
-    return found, stream.finish()
+    return phones, stream.finish()
 
 
 @pytest.mark.parametrize(
@@ -128,19 +137,19 @@ def test_chunks_give_what_the_whole_gives(options, largest):
     waveform = babble(16_000 * 2 + 99)
     whole = predictor.tag(waveform).phones
     assert len(whole) > 10
-    found, rest = in_chunks(predictor.stream(), waveform, largest)
-    assert [one[:3] for one in found + rest] == [one[:3] for one in whole]
+    phones, rest = in_chunks(predictor.stream(), waveform, largest)
+    assert [one[:3] for one in phones + rest] == [one[:3] for one in whole]
     np.testing.assert_allclose(
-        [one.probability for one in found + rest], [one.probability for one in whole], atol=1e-4
+        [one.probability for one in phones + rest], [one.probability for one in whole], atol=1e-4
     )
-    assert len(found) > len(whole) / 2  # while it was coming in
+    assert len(phones) > len(whole) / 2  # while it was coming in
 
 
 @pytest.mark.parametrize("num_samples", [0, 900])
 def test_the_shortest_streams_end_too(num_samples):
     stream = make_predictor(direction="forward", delay_frames=9).stream()
-    found = stream.feed(noise(num_samples)) + stream.finish()
-    assert bool(found) == (num_samples >= audio.FRAME_SHIFT)
+    phones = stream.feed(noise(num_samples)) + stream.finish()
+    assert bool(phones) == (num_samples >= audio.FRAME_SHIFT)
 
 
 def test_a_run_that_hears_both_directions_cannot_be_streamed(both_ways):
@@ -167,14 +176,14 @@ def test_samples_that_are_no_numbers_stop_a_stream():
 def test_online_decoding_is_decoding(min_frames):
     draw = np.random.default_rng(min_frames)
     scores = 2 * draw.normal(size=(400, 5)).astype(np.float32)
-    transitions = viterbi.transition_scores(draw.integers(0, 9, (5, 5)).astype(float), weight=1.0)
+    transitions = viterbi.transition_scores(draw.integers(0, 9, (5, 5)).astype(float))
     whole = decode(scores[None], transitions, min_frames=min_frames)
-    online, found, open_frames = viterbi.Online(transitions, min_frames=min_frames), [], []
+    online, path, open_frames = viterbi.Online(transitions, min_frames=min_frames), [], []
     for chunk in np.split(scores, np.sort(draw.integers(0, 400, 60))):
         online.add(chunk)
-        found += online.certain()
+        path += online.certain()
         open_frames.append(len(online.pointers))
-    assert found + online.rest() == whole[0].tolist()
+    assert path + online.rest() == whole[0].tolist()
     assert max(open_frames) < 100
 
 
@@ -185,9 +194,9 @@ def test_standard_input_is_tagged_while_it_comes(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(pcm.tobytes() + b"x")))
     monkeypatch.setattr(predict.Predictor, "load", lambda run_dir: predictor)
     predict.main(run_dir=tmp_path, wav=(predict.STANDARD_INPUT,), ctm=tmp_path / "out.ctm")
-    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     whole = predictor.tag(pcm / 2.0**15).phones
-    assert [(float(a), float(b), phone) for a, b, phone, _ in shown] == [
+    assert [(float(a), float(b), phone) for a, b, phone, _ in printed] == [
         (one.start_s, one.end_s, one.phone) for one in whole
     ]
     written = [line.split() for line in (tmp_path / "out.ctm").read_text().splitlines()]
@@ -199,13 +208,13 @@ def test_standard_input_is_tagged_while_it_comes(monkeypatch, capsys, tmp_path):
 
 def test_files_that_ctm_would_mix_up_are_refused(tmp_path):
     for one, two in (("a/x.wav", "b/x.wav"), ("x y.wav", "x_y.wav")):
-        given = (tmp_path / one, tmp_path / two)
+        paths = (tmp_path / one, tmp_path / two)
         with pytest.raises(UserError, match=r"different names for --ctm, got .*, both x") as raised:
-            predict.main(run_dir=tmp_path, wav=given, ctm=tmp_path / "out.ctm")
-        assert str(given[0]) in str(raised.value) and "\n" not in str(raised.value)
+            predict.main(run_dir=tmp_path, wav=paths, ctm=tmp_path / "out.ctm")
+        assert str(paths[0]) in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_one_file_at_a_time_is_drawn(tmp_path):
-    for given in ({"plot": tmp_path / "a.png"}, {"textgrid": tmp_path / "a.TextGrid"}):
+    for option in ({"plot": tmp_path / "a.png"}, {"textgrid": tmp_path / "a.TextGrid"}):
         with pytest.raises(UserError, match="give one alone with --plot"):
-            predict.main(run_dir=tmp_path, wav=(tmp_path / "a.wav", tmp_path / "b.wav"), **given)
+            predict.main(run_dir=tmp_path, wav=(tmp_path / "a.wav", tmp_path / "b.wav"), **option)

@@ -1,25 +1,71 @@
-"""Tags speech while it comes in: chunks of samples -> phones with times, each once it is over.
+"""Recordings too long to hear at once, and speech that is tagged while it comes in.
 
-What all chunks give together is what the whole recording gives: samples and features that the next
+A long recording is heard in overlapping windows, in bounded memory, and decoded as a whole. Each
+window has a margin on either side, whose frames are thrown away. Frames near a join hear that much
+context; what lies further off moves them by less than rounding in a trained LSTM.
+
+`Stream` takes chunks of samples and gives phones with times, each once it is over. What all chunks
+give together is what the whole recording gives: samples and features that the next
 frames need are kept, so are the states of the network, and Viterbi decoding gives out a frame when
 every path that is still open agrees on it. Only for runs that hear forwards; features are
 normalised by the mean and variance of training, which need no future.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.phoneme_tagging import viterbi
 from apps.phoneme_tagging.config import ModelConfig
-from apps.phoneme_tagging.phones import runs
-from apps.phoneme_tagging.transcripts import Phone, merge
+from apps.phoneme_tagging.corpora.phones import runs
+from apps.phoneme_tagging.tagging import viterbi
+from apps.phoneme_tagging.tagging.transcripts import Phone, merge
 from common.inputs import audio
 from common.layers import recurrent
 from common.runs.errors import UserError
 
+WINDOW = 3000  # frames: 30 s
+MARGIN = 300
+BATCH = 8  # windows
 _BEFORE = 5  # frames: derivatives look at 4 on either side, whose windows reach into another
 _AFTER = 5
+
+Hear = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def logits_in_windows(
+    hear: Hear, waveform: np.ndarray, *, window: int = WINDOW, margin: int = MARGIN
+) -> np.ndarray:
+    """The network's logits for a recording of any length.
+
+    Args:
+        hear: waveforms float32 (batch, samples), num_samples int32 (batch,) -> logits float32
+            (batch, frames, choices).
+        waveform: float32 (samples,) at 16 kHz.
+        window: frames taken of each window.
+        margin: frames heard before and after them.
+
+    Returns:
+        float32 (frames, choices); those of the whole when it is no longer than one window.
+    """
+    frames = len(waveform) // audio.FRAME_SHIFT
+    if frames <= window + 2 * margin:
+        return hear(waveform[None], np.array([len(waveform)], np.int32))[0]
+    logits = []
+    starts = np.arange(0, frames, window)
+    for group in np.split(starts, np.arange(BATCH, len(starts), BATCH)):
+        first = np.maximum(group - margin, 0)
+        last = group + window + margin
+        pieces = [
+            waveform[a * audio.FRAME_SHIFT : b * audio.FRAME_SHIFT if b < frames else None]
+            for a, b in zip(first, last, strict=True)
+        ]
+        sizes = np.array([len(piece) for piece in pieces], np.int32)
+        padded = [np.pad(piece, (0, sizes.max() - len(piece))) for piece in pieces]
+        for row, start, a in zip(hear(np.stack(padded), sizes), group, first, strict=True):
+            logits.append(row[start - a : min(start + window, frames) - a])
+    return np.concatenate(logits)
 
 
 class Stream:
@@ -28,14 +74,16 @@ class Stream:
     Args:
         network: the run's network (model.build_model).
         phones: its classes.
-        decoder: the run's decoder (model.Decoder).
+        decoder: the run's decoder.
         config: its options.
 
     Raises:
         UserError: the run hears both directions, or frees each utterance of its own mean.
     """
 
-    def __init__(self, network: keras.Model, phones: list[str], decoder, config: ModelConfig):
+    def __init__(
+        self, network: keras.Model, phones: list[str], decoder: viterbi.Decoder, config: ModelConfig
+    ):
         if config.direction != "forward":
             raise UserError(
                 "expected a run of --model.direction forward, got one that hears both directions "
@@ -87,11 +135,11 @@ class Stream:
         self.samples = np.concatenate([self.samples, chunk.astype(np.float32)])
         self._take(self._hear(len(self.samples) // audio.FRAME_SHIFT - _AFTER))
         self._decide(self.best.certain())
-        found, last = self._merged(), runs(self.names)[-1:]
+        phones, last = self._merged(), runs(self.names)[-1:]
         for _, start in last:
             self.first += start
             del self.names[:start], self.probability[:start]
-        return found[:-1]
+        return phones[:-1]
 
     def finish(self) -> list[Phone]:
         """The end of the recording: gives the rest of its phones."""
@@ -107,11 +155,11 @@ class Stream:
         if until <= self.next_frame:
             return np.zeros((0, dim), np.float32)
         features = self._features(self.samples)[:, self.next_frame : until]
-        found = self.normalize(features)[0].numpy()
+        normalized = self.normalize(features)[0].numpy()
         unneeded = max(until - _BEFORE, 0)
         self.samples = self.samples[unneeded * audio.FRAME_SHIFT :]
         self.next_frame = until - unneeded
-        return found
+        return normalized
 
     def _whole_step(self, features: tf.Tensor, states: list) -> tuple[tf.Tensor, list]:
         mask = tf.ones(tf.shape(features)[:2], tf.bool)

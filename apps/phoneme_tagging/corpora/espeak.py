@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.phoneme_tagging.formats import Segment, tidy
+from apps.phoneme_tagging.corpora.segments import Segment, tidy
 from common.inputs import sound_files
 from common.inputs.audio import SAMPLE_RATE
 from common.runs import files
@@ -41,6 +41,17 @@ _NAMES = (
 PHONES = dict(zip(_NAMES[::2], _NAMES[1::2], strict=True))
 _MODIFIERS = frozenset({";", "", "|", "||"})  # they sound with the phone before
 
+# Variants of espeak's voice that sound like people; robots, whispers and croaks are left out.
+VARIANTS = {
+    "train": (
+        "m1 f1 m3 f2 m5 f4 m7 klatt Alex Alicia Andy Annie Denis Diogo Gene Henrique Jacky "
+        "Lee Marco Michael Mike Nguyen adam anika antonio belinda boris caleb david edward"
+    ).split(),
+    "validation": "m2 f3 m8 Andrea Mario Reed linda robert steph".split(),
+    "test": "m4 f5 m6 Hugo Storm benjamin gustave john pablo".split(),
+}
+SILENCE_S = (0.05, 0.25)  # before and after a sentence, about as in TIMIT
+
 
 class Voice(NamedTuple):
     """How a sentence is spoken.
@@ -58,6 +69,20 @@ class Voice(NamedTuple):
     pitch_range: int
     before: float
     after: float
+
+
+def choose_voice(part: str, number: int) -> Voice:
+    """The voice of utterance `number` of a part: a function of both alone."""
+    variants = VARIANTS[part]
+    generator = np.random.default_rng([sum(part.encode()), number])
+    return Voice(
+        variant=variants[number % len(variants)],
+        rate=int(generator.integers(140, 200)),
+        pitch=int(generator.integers(25, 76)),
+        pitch_range=int(generator.integers(30, 71)),
+        before=generator.uniform(*SILENCE_S),
+        after=generator.uniform(*SILENCE_S),
+    )
 
 
 class _Id(ctypes.Union):
@@ -175,11 +200,11 @@ def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
             raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
         named.append((start, phone))
     ends = [start for start, _ in named[1:]] + [num_samples]
-    found = [
+    segments = [
         Segment(phone, start, min(end, num_samples))
         for (start, phone), end in zip(named, ends, strict=True)
     ]
-    return tidy(one for one in found if one.end > one.start)
+    return tidy(segment for segment in segments if segment.end > segment.start)
 
 
 def _unusable(where: str, problem: str) -> UserError:

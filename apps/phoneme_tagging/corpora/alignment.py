@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.phoneme_tagging import labels
-from apps.phoneme_tagging.formats import Segment
+from apps.phoneme_tagging.corpora import phones
+from apps.phoneme_tagging.corpora.segments import Segment
 from common.inputs.audio import FRAME_SHIFT
 from common.runs import files
 from common.runs.errors import UserError
@@ -77,13 +77,13 @@ class Aligner:
         pcm = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
         added = [(word, self.added.get(word)) for word in words]
         content = f"{POCKETSPHINX} {added}".encode() + pcm.tobytes()
-        kept = self.cache / f"{hashlib.sha256(content).hexdigest()}.json"
-        if not kept.exists():
-            files.write_json(kept, self._align_anew(pcm, words))
-        found = files.read_json(kept)
-        if not found:
+        path = self.cache / f"{hashlib.sha256(content).hexdigest()}.json"
+        if not path.exists():
+            files.write_json(path, self._align_anew(pcm, words))
+        starts = files.read_json(path)
+        if not starts:
             raise ValueError("the words do not fit the sound: look at the transcript")
-        return _segments(found, len(pcm))
+        return _segments(starts, len(pcm))
 
     def _align_anew(self, pcm: np.ndarray, words: list[str]) -> list[tuple[str, int]]:
         """Labels of phones and the frames at which they begin; none when no beam finds a way."""
@@ -96,12 +96,12 @@ class Aligner:
                 _decode(decoder, pcm)
             except RuntimeError:  # no path of this beam reaches the end
                 continue
-            found, heard = [], []
+            starts, aligned_words = [], []
             for word in decoder.get_alignment():  # an entry lives until the next one
-                heard += [_plain(word.name)] if word.name[0] not in "<[" else []
-                found += [(phone.name, phone.start) for phone in word]
-            if heard == words:  # else the path broke off on the way
-                return found
+                aligned_words += [_plain(word.name)] if word.name[0] not in "<[" else []
+                starts += [(phone.name, phone.start) for phone in word]
+            if aligned_words == words:  # else the path broke off on the way
+                return starts
         return []
 
     @functools.cache  # noqa: B019  (an aligner lives as long as its preparation)
@@ -117,16 +117,16 @@ class Aligner:
             cmn="batch",  # nothing of the recordings before
             bestpath=False,  # it would look for shorter ways through the words
         )
-        for word, ways in self.added.items():
-            for way in ways:
-                names = (word if one == 1 else f"{word}({one})" for one in itertools.count(1))
+        for word, pronunciations in self.added.items():
+            for pronunciation in pronunciations:
+                names = itertools.chain([word], (f"{word}({n})" for n in itertools.count(2)))
                 free = next(name for name in names if decoder.lookup_word(name) is None)
                 try:
-                    decoder.add_word(free, way, False)
+                    decoder.add_word(free, pronunciation, False)
                 except RuntimeError:
                     raise UserError(
                         f"{self.pronunciations}: expected phones of CMUdict without stress, "
-                        f"such as `word W ER D`, got `{word} {way}`"
+                        f"such as `word W ER D`, got `{word} {pronunciation}`"
                     ) from None
         return decoder
 
@@ -137,21 +137,21 @@ def _decode(decoder, pcm: np.ndarray) -> None:
     decoder.end_utt()
 
 
-def _segments(found: list[tuple[str, int]], num_samples: int) -> list[Segment]:
+def _segments(phone_starts: list[tuple[str, int]], num_samples: int) -> list[Segment]:
     # Its windows of 25.6 ms begin where ours are centred, near enough: without the half frame, its
     # boundaries are 5 ms early on TIMIT, in the median.
-    starts = [start * FRAME_SHIFT + FRAME_SHIFT // 2 for _, start in found]
+    starts = [start * FRAME_SHIFT + FRAME_SHIFT // 2 for _, start in phone_starts]
     starts[0] = 0
     ends = [*starts[1:], num_samples]
     return [
         Segment(_phone(label), start, end)
-        for (label, _), start, end in zip(found, starts, ends, strict=True)
+        for (label, _), start, end in zip(phone_starts, starts, ends, strict=True)
     ]
 
 
 def _phone(label: str) -> str:
     # +NSN+ and its like are noises between words.
-    return labels.phone("sil" if label.startswith("+") else label, {}) or ""
+    return phones.named("sil" if label.startswith("+") else label, {}) or ""
 
 
 def _read_pronunciations(path: Path | None) -> dict[str, list[str]]:
@@ -159,14 +159,14 @@ def _read_pronunciations(path: Path | None) -> dict[str, list[str]]:
         return {}
     if not path.is_file():
         raise UserError(f"expected a file for --data.pronunciations, found none at {path}")
-    found: dict[str, list[str]] = {}
+    pronunciations: dict[str, list[str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        word, *phones = line.split() or [""]
-        if word and not phones:
+        word, *sounds = line.split() or [""]
+        if word and not sounds:
             raise UserError(f"{path}, line {number}: expected `word PH PH`, got {line!r}")
         if word:
-            found.setdefault(_plain(word.lower()), []).append(" ".join(phones).upper())
-    return found
+            pronunciations.setdefault(_plain(word.lower()), []).append(" ".join(sounds).upper())
+    return pronunciations
 
 
 def _plain(word: str) -> str:

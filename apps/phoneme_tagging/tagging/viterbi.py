@@ -4,18 +4,61 @@ Every phone is a chain of `min_frames` states; only the last one repeats, and on
 other phones, at the cost of their bigram. So no phone of the path is shorter than `min_frames`.
 """
 
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
+from common.runs import files
+
 BLOCK = 16  # frames
+PRIOR_WEIGHT = 0.5  # 1 would divide the network's probabilities by the phones' share in training
 
 
-def transition_scores(bigrams: np.ndarray, *, weight: float) -> np.ndarray:
-    """Logarithms of the bigram probabilities, add-one smoothed, times `weight`.
+class PhoneCounts(NamedTuple):
+    """Counts from training: which phones follow each other, and how many frames each has."""
+
+    bigrams: np.ndarray  # float64 (choices, choices)
+    frames: np.ndarray  # float64 (choices,)
+
+    @classmethod
+    def load(cls, path: Path) -> "PhoneCounts":
+        """Reads phone_counts.json of a run."""
+        stored = files.read_json(path)
+        return cls(np.asarray(stored["bigrams"]), np.asarray(stored["frames"]))
+
+
+class Decoder(tf.Module):
+    """Logits to phones: Viterbi with the bigrams of training and a least duration.
+
+    Args:
+        counts: of training.
+        acoustic_weight: of the network's log-probabilities, beside those of the bigrams.
+        min_frames: least length of a phone.
+    """
+
+    def __init__(self, counts: PhoneCounts, *, acoustic_weight: float, min_frames: int):
+        super().__init__()
+        prior = counts.frames / counts.frames.sum()
+        self.offset = tf.constant(PRIOR_WEIGHT * np.log(prior + 1e-6), tf.float32)
+        self.transitions = tf.constant(transition_scores(counts.bigrams))
+        self.acoustic_weight, self.min_frames = acoustic_weight, min_frames
+
+    def __call__(self, logits: tf.Tensor, frame_mask: tf.Tensor) -> tf.Tensor:
+        """(batch, frames, choices), (batch, frames) -> int32 (batch, frames)."""
+        return decode(self.scores(logits), frame_mask, self.transitions, min_frames=self.min_frames)
+
+    def scores(self, logits: tf.Tensor) -> tf.Tensor:
+        """What a frame of each phone counts in decoding, (batch, frames, choices)."""
+        return self.acoustic_weight * (tf.nn.log_softmax(logits) - self.offset)
+
+
+def transition_scores(bigrams: np.ndarray) -> np.ndarray:
+    """Logarithms of the bigram probabilities, add-one smoothed.
 
     Args:
         bigrams: (choices, choices), how often the second follows the first in training.
-        weight: 0 makes all phones equally likely to follow, at no cost.
 
     Returns:
         float32 (choices, choices); a phone does not follow itself.
@@ -24,7 +67,7 @@ def transition_scores(bigrams: np.ndarray, *, weight: float) -> np.ndarray:
     np.fill_diagonal(smoothed, 0.0)
     with np.errstate(divide="ignore"):
         logs = np.log(smoothed / smoothed.sum(axis=1, keepdims=True))
-    scores = weight * np.maximum(logs, -1e4)
+    scores = np.maximum(logs, -1e4)
     np.fill_diagonal(scores, -1e9)
     return scores.astype(np.float32)
 
@@ -80,18 +123,18 @@ def _search(scores, real, transitions, min_frames: int) -> tuple[tf.Tensor, tf.T
             befores.append(entering if min_frames == 1 else chain[-2])
             reached = tf.maximum(befores[-1], chain[-1])
             inner = [] if min_frames == 1 else [entering, *chain[:-2]]
-            chain = tuple(one + score for one in (*inner, reached))
+            chain = tuple(state + score for state in (*inner, reached))
             chains.append(chain)
         # What the path does not wait for takes less time for all frames together.
-        depths = [tf.stack(one) for one in zip(*chains, strict=True)]
+        depths = [tf.stack(states) for states in zip(*chains, strict=True)]
         stays = depths[-1][:-1]
         came_from = tf.argmax(stays[..., None] + transitions, 2, tf.int32)
-        found = _pointers(came_from, tf.stack(befores) > stays, here[number], min_frames)
-        every = tf.concat([one[1:] for one in depths], axis=-1)  # (BLOCK, batch, states)
+        pointer = _pointers(came_from, tf.stack(befores) > stays, here[number], min_frames)
+        every = tf.concat([states[1:] for states in depths], axis=-1)  # (BLOCK, batch, states)
         best = tf.argmax(every, -1, tf.int32)
         top = tf.reduce_max(every[-1], axis=-1, keepdims=True)
-        chain = tuple(one - top for one in chain)
-        return number + 1, chain, pointers.write(number, found), ends.write(number, best)
+        chain = tuple(state - top for state in chain)
+        return number + 1, chain, pointers.write(number, pointer), ends.write(number, best)
 
     start = (scores[0], *[tf.fill([batch, num_phones], -1e9)] * (min_frames - 1))
     shapes = [BLOCK, None, min_frames * num_phones], [BLOCK, None]
@@ -119,12 +162,12 @@ def _pointers(came_from, moved, real, min_frames: int) -> tf.Tensor:
     own = tf.range(min_frames * num_phones)
     last = own[-num_phones:]
     if min_frames == 1:
-        found = tf.where(moved, came_from, last)
+        before = tf.where(moved, came_from, last)
     else:
         inner = own[: -2 * num_phones] + tf.zeros_like(came_from[..., :1])
         reached = tf.where(moved, last - num_phones, last)
-        found = tf.concat([came_from + last[0], inner, reached], axis=-1)
-    return tf.cast(tf.where(real[..., None], found, own), tf.int16)
+        before = tf.concat([came_from + last[0], inner, reached], axis=-1)
+    return tf.cast(tf.where(real[..., None], before, own), tf.int16)
 
 
 def _trace_back(pointers, final) -> tf.Tensor:
@@ -190,9 +233,9 @@ class Online:
         for place in range(len(self.pointers) - 1, -1, -1):
             depth, phone = self._back(depth, phone, place)
             if (depth == depth[0]).all() and (phone == phone[0]).all():
-                found = self._path(depth[:1], phone[:1], place)
+                path = self._path(depth[:1], phone[:1], place)
                 self.pointers = self.pointers[place:]
-                return found[:-1]
+                return path[:-1]
         return []
 
     def rest(self) -> list[int]:
@@ -204,11 +247,11 @@ class Online:
 
     def _path(self, depth: np.ndarray, phone: np.ndarray, place: int) -> list[int]:
         """Phones up to the frame that `place` pointers lead to."""
-        found = [int(phone[0])]
+        path = [int(phone[0])]
         for earlier in range(place - 1, -1, -1):
             depth, phone = self._back(depth, phone, earlier)
-            found.append(int(phone[0]))
-        return found[::-1]
+            path.append(int(phone[0]))
+        return path[::-1]
 
     def _back(self, depth: np.ndarray, phone: np.ndarray, place: int):
         """The states of the frame before, of paths that end in these."""

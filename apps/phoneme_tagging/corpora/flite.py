@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.phoneme_tagging import closures
-from apps.phoneme_tagging.formats import Segment, tidy
-from apps.phoneme_tagging.phones import PHONES_61
+from apps.phoneme_tagging.corpora.phones import PHONES_61
+from apps.phoneme_tagging.corpora.segments import Segment, divide_stops, tidy
 from common.inputs import sound_files
 from common.inputs.audio import SAMPLE_RATE
 from common.runs.errors import UserError
@@ -31,6 +30,12 @@ class Reading(NamedTuple):
     stretch: float
 
 
+def choose_reading(part: str, number: int) -> Reading:
+    """How utterance `number` of a part is spoken: a function of both alone."""
+    generator = np.random.default_rng([sum(part.encode()), number])
+    return Reading(voice=VOICES[number % len(VOICES)], stretch=generator.uniform(0.8, 1.15))
+
+
 def version() -> str:
     """What the program says of itself, for the name of the prepared data.
 
@@ -38,8 +43,8 @@ def version() -> str:
         UserError: it is not installed, or without one of the voices.
     """
     where = shutil.which(PROGRAM)
-    told = "" if where is None else _call("-lv").stdout.decode()
-    if missing := [voice for voice in VOICES if voice not in told.split()]:
+    voices = [] if where is None else _call("-lv").stdout.decode().split()
+    if missing := [voice for voice in VOICES if voice not in voices]:
         problem = "found none" if where is None else f"{where} has no voice {', '.join(missing)}"
         raise UserError(
             f"expected the program {PROGRAM} with the voices {', '.join(VOICES)}, {problem}: "
@@ -65,22 +70,22 @@ def say(text: str, reading: Reading) -> tuple[np.ndarray, list[Segment]]:
             raise ValueError(f"{PROGRAM} failed: {done.stderr.decode(errors='replace').strip()}")
         waveform = sound_files.read(path)
     segments = _segments(done.stdout.decode(), len(waveform))
-    return waveform, tidy(closures.divide(segments, waveform))
+    return waveform, tidy(divide_stops(segments, waveform))
 
 
 def _call(*arguments) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True)
 
 
-def _segments(told: str, num_samples: int) -> list[Segment]:
+def _segments(printed: str, num_samples: int) -> list[Segment]:
     """Phones from `pau:0.2 hh:0.31 ...`, names and ends in seconds."""
-    found, before = [], 0
-    for one in told.split():
-        phone, _, end_s = one.rpartition(":")
+    segments, start = [], 0
+    for field in printed.split():
+        phone, _, end_s = field.rpartition(":")
         if phone not in PHONES_61:
             raise ValueError(f"unknown phone {phone!r} of {PROGRAM}, not one of TIMIT's")
         end = min(round(float(end_s) * SAMPLE_RATE), num_samples)
-        if end > before:
-            found.append(Segment(phone, before, end))
-            before = end
-    return found
+        if end > start:
+            segments.append(Segment(phone, start, end))
+            start = end
+    return segments

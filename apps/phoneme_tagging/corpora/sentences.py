@@ -13,42 +13,46 @@ from common.runs import files
 PACKAGES = {"numpy": "numpy", "sklearn": "scikit-learn", "keras": "keras"}  # names for pip
 _SHARES = {"validation": 0.15, "test": 0.3}  # of the modules, up to here; the rest is for training
 _SENTENCE = re.compile(r"(?<=\s)[A-Z][a-z]+(?:\s+[a-z]{1,14}){4,9}\.(?=\s)")
+_HELD_BACK_SHARE = 0.1  # of the sentences, for validation, and as many for test
+_MIN_HELD_BACK = 9  # as many as espeak has voices for test
 
 
-def by_part(counts: dict[str, int]) -> dict[str, list[str]]:
-    """So many distinct sentences for each part; no sentence and no module is in two of them.
+def by_part(num_training: int) -> dict[str, list[str]]:
+    """So many distinct sentences for training, a tenth as many for validation and for test.
 
-    Fewer where the packages have no more.
+    No sentence and no module is in two parts. Fewer where the packages have no more.
 
     Raises:
         UserError: a package is not installed.
     """
-    found: dict[str, list[str]] = {part: [] for part in counts}
+    num_held_back = max(int(num_training * _HELD_BACK_SHARE), _MIN_HELD_BACK)
+    counts = {"train": num_training, "validation": num_held_back, "test": num_held_back}
+    sentences: dict[str, list[str]] = {part: [] for part in counts}
     seen: set[str] = set()
     for module, path in _modules():
         part = next((part for part, share in _SHARES.items() if _place(module) < share), "train")
-        if len(found[part]) >= counts[part]:
+        if len(sentences[part]) >= counts[part]:
             continue
         for sentence in _SENTENCE.findall(path.read_text(encoding="utf-8", errors="replace")):
             spoken = " ".join(sentence.split())
-            if spoken not in seen and len(found[part]) < counts[part]:
+            if spoken not in seen and len(sentences[part]) < counts[part]:
                 seen.add(spoken)
-                found[part].append(spoken)
-        if all(len(found[part]) == count for part, count in counts.items()):
+                sentences[part].append(spoken)
+        if all(len(sentences[part]) == count for part, count in counts.items()):
             break
-    return found
+    return sentences
 
 
 def _modules() -> list[tuple[str, Path]]:
     """Names and paths of source files, in an order that mixes the packages."""
     folders = [files.package_folder(name, pip) for name, pip in PACKAGES.items()]
-    found = [
+    modules = [
         (path.relative_to(folder.parent).as_posix(), path)
         for folder in folders
         for path in folder.rglob("*.py")
         if "tests" not in path.parts
     ]
-    return sorted(found, key=lambda one: _place("order of " + one[0]))
+    return sorted(modules, key=lambda module: _place("order of " + module[0]))
 
 
 def _place(module: str) -> float:
