@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from common.training.options import Options, Precision, StrategyName
+
 APP = "image_captioning"  # the folder; run directories name it
 
 
@@ -23,15 +25,13 @@ class ModelConfig:
     """Stages of small_cnn; each halves rows and columns."""
     colour_bins: int | None = 5
     """A histogram of so many bins of red, green and blue stands beside each region's features."""
-    decoder: Literal["soft_attention", "top_down", "show_and_tell"] = "soft_attention"
-    """Xu et al. 2015, Anderson et al. 2018, or without attention Vinyals et al. 2015."""
+    decoder: Literal["soft_attention", "show_and_tell"] = "soft_attention"
+    """Xu et al. 2015, or without attention Vinyals et al. 2015."""
     region_dim: int = 256
     """The grid's channels are projected to this size before the decoder reads them."""
     word_dim: int = 128
     word_vectors: Literal["random", "glove"] = "random"
     """glove needs word_dim 50 (the vectors of the pip package)."""
-    tie_embeddings: bool = False
-    """The matrix of word vectors is that of the softmax too (Press & Wolf 2017)."""
     units: int = 256
     attention_units: int = 128
     dropout: float = 0.3
@@ -55,10 +55,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["emoji", "emoji_vendor", "karpathy", "flickr8k", "coco_captions", "folder"] = (
-        "emoji"
-    )
-    """emoji and emoji_vendor come by pip; coco_captions is downloaded; others need --data.root."""
+    name: Literal["emoji", "karpathy", "flickr8k", "coco_captions", "folder"] = "emoji"
+    """emoji comes by pip; coco_captions is downloaded; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published."""
     cache_dir: Path | None = None
@@ -89,69 +87,31 @@ class AugmentConfig:
     """Every other image is shown as in a mirror, drawn anew in each epoch."""
     turn: bool = False
     """Images are shown in one of four quarter turns, drawn likewise; for views from above."""
-    redraw: bool = False
-    """Images are shown as another hand may have drawn them, anew in each epoch: in another size,
-    other colours, with other lines; for drawings."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Options):
     epochs: int = 30
     patience: int = 5
     """Stop after so many epochs without a better CIDEr on validation."""
     batch_size: int = 32
-    """Images a batch, each with its captions."""
-    learning_rate: float = 2e-3
-    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
-    schedule: Literal["cosine", "inverse_root"] = "cosine"
-    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from zero."""
-    clip_norm: float = 5.0
-    """Gradients are scaled down to this global norm."""
-    average: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Images in a batch, each with its captions."""
+    precision: Precision = "float32"
     """Of products and activations of a CNN that is trained along; all else is float32."""
-    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "none"
+    strategy: StrategyName = "none"
     """One device, all GPUs of this machine, which needs coverage 0, or the machines of TF_CONFIG
-    (docs/scaling.md)."""
-    checkpoint_minutes: float = 10.0
-    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
+    (docs/guides/scaling.md)."""
     label_smoothing: float = 0.0
     """Share of the target's probability spread over all words (Szegedy et al. 2016)."""
     coverage: float = 0.01
     """Weight of Xu et al.'s doubly stochastic term: every region is looked at once in total."""
-    scheduled_sampling: float = 0.0
-    """Share of the words that the LSTM reads which are its own, not those of the caption; rises
-    from 0 to this at the last epoch (Bengio et al. 2015)."""
-    self_critical_epochs: int = 0
-    """Further epochs that raise the CIDEr of captions the network draws (Rennie et al. 2017)."""
-    self_critical_learning_rate: float = 1e-4
-    self_critical_samples: int = 5
-    """Captions drawn of each image."""
     init_from: Path | None = None
     """A run to begin from: its CNN and its decoder; the vectors of words by the words."""
-    seed: int = 1
-    deterministic: bool = False
-    """The same seed gives the same weights, bit for bit."""
 
     def __post_init__(self):
-        if min(self.epochs, self.patience, self.batch_size) < 1:
-            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+        super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"train.label_smoothing must be in [0, 1), got {self.label_smoothing}")
-        if not 0 <= self.average < 1 or self.warmup_steps < 0:
-            raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
-        if not 0 <= self.scheduled_sampling <= 1:
-            raise ValueError(
-                f"train.scheduled_sampling must be in [0, 1], got {self.scheduled_sampling}"
-            )
-        if self.self_critical_epochs < 0 or self.self_critical_samples < 1:
-            raise ValueError(
-                "train.self_critical_epochs must be >= 0, self_critical_samples >= 1, "
-                f"got {self.self_critical_epochs} and {self.self_critical_samples}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,8 +75,8 @@ def load_split(config: DataConfig, split: str) -> Split:
         )
     records = datasets.read(builder, splits[split])
     state = f"{builder.info.full_name} {splits[split]}"
-    drawn = config.name in ("emoji", "emoji_vendor")  # already as few as wanted
-    if config.max_images is None or split == "test" or drawn:
+    # Of the emoji, no more than wanted have been drawn.
+    if config.max_images is None or split == "test" or config.name == "emoji":
         return Split(records, state)
     count = config.max_images if split == "train" else config.max_images // 8
     return Split(records.take(count), f"{state} first {count}")
@@ -104,12 +104,6 @@ def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
         )
     words = Vocabulary.of_words(counts, min_count=config.min_word_count)
     return Survey(words, lengths, num_captions, num_cut)
-
-
-def captions(split: Split) -> list[list[str]]:
-    """All captions of each image."""
-    found = split.records.map(lambda record: record["captions"]).as_numpy_iterator()
-    return [[one.decode() for one in several] for several in found]
 
 
 def make_examples(
@@ -227,17 +221,9 @@ def as_training(batch: dict[str, tf.Tensor], *, inputs: Iterable[str]) -> tuple:
     """A batch as (inputs, target int32 (batch, captions, time)): the next words, -1 where none is.
 
     The inputs lack the last step, which has no next word; `inputs` are the names that the model
-    takes, Keras would mix up any others. "read_ids" are read in place of "token_ids", which stay
-    the target; "reward" (batch, captions) becomes a third part, the weight of each step.
+    takes, Keras would mix up any others.
     """
     real = batch["token_mask"][..., 1:]
     target = tf.where(real, batch["token_ids"][..., 1:], -1)
-    shifted = {
-        **batch,
-        "token_ids": batch.get("read_ids", batch["token_ids"])[..., :-1],
-        "token_mask": real,
-    }
-    given = {name: shifted[name] for name in inputs}, target
-    if "reward" not in batch:
-        return given
-    return *given, tf.broadcast_to(batch["reward"][..., None], tf.shape(real))
+    shifted = {**batch, "token_ids": batch["token_ids"][..., :-1], "token_mask": real}
+    return {name: shifted[name] for name in inputs}, target

@@ -6,8 +6,7 @@ Every record is one image with all its captions:
     image_id    string
 
 `emoji` holds out combinations of a subject with a skin tone: those of validation and of test
-differ, and no vendor's drawing of them is in training. `emoji_vendor` trains on Twemoji alone and
-holds out OpenMoji.
+differ, and no vendor's drawing of them is in training.
 """
 
 import dataclasses
@@ -28,7 +27,6 @@ from common.runs.errors import UserError
 from common.scaling import apache_beam
 
 _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
-_VENDOR_VALIDATION = 0.2  # share of the held-out vendor's emoji
 
 
 @dataclasses.dataclass(eq=False)
@@ -102,18 +100,6 @@ class Emoji(_CaptionedImages):
         if drawing.has_skin_tone and datasets.is_held_back(drawing.code, share=2 * _TONES_HELD_OUT):
             return "test"
         return "train"
-
-
-class EmojiVendor(Emoji):
-    """Trains on the drawings of Twemoji; those of OpenMoji are held out."""
-
-    @staticmethod
-    def part(drawing: emoji.Drawing) -> str:
-        """The split of a drawing: OpenMoji's are divided by emoji."""
-        if drawing.vendor == "twemoji":
-            return "train"
-        held_back = datasets.is_held_back(drawing.code, share=_VENDOR_VALIDATION)
-        return "validation" if held_back else "test"
 
 
 def _drawn_records(drawn: Iterator[bytes], one: Captioned, broken: datasets.BrokenRows) -> Iterator:
@@ -190,8 +176,8 @@ def unprepared(
     Raises:
         UserError: a file or a package is missing, or the data set is downloaded.
     """
-    if name in ("emoji", "emoji_vendor"):
-        builder_type = Emoji if name == "emoji" else EmojiVendor
+    if name == "emoji":
+        builder_type = Emoji
         folders = [drawing.path for drawing in emoji.read()[:max_images]]
         source = Source(name=datasets.fingerprint(folders), max_images=max_images)
     elif name in _OFFICIAL:

@@ -30,7 +30,7 @@ class Memory(NamedTuple):
 
 
 class Decoder(keras.layers.Layer):
-    """What the three decoders share: regions, words, the scan over a sentence, the output.
+    """What the decoders share: regions, words, the scan over a sentence, the output.
 
     Output layer ("deep output", Pascanu et al. 2014, https://arxiv.org/abs/1312.6026):
     p(word) = softmax(L_o tanh(E word_before + L [what the LSTM gives])), as in Xu et al. 2015.
@@ -39,7 +39,6 @@ class Decoder(keras.layers.Layer):
         num_words: size of the vocabulary.
         region_dim: to which the channels of the grid are projected.
         word_dim, units, attention_units: sizes.
-        tie_embeddings: L_o is the transposed matrix of the word vectors.
         dropout: share of regions, word vectors and output features dropped in training.
         coverage: weight of sum over regions of (1 - sum over steps of attention)^2, the mean over
             captions of which is added to the loss (Xu et al. 2015, equation 14).
@@ -53,7 +52,6 @@ class Decoder(keras.layers.Layer):
         word_dim: int,
         units: int,
         attention_units: int,
-        tie_embeddings: bool = False,
         dropout: float = 0.0,
         coverage: float = 0.0,
         **options,
@@ -65,7 +63,6 @@ class Decoder(keras.layers.Layer):
             "word_dim": word_dim,
             "units": units,
             "attention_units": attention_units,
-            "tie_embeddings": tie_embeddings,
             "dropout": dropout,
             "coverage": coverage,
         }
@@ -73,7 +70,7 @@ class Decoder(keras.layers.Layer):
         self.coverage = coverage
         self.project = keras.layers.Dense(region_dim, activation="relu", name="project")
         self.embed = keras.layers.ReversibleEmbedding(
-            num_words, word_dim, tie_weights=tie_embeddings, name="embed"
+            num_words, word_dim, tie_weights=False, name="embed"
         )
         self.deep = keras.layers.Dense(word_dim, name="deep")
         self.drop = {
@@ -100,15 +97,6 @@ class Decoder(keras.layers.Layer):
         flat = tf.reshape(tf.cast(grid, self.compute_dtype), [batch, rows * columns, channels])
         regions = self.project(self.drop["regions"](flat, training=training)) + self.places
         return self.remember(regions)
-
-    def leave_out_noise(self) -> None:
-        """From now on training has neither dropout nor the coverage term.
-
-        The gradient of a reward needs the probabilities with which the captions were drawn.
-        """
-        self.coverage = 0.0
-        for layer in self.drop.values():
-            layer.rate = 0.0
 
     def step(self, token_ids, states: list, memory: Memory) -> tuple:
         """One word: ids (rows,), states -> log_probs (rows, vocab), states, attention.

@@ -1,4 +1,4 @@
-"""The LSTMs of three papers that write captions; what they share is in decoder.py."""
+"""The LSTMs of two papers that write captions; what they share is in decoder.py."""
 
 import keras
 import tensorflow as tf
@@ -108,76 +108,6 @@ class SoftAttention(Decoder):
 
 
 @keras.saving.register_keras_serializable("cellstate")
-class TopDown(Decoder):
-    """Anderson et al. 2018, https://arxiv.org/abs/1707.07998: one LSTM looks, another one tells.
-
-    h1 = LSTM1([h2, mean of the regions, word]);  h2 = LSTM2([attention(h1), h1])
-    """
-
-    def __init__(self, num_words: int, **options):
-        super().__init__(num_words, **options)
-        self.key, self.query, self.score = _attention(self.arguments["attention_units"])
-        self.glance = keras.layers.Dense(4 * self.units, use_bias=False, name="glance")
-        self.recall = keras.layers.Dense(4 * self.units, use_bias=False, name="recall")
-        self.see = keras.layers.Dense(4 * self.units, use_bias=False, name="see")
-        self.looking = LSTMCell(self.units, name="looking_lstm")
-        self.telling = LSTMCell(self.units, name="telling_lstm")
-
-    @property
-    def output_dim(self) -> int:
-        """See the base class."""
-        return self.units
-
-    def build_cells(self) -> None:
-        """See the base class."""
-        for layer in (self.key, self.see, self.glance):
-            layer.build((None, self.region_dim))
-        for layer in (self.query, self.recall, self.telling):
-            layer.build((None, self.units))
-        self.score.build((None, self.query.units))
-        self.looking.build((None, self.word_dim))
-
-    def remember(self, regions) -> tuple[Memory, list]:
-        """See the base class."""
-        mean = tf.reduce_mean(regions, axis=1)
-        constants = {
-            "regions": regions,
-            "keys": self.key(regions),
-            "score": tf.convert_to_tensor(self.score.kernel),
-            "glance": self.glance(mean),
-            "bias": tf.convert_to_tensor(self.telling.bias),
-        }
-        by_cell = {
-            "looking": (self.looking.recurrent_kernel, self.recall.kernel),
-            "query": (self.query.kernel,),
-            "telling": (self.telling.kernel, self.see.kernel, self.telling.recurrent_kernel),
-        }
-        kernels = {
-            name: tf.concat([tf.convert_to_tensor(one) for one in parts], axis=0)
-            for name, parts in by_cell.items()
-        }
-        states = 4 * [tf.zeros([tf.shape(mean)[0], self.units], mean.dtype)]
-        return Memory(constants, kernels), states
-
-    def enter(self, embedded):
-        """See the base class."""
-        return self.looking.project(embedded)
-
-    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
-        """See the base class."""
-        looking, telling = states[:2], states[2:]
-        glance = constants["glance"]
-        count = tf.shape(entering)[0] // tf.maximum(tf.shape(glance)[0], 1)
-        sums = entering + tf.repeat(glance, count, axis=0)
-        sums += product(tf.concat([looking[0], telling[0]], axis=-1), "looking")
-        looking = _lstm(sums, looking[1])
-        context, weights = _look(product(looking[0], "query"), constants)
-        told = tf.concat([looking[0], context, telling[0]], axis=-1)
-        telling = _lstm(product(told, "telling") + constants["bias"], telling[1])
-        return [*looking, *telling], telling[0], weights
-
-
-@keras.saving.register_keras_serializable("cellstate")
 class ShowAndTell(Decoder):
     """Vinyals et al. 2015, https://arxiv.org/abs/1411.4555: the image is the LSTM's first input.
 
@@ -227,4 +157,4 @@ def _everywhere(constants: dict, outer: list):
     return tf.fill([*outer, regions], 1.0 / tf.cast(regions, tf.float32))
 
 
-DECODERS = {"soft_attention": SoftAttention, "top_down": TopDown, "show_and_tell": ShowAndTell}
+DECODERS = {"soft_attention": SoftAttention, "show_and_tell": ShowAndTell}

@@ -9,10 +9,8 @@ from apps.image_captioning.config import APP, Config
 from common.runs import cli
 from common.runs.directory import RunDirectory
 
-_EMOJI = "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD"
 LICENCES = {
-    "emoji": _EMOJI,
-    "emoji_vendor": _EMOJI,
+    "emoji": "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD",
     "karpathy": "those of the data set whose dataset.json was read",
     "flickr8k": "Flickr8k, research and education only; photos belong to their Flickr authors",
     "coco_captions": "COCO captions CC BY 4.0; images under their Flickr terms",

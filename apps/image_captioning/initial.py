@@ -67,4 +67,4 @@ def _word_axis(weight: keras.Variable, embed: keras.layers.ReversibleEmbedding) 
     """Along which axis a weight has an entry for each word."""
     if weight is embed.embeddings:
         return 0
-    return 1 if not embed.tie_weights and weight is embed.reverse_embeddings else None
+    return 1 if weight is embed.reverse_embeddings else None

@@ -77,7 +77,6 @@ def build_network(
             word_dim=config.word_dim,
             units=config.units,
             attention_units=config.attention_units,
-            tie_embeddings=config.tie_embeddings,
             dropout=config.dropout,
             coverage=coverage,
             name="decoder",

@@ -51,11 +51,6 @@ class Writer:
         scores = normalised(found.scores, found.lengths, self.length_penalty)
         return found._replace(scores=scores)
 
-    def draw(self, grid: tf.Tensor, *, count: int, seed) -> sampling.Decoded:
-        """Grid -> `count` captions an image, drawn with their probabilities; seed int (2,)."""
-        step, states = self._start(grid)
-        return sampling.sample(step, states, seed=seed, num_results=count, **self.rules)
-
     def draw_evenly(self, grid: tf.Tensor, *, count: int) -> sampling.Decoded:
         """Grid -> `count` captions an image that lie evenly in their distribution."""
         step, states = self._start(grid)

@@ -6,9 +6,8 @@ from collections import Counter
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from apps.image_captioning import augment, data, model
+from apps.image_captioning import data, model
 from apps.image_captioning.config import TINY, AugmentConfig, Config
 
 NUM_TRAIN = 20  # of the fixture `karpathy`
@@ -91,73 +90,3 @@ def test_a_frozen_encoder_looks_at_the_changed_images(karpathy, plain):
         np.testing.assert_allclose(example["grid"], wanted, rtol=1e-3, atol=1e-4)
     mirrored = [n for n in shown if not np.array_equal(shown[n]["image"], plain[n]["image"])]
     assert 0 < len(mirrored) < NUM_TRAIN
-
-
-SIZE = 64
-SKY, RED = (150, 200, 255), (200, 40, 40)
-
-
-def ball() -> np.ndarray:
-    """A drawing on white: a red ball in a field of sky."""
-    drawn = np.full((SIZE, SIZE, 3), 255, np.uint8)
-    drawn[8:56, 8:56] = SKY
-    across = np.arange(SIZE) - SIZE / 2 + 0.5
-    drawn[across[:, None] ** 2 + across**2 < 15**2] = RED
-    return drawn
-
-
-def redrawn(image: np.ndarray, count: int) -> np.ndarray:
-    change = tf.function(augment.redraw)
-    return np.stack([change(tf.constant(image), tf.constant([3, n])) for n in range(count)])
-
-
-@pytest.fixture
-def neutral(monkeypatch):
-    """Another hand that draws just like the first; tests give it one habit."""
-    for share in ("_COLOURED", "_OTHER_HUES", "_GREY", "_PALE", "_OUTLINED"):
-        monkeypatch.setattr(augment, share, 0.0)
-    monkeypatch.setattr(augment, "_SCALES", (1.0, 1.0))
-    monkeypatch.setattr(augment, "_STRETCH", (0.0, 0.0))
-    monkeypatch.setattr(augment, "_TILT", (0.0, 0.0))
-    return monkeypatch
-
-
-def test_a_hand_without_habits_changes_nothing(neutral):
-    assert (redrawn(ball(), 20) == ball()).all()
-
-
-def test_a_smaller_drawing_is_whole_and_of_the_right_size(neutral):
-    neutral.setattr(augment, "_SCALES", (0.5, 0.5))
-    for image in redrawn(ball(), 40):
-        inked = (image < 255).any(axis=-1)
-        assert not (inked[0].any() or inked[-1].any() or inked[:, 0].any() or inked[:, -1].any())
-        assert inked.sum() == pytest.approx(24 * 24, rel=0.1)
-
-
-def test_an_outline_is_dark_and_stands_where_colours_meet(neutral):
-    neutral.setattr(augment, "_OUTLINED", 1.0)
-    neutral.setattr(augment, "_CONTRASTS", (0.08, 0.08))
-    neutral.setattr(augment, "_SLOPES", (12, 12))
-    dark = redrawn(ball(), 40).max(axis=-1) < 60
-    middle = SIZE // 2
-    assert dark[:, middle, [8, 17, 47, 55]].any(axis=1).all()  # the rims of field and ball
-    assert not dark[:, middle, 22:42].any()  # the inside of the ball
-    assert not dark[:, :6].any()  # paper
-
-
-def test_paper_stays_white_and_most_drawings_get_outlines():
-    paper = np.full((SIZE, SIZE, 3), 255, np.uint8)
-    assert (redrawn(paper, 100) == 255).all()
-    dark = (redrawn(ball(), 200).max(axis=-1) < 60).any(axis=(1, 2))
-    assert 0.6 < dark.mean() < 0.9
-
-
-def test_drawings_are_redrawn_anew_in_each_epoch_and_alike_after_a_stop(karpathy, plain):
-    config = make_config(karpathy, AugmentConfig(redraw=True))
-    encoder = model.make_image_encoder(config.model)
-    shown = epochs(config, encoder, 3)
-    again = epochs(config, encoder, 1, first=2)[0]
-    for place, example in again.items():
-        np.testing.assert_array_equal(example["image"], shown[2][place]["image"])
-        np.testing.assert_array_equal(example["captions"], plain[place]["captions"])
-        assert not np.array_equal(example["image"], shown[0][place]["image"])
