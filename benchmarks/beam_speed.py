@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_network
+from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_model
 from benchmarks.recurrent_speed import TorchWorker, make_torch_environment
 from common.inputs import text
 from common.runs import cli, directory, files
@@ -94,12 +94,12 @@ def make_searches(folder: Path, python: Path, batch: int, *, vocab: int, **sizes
     """Both searches on the same weights, each giving its seconds."""
     import tensorflow as tf
 
-    network = make_network(vocab, **sizes)
+    decoder = make_model(vocab, **sizes).get_layer("decoder")
     grid = np.random.default_rng(1).random((batch, SIDE, SIDE, CHANNELS)).astype(np.float16)
-    captioner = make_captioner(network.decoder, vocab)
+    captioner = make_captioner(decoder, vocab)
     tf.saved_model.save(captioner, str(folder / "model"))
     model = tf.saved_model.load(str(folder / "model"))  # kept: a signature alone loses its weights
-    np.savez(folder / "weights.npz", grid=grid, **decoder_weights(network.decoder))
+    np.savez(folder / "weights.npz", grid=grid, **decoder_weights(decoder))
     worker = TorchWorker(python, "torch_beam.py")
     never = [text.PAD, text.UNK, text.START]
     search = {"start_id": text.START, "end_id": text.END, "never": never, **SEARCH}
@@ -121,7 +121,7 @@ def make_captioner(decoder, vocab: int):
     """A module of which the SavedModel captions grids."""
     import tensorflow as tf
 
-    from apps.image_captioning.writer import Writer
+    from apps.image_captioning.captioning.writer import Writer
 
     words = text.Vocabulary((*text.SPECIALS, *map(str, range(len(text.SPECIALS), vocab))))
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.image_captioning import emoji, formats
-from apps.image_captioning.formats import Captioned
+from apps.image_captioning.corpora import emoji, formats
+from apps.image_captioning.corpora.formats import Captioned
 from common.inputs import datasets, images
 from common.runs import files
 from common.runs.errors import UserError
@@ -58,22 +58,23 @@ class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
         return apache_beam.examples(listed, _records, self.broken, on_beam=self.on_beam)
 
 
-def _records(one: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
+def _records(image: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
     """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
-    found = one.path.is_file()
-    encoded = drawn or (one.path.read_bytes() if found else b"")
-    unreadable = images.problem(encoded) if found else "no such file"
-    kept = []
-    for caption, row in itertools.zip_longest(one.captions, one.rows):
-        where = f"{one.path}, {caption[:60]!r}"
+    is_file = image.path.is_file()
+    encoded = drawn or (image.path.read_bytes() if is_file else b"")
+    unreadable = images.problem(encoded) if is_file else "no such file"
+    captions = []
+    for caption, row in itertools.zip_longest(image.captions, image.rows):
+        where = f"{image.path}, {caption[:60]!r}"
         empty = None if re.search(r"\w", caption) else "empty caption"
         problem = (row.problem if row else None) or unreadable or empty
         if broken.use(f"{row.where}: {where}" if row else where, problem):
-            kept.append(caption.strip())
-    if not one.captions:
-        broken.use(str(one.path), "no caption")
-    if kept:
-        yield one.image_id, {"image": encoded, "image_id": one.image_id, "captions": kept}
+            captions.append(caption.strip())
+    if not image.captions:
+        broken.use(str(image.path), "no caption")
+    if captions:
+        record = {"image": encoded, "image_id": image.image_id, "captions": captions}
+        yield image.image_id, record
 
 
 class Emoji(_CaptionedImages):
@@ -84,11 +85,14 @@ class Emoji(_CaptionedImages):
         parts = {"train": [], "validation": [], "test": []}
         for drawing in drawings:
             parts[self.part(drawing)].append(drawing)
-        return {part: self._draw(chosen) for part, chosen in parts.items()}
+        return {part: self._draw(of_part) for part, of_part in parts.items()}
 
-    def _draw(self, chosen: list[emoji.Drawing]) -> Iterator:
-        listed = [Captioned(f"{one.vendor}-{one.code}", one.path, (one.caption,)) for one in chosen]
-        drawn = emoji.rasterise_all([one.path for one in chosen])
+    def _draw(self, drawings: list[emoji.Drawing]) -> Iterator:
+        listed = [
+            Captioned(f"{drawing.vendor}-{drawing.code}", drawing.path, (drawing.caption,))
+            for drawing in drawings
+        ]
+        drawn = emoji.rasterise_all([drawing.path for drawing in drawings])
         read = functools.partial(_drawn_records, drawn)
         return datasets.examples(listed, read, self.broken)
 
@@ -102,8 +106,8 @@ class Emoji(_CaptionedImages):
         return "train"
 
 
-def _drawn_records(drawn: Iterator[bytes], one: Captioned, broken: datasets.BrokenRows) -> Iterator:
-    return _records(one, broken, next(drawn))
+def _drawn_records(drawn: Iterator[bytes], image: Captioned, broken) -> Iterator:
+    return _records(image, broken, next(drawn))
 
 
 class Karpathy(_CaptionedImages):
@@ -204,7 +208,7 @@ def example_arguments() -> list[str]:
     """Arguments for `predict` with a drawing of the default data that is not in training."""
     path = Path(tfds.core.constants.DATA_DIR).expanduser() / "emoji_example.png"
     if not path.exists():
-        drawing = next(one for one in emoji.read() if Emoji.part(one) == "test")
+        drawing = next(drawing for drawing in emoji.read() if Emoji.part(drawing) == "test")
         with files.replacing(path) as temporary:
             temporary.write_bytes(emoji.rasterise(drawing.path))
     return ["--image", str(path)]

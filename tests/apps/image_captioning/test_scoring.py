@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from apps.image_captioning import scoring
+from apps.image_captioning.captioning import scoring
 
 REFERENCES = [
     ["A dog runs on the grass.", "a brown dog running over green grass"],

@@ -2,7 +2,8 @@ import random
 
 import keras
 
-from apps.image_captioning import data, features
+from apps.image_captioning import data
+from apps.image_captioning.captioning import features
 
 
 def test_the_encoder_is_the_same_whatever_preparing_the_data_drew(
