@@ -64,13 +64,13 @@ def test_other_shapes_are_named(caption_run, tmp_path):
 
 
 def on_photos(preset, karpathy, **options):
-    """A preset on the thirty photos of the fixture, for one epoch."""
+    """A preset on eight photos of the fixture, for one epoch of two steps."""
     where = {"name": "karpathy", "root": karpathy, "cache_dir": karpathy / "cache"}
     return replace(
         preset,
         model=replace(preset.model, **options),
-        data=replace(preset.data, **where, max_images=None),
-        train=replace(preset.train, epochs=1, batch_size=8),
+        data=replace(preset.data, **where, max_images=8),
+        train=replace(preset.train, epochs=1, batch_size=4),
     )
 
 
