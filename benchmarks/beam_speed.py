@@ -104,14 +104,14 @@ def make_searches(folder: Path, python: Path, batch: int, *, vocab: int, **sizes
     never = [text.PAD, text.UNK, text.START]
     search = {"start_id": text.START, "end_id": text.END, "never": never, **SEARCH}
     worker.ask({"weights": str(folder / "weights.npz"), **search})
-    given = tf.constant(grid)
-    found, expected = model(given)["scores"], json.loads(worker.ask({"do": "scores"}))
+    grids = tf.constant(grid)
+    scores, expected = model(grids)["scores"], json.loads(worker.ask({"do": "scores"}))
     # Of hypotheses that are as good but for rounding, each may keep another one.
-    assert np.mean(np.isclose(found, expected, rtol=1e-4)) >= 0.95
+    assert np.mean(np.isclose(scores, expected, rtol=1e-4)) >= 0.95
 
     def ours():
         begun = time.perf_counter()
-        model(given)["token_ids"].numpy()
+        model(grids)["token_ids"].numpy()
         return time.perf_counter() - begun
 
     return ours, lambda: float(worker.ask({"do": "beam"}))

@@ -154,8 +154,8 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     if python is None:
         return ours, None, num_words
     weights = decoder_weights(decoder)
-    given = {name: value.numpy() for name, value in inputs.items()}
-    np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **given, **weights)
+    arrays = {name: value.numpy() for name, value in inputs.items()}
+    np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **arrays, **weights)
     worker = TorchWorker(python, "torch_captions.py")
     theirs = worker.ask({"weights": str(folder / "weights.npz"), "dropout": 0.3})
     for layer in decoder.drop.values():

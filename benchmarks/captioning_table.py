@@ -56,7 +56,7 @@ OPTIONS = {
     ),
     "emoji": (),
 }
-SHOWN = ("bleu_4", "cider", "exact_match", "word_f1")
+COLUMNS = ("bleu_4", "cider", "exact_match", "word_f1")
 
 
 def main(
@@ -88,8 +88,8 @@ def main(
         if train:
             done = train_row(folder, (*options, *place), seeds, begins_from=first)
             peaks = {"train_peak_gib": spread([one.peak_gib for one in done])}
-        found = {"options": options, **score_row(folder, seeds), **peaks}
-        report = add_row(path, row, found, order=ROWS)
+        results = {"options": options, **score_row(folder, seeds), **peaks}
+        report = add_row(path, row, results, order=ROWS)
     print(as_table(report["rows"]))
 
 
@@ -130,11 +130,11 @@ def score_row(folder: Path, seeds: Sequence[int]) -> dict:
     }
 
 
-def add_row(path: Path, row: str, found: dict, *, order: Iterable[str]) -> dict:
+def add_row(path: Path, row: str, results: dict, *, order: Iterable[str]) -> dict:
     """Adds a row to the results, as they are now: another call may have written since."""
     report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
     rows = report["rows"]
-    rows[row] = {**rows.get(row, {}), **found}
+    rows[row] = {**rows.get(row, {}), **results}
     report["rows"] = {name: rows[name] for name in order if name in rows}
     files.write_json(path, report)
     return report
@@ -142,7 +142,7 @@ def add_row(path: Path, row: str, found: dict, *, order: Iterable[str]) -> dict:
 
 def as_table(rows: dict[str, dict]) -> str:
     """The rows for a README; below them the baselines of the first: a trained CNN has others."""
-    lines = [f"| | seeds | {' | '.join(SHOWN)} |", "|---|---|" + "---|" * len(SHOWN)]
+    lines = [f"| | seeds | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
     for name, row in rows.items():
         seeds = " ".join(map(str, row["seeds"]))
         lines.append(_line(name, seeds, row["model"]))
@@ -155,10 +155,10 @@ def as_table(rows: dict[str, dict]) -> str:
 
 def _line(name: str, seeds: str, metrics: dict[str, dict]) -> str:
     cells = []
-    for one in SHOWN:
-        found = metrics[one]
-        deviation = f" ± {found['sd']:.3f}" if len(found["values"]) > 1 and seeds else ""
-        cells.append(f"{found['mean']:.3f}{deviation}")
+    for name in COLUMNS:
+        metric = metrics[name]
+        deviation = f" ± {metric['sd']:.3f}" if len(metric["values"]) > 1 and seeds else ""
+        cells.append(f"{metric['mean']:.3f}{deviation}")
     return f"| {name.replace('_', ' ')} | {seeds} | {' | '.join(cells)} |"
 
 

@@ -55,8 +55,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["emoji", "karpathy", "flickr8k", "coco_captions", "folder"] = "emoji"
-    """emoji comes by pip; coco_captions is downloaded; the others need --data.root."""
+    name: Literal["emoji", "karpathy", "flickr8k", "folder"] = "emoji"
+    """emoji comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published."""
     cache_dir: Path | None = None

@@ -18,7 +18,6 @@ LICENCES = {
     "emoji": "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD",
     "karpathy": "those of the data set whose dataset.json was read",
     "flickr8k": "Flickr8k, research and education only; photos belong to their Flickr authors",
-    "coco_captions": "COCO captions CC BY 4.0; images under their Flickr terms",
     "folder": "your own",
 }
 

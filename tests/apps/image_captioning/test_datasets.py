@@ -198,8 +198,7 @@ def test_on_beam_the_records_are_the_same(karpathy, tmp_path):
     assert prepared[0] == prepared[1] and prepared[0]
 
 
-def test_beam_prepares_no_set_that_is_downloaded(tmp_path):
-    name = "coco_captions"
-    options = config.DataConfig(name=name, cache_dir=tmp_path, beam="")
+def test_beam_prepares_no_set_that_comes_by_pip(tmp_path):
+    options = config.DataConfig(cache_dir=tmp_path, beam="")
     with pytest.raises(UserError, match=r"--data\.beam"):
         data.load_split(options, "train")
