@@ -116,20 +116,20 @@ def load_split(config: DataConfig, split: str) -> Split:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder, splits = datasets.make_builder(
+    builder = datasets.make_builder(
         config.name,
         root=config.root,
         cache_dir=config.cache_dir,
         beam=config.beam,
         max_images=config.max_images,
     )
-    if split not in splits:
+    if split not in builder.info.splits:
         raise UserError(
             f"expected a {split} part of {config.name}, its files are not in "
-            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+            f"{config.root}: add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, splits[split])
-    state = f"{builder.info.full_name} {splits[split]}"
+    records = datasets.read(builder, split)
+    state = f"{builder.info.full_name} {split}"
     # Of the emoji, `make_builder` has drawn no more than `max_images`.
     if config.max_images is None or split == "test" or config.name == "emoji":
         return Split(records, state)

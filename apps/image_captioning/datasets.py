@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 
 from apps.image_captioning.corpora import emoji, formats
 from apps.image_captioning.corpora.formats import Captioned
-from common.inputs import datasets, images
+from common.inputs import builders, datasets, images
 from common.runs import files
 from common.runs.errors import UserError
 from common.scaling import apache_beam
@@ -37,7 +37,7 @@ class Source(tfds.core.BuilderConfig):
     max_images: int | None = None
 
 
-class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
+class _CaptionedImages(builders.Builder):
     """What the builders share: the record and the check of its image and captions."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -148,8 +148,8 @@ def make_builder(
     cache_dir: Path | None,
     beam: str | None = None,
     max_images: int | None = None,
-) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
-    """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
+) -> _CaptionedImages:
+    """Prepares a data set if need be, and returns its builder.
 
     `max_images` counts here for the emoji only, which take time to draw; `beam` are options of an
     Apache Beam pipeline that prepares.
@@ -161,15 +161,10 @@ def make_builder(
         raise UserError(
             f"expected one of {', '.join(_OFFICIAL)} for --data.beam, got {name}: leave it out"
         )
-    if name == "coco_captions":  # Karpathy's parts of COCO 2014
-        data_dir = None if cache_dir is None else str(cache_dir)
-        builder = tfds.builder("coco_captions", data_dir=data_dir)
-        datasets.prepare(builder)
-        return builder, {"train": "train+restval", "validation": "val", "test": "test"}
     builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
     builder.on_beam = beam is not None
     apache_beam.prepare(builder, builder.broken, options=beam)
-    return builder, {split: split for split in builder.info.splits}
+    return builder
 
 
 def unprepared(
@@ -178,30 +173,24 @@ def unprepared(
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
-        UserError: a file or a package is missing, or the data set is downloaded.
+        UserError: a file or a package is missing.
     """
     if name == "emoji":
         builder_type = Emoji
         folders = [drawing.path for drawing in emoji.read()[:max_images]]
         source = Source(name=datasets.fingerprint(folders), max_images=max_images)
-    elif name in _OFFICIAL:
+    else:
         builder_type, file, site = _OFFICIAL[name]
         path = datasets.official_file(root, file, get_it_from=site)
         source = Source(name=datasets.fingerprint([path, path.parent]), root=root)
-    else:
-        raise UserError(
-            f"expected files of your own, {name} is downloaded as it is: set --data.name folder "
-            "and --data.root"
-        )
     return builder_type(data_dir=None if cache_dir is None else str(cache_dir), config=source)
 
 
 def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
     """Streams the records of a split (see the module) from disk, in a fixed order."""
-    records = builder.as_dataset(
+    return builder.as_dataset(
         split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
     )
-    return records.map(_flat_record, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def example_arguments() -> list[str]:
@@ -212,13 +201,3 @@ def example_arguments() -> list[str]:
         with files.replacing(path) as temporary:
             temporary.write_bytes(emoji.rasterise(drawing.path))
     return ["--image", str(path)]
-
-
-def _flat_record(record: dict) -> dict[str, tf.Tensor]:
-    if "image/filename" in record:  # the catalogue's COCO
-        return {
-            "image": record["image"],
-            "image_id": record["image/filename"],
-            "captions": record["captions"]["text"],
-        }
-    return record

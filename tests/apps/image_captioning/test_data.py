@@ -57,6 +57,7 @@ def views(image: np.ndarray) -> list[np.ndarray]:
 )
 def test_all_views_come_and_no_others(augment, allowed):
     change = data.make_change(augment)
+    assert change is not None
     image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     counts = Counter()
     for number in range(120):

@@ -3,13 +3,13 @@
 import dataclasses
 import random
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from apps.image_captioning import data, train
 from apps.image_captioning.config import TINY
+from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
 from common.training import fit, strategies
 
@@ -36,7 +36,7 @@ def first_weights(path, cache_dir, monkeypatch, *, num_draws: int) -> list[np.nd
         patch.setattr(data, "load_split", prepare)
         patch.setattr(fit, "fit", stop)
         train.train(config, path)
-    encoder = keras.saving.load_model(path / "encoder.keras")
+    encoder = RunDirectory(path).load_model("encoder.keras")
     return [*encoder.get_weights(), *models[0].get_weights()]
 
 
