@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from common.training.options import Options, Precision, StrategyName
+from common.training.options import Options
 
 APP = "image_captioning"  # the folder; run directories name it
 
@@ -96,9 +96,9 @@ class TrainConfig(Options):
     """Stop after so many epochs without a better CIDEr on validation."""
     batch_size: int = 32
     """Images in a batch, each with its captions."""
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of products and activations of a CNN that is trained along; all else is float32."""
-    strategy: StrategyName = "none"
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "none"
     """One device, all GPUs of this machine, which needs coverage 0, or the machines of TF_CONFIG
     (docs/guides/scaling.md)."""
     label_smoothing: float = 0.0
