@@ -18,13 +18,13 @@ class ModelConfig:
     train_image_encoder: bool = False
     """False keeps the CNN frozen and computes its features once; True trains it along."""
     train_encoder_from: str | None = None
-    """Trains it from its first layer on whose name begins so, such as blocks-15; all by default."""
+    """The first layer to train, by the beginning of its name, such as blocks-15; all by default."""
     image_size: int = 128
     """Images are scaled to this many pixels in height and width."""
     cnn_channels: tuple[int, ...] = (16, 32, 64)
     """Stages of small_cnn; each halves rows and columns."""
     colour_bins: int | None = 5
-    """A histogram of so many bins of red, green and blue stands beside each region's features."""
+    """Bins of red, green and blue of the histogram beside each region's features; None: none."""
     decoder: Literal["soft_attention", "show_and_tell"] = "soft_attention"
     """Xu et al. 2015, or without attention Vinyals et al. 2015."""
     region_dim: int = 256
@@ -39,17 +39,17 @@ class ModelConfig:
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        sizes = (self.image_size, self.region_dim, self.word_dim, self.units, self.attention_units)
-        if min(sizes) < 1:
-            raise ValueError("model sizes must be at least 1 (model.*)")
+            raise ValueError(f"expected model.dropout in [0, 1), got {self.dropout}")
+        for name in ("image_size", "region_dim", "word_dim", "units", "attention_units"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"expected model.{name} of at least 1, got {value}")
         if self.colour_bins is not None and self.colour_bins < 2:
-            raise ValueError(f"model.colour_bins must be at least 2, got {self.colour_bins}")
+            raise ValueError(f"expected model.colour_bins of at least 2, got {self.colour_bins}")
         if self.train_encoder_from is not None and not self.train_image_encoder:
-            raise ValueError("model.train_encoder_from needs model.train_image_encoder")
+            raise ValueError("expected model.train_image_encoder with model.train_encoder_from")
         if self.word_vectors == "glove" and self.word_dim != 50:
             raise ValueError(
-                f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"
+                f"expected model.word_dim 50 with model.word_vectors glove, got {self.word_dim}"
             )
 
 
@@ -66,27 +66,26 @@ class DataConfig:
     max_images: int | None = None
     """Take only the first so many training images; an eighth as many for validation."""
     max_caption_words: int = 30
-    """Longer captions are cut in training, and none longer is written."""
+    """Longer captions are cut in training; the decoder writes no longer ones."""
     captions_per_image: int = 5
     """At most so many captions of an image are trained on."""
     min_word_count: int = 1
     """Rarer words of the training captions count as unknown."""
 
     def __post_init__(self):
-        if min(self.max_caption_words, self.captions_per_image, self.min_word_count) < 1:
-            raise ValueError(
-                "data.max_caption_words, captions_per_image and min_word_count must be >= 1"
-            )
+        for name in ("max_caption_words", "captions_per_image", "min_word_count"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"expected data.{name} of at least 1, got {value}")
         if self.max_images is not None and self.max_images < 8:
-            raise ValueError(f"data.max_images must be at least 8, got {self.max_images}")
+            raise ValueError(f"expected data.max_images of at least 8, got {self.max_images}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     mirror: bool = False
-    """Every other image is shown as in a mirror, drawn anew in each epoch."""
+    """Mirrors about half of the images, drawn anew in each epoch."""
     turn: bool = False
-    """Images are shown in one of four quarter turns, drawn likewise; for views from above."""
+    """Turns images by zero to three quarters, drawn anew in each epoch; for views from above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +110,21 @@ class TrainConfig(Options):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"train.label_smoothing must be in [0, 1), got {self.label_smoothing}")
+            raise ValueError(
+                f"expected train.label_smoothing in [0, 1), got {self.label_smoothing}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
     beam: int = 5
-    """Captions kept at each step; as many are returned."""
+    """Hypotheses at each step; as many captions are returned."""
     length_penalty: float = 0.0
     """Exponent of GNMT's length penalty: above 0, longer captions lose less."""
 
     def __post_init__(self):
         if self.beam < 1:
-            raise ValueError(f"decoding.beam must be at least 1, got {self.beam}")
+            raise ValueError(f"expected decoding.beam of at least 1, got {self.beam}")
 
 
 @dataclass(frozen=True, kw_only=True)
