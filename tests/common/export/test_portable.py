@@ -109,11 +109,11 @@ def test_the_packages_named_are_those_of_the_requirements():
 def test_other_cells_and_half_precision_are_refused(encoder):
     portable.require_portable(encoder)
     words = keras.Input((None, 3))
-    for layer, name in (
+    for other, name in (
         (recurrent.make_layer("peephole", 2, name="deep"), "deep of LSTMCell"),
         (keras.layers.GRU(2, name="deep"), "deep of GRUCell"),
     ):
-        inner = keras.Model(words, layer(words))
+        inner = keras.Model(words, other(words))
         with pytest.raises(UserError, match=f"expected LSTM layers, got .*{name}"):
             portable.require_portable(keras.Model(words, inner(words)))
     half = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype="mixed_bfloat16")])
