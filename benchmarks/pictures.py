@@ -52,7 +52,7 @@ def draw_ranking(run_dir: Path, question: str, passages: str, *, most: int = 4) 
 
 def draw_captions(run_dir: Path, *, most: int = 2) -> None:
     """Drawings of combinations that training has not seen, with the words' attention."""
-    from apps.image_captioning import emoji
+    from apps.image_captioning.corpora import emoji
     from apps.image_captioning.datasets import Emoji
 
     shown = []

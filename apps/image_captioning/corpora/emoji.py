@@ -77,7 +77,7 @@ def read() -> list[Drawing]:
             for code, path in coded
             if code in names and not _FLAG.search(code)
         ]
-    return sorted(drawings, key=lambda one: hashlib.sha256(str(one.path.name).encode()).digest())
+    return sorted(drawings, key=lambda drawing: hashlib.sha256(drawing.path.name.encode()).digest())
 
 
 def rasterise(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 The folder's name tells the encoder, a checksum of its weights, the size and scaling of the images
 and the data, so that features of others are never taken for these. Shards are written whole, and
-the list of them last: what an interrupted run left is continued, and a damaged shard made anew.
+their list last: an interrupted computation continues, and a damaged shard is computed again.
 Memory holds one shard while they are made and one batch while they are read.
 """
 
@@ -57,7 +57,7 @@ class Features:
 def compute(
     encoded: tf.data.Dataset, encoder: keras.Model, *, image_size: int, data: str, cache_dir: Path
 ) -> Features:
-    """Gives the features of all images, from disk as far as they are there.
+    """The features of all images, from disk as far as they are there.
 
     Args:
         encoded: strings (), one image each, in a fixed order.
@@ -81,12 +81,12 @@ def compute(
     if num_images is not None and done == -(-num_images // SHARD):
         return Features(folder, shape=shape, num_images=num_images)
     done -= done > 0 and len(np.load(_path(folder, done - 1), mmap_mode="r")) < SHARD
-    begun, kept = time.monotonic(), done * SHARD
-    pixels = encoded.skip(kept).map(
+    begun, skipped = time.monotonic(), done * SHARD
+    pixels = encoded.skip(skipped).map(
         lambda image: images.decode_and_resize(image, image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    num_images = kept
+    num_images = skipped
     for grids in cli.progress(_shards(pixels, encoder), "shards of features"):
         with files.replacing(_path(folder, done)) as temporary, temporary.open("wb") as file:
             np.save(file, grids)
@@ -94,7 +94,7 @@ def compute(
     files.write_json(manifest, {**key, "num_images": num_images})
     logger.info(
         "features of %s: %d of %d images in %.0f s, kept in %s",
-        *(data, num_images - kept, num_images, time.monotonic() - begun, folder),
+        *(data, num_images - skipped, num_images, time.monotonic() - begun, folder),
     )
     return Features(folder, shape=shape, num_images=num_images)
 
@@ -109,16 +109,16 @@ def checksum(encoder: keras.Model) -> str:
 
 def _shards(pixels: tf.data.Dataset, encoder: keras.Model) -> Iterator[np.ndarray]:
     kinds = (encoder.trainable_variables, encoder.non_trainable_variables)
-    weights = [[one.numpy() for one in variables] for variables in kinds]
+    weights = [[variable.numpy() for variable in variables] for variables in kinds]
 
     @tf.function
-    def see(batch):
+    def encode(batch):
         # As constants of the graph: so TensorFlow joins batch normalisations with convolutions.
-        constants = [[tf.constant(one) for one in values] for values in weights]
+        constants = [[tf.constant(value) for value in values] for values in weights]
         return tf.cast(encoder.stateless_call(*constants, batch, training=False)[0], tf.float16)
 
     for shard in pixels.batch(_BATCH).prefetch(2).window(SHARD // _BATCH):
-        yield np.concatenate([see(batch).numpy() for batch in shard])
+        yield np.concatenate([encode(batch).numpy() for batch in shard])
 
 
 def _num_whole(folder: Path, shape: tuple[int, ...]) -> int:
@@ -126,10 +126,10 @@ def _num_whole(folder: Path, shape: tuple[int, ...]) -> int:
     number = 0
     while _path(folder, number).exists():
         try:
-            found = np.load(_path(folder, number), mmap_mode="r")
+            grids = np.load(_path(folder, number), mmap_mode="r")
         except (ValueError, EOFError):  # cut short, or no array at all
             break
-        if found.shape[1:] != shape or found.dtype != np.float16:
+        if grids.shape[1:] != shape or grids.dtype != np.float16:
             break
         number += 1
     return number

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.image_captioning import decoder as decoder_module
+from apps.image_captioning.captioning import decoder as decoder_module
+from apps.image_captioning.captioning.decoder import DECODERS
+from apps.image_captioning.captioning.scan import product_with
 from apps.image_captioning.config import ModelConfig
-from apps.image_captioning.decoders import DECODERS
-from apps.image_captioning.model import build_network
-from apps.image_captioning.scan import product_with
+from apps.image_captioning.model import build_model
 from common.decoding import sampling
+from common.layers import recurrent
 from common.training import fit
 
 IMAGES, CAPTIONS, TIME, VOCAB = 2, 3, 4, 11
@@ -28,11 +29,11 @@ def decoder(request):
 def make(kind: str, **options):
     keras.utils.set_random_seed(1)
     sizes = {"region_dim": 6, "word_dim": 5, "units": 7, "attention_units": 4}
-    made = DECODERS[kind](VOCAB, **sizes, **options)
-    made(GRID, TOKEN_IDS, MASK)
-    for weight in made.weights:
+    decoder = DECODERS[kind](VOCAB, **sizes, **options)
+    decoder(GRID, TOKEN_IDS, MASK)
+    for weight in decoder.weights:
         weight.assign(weight + 0.3 * GENERATOR.normal(size=weight.shape))
-    return made
+    return decoder
 
 
 def sigmoid(values):
@@ -47,12 +48,12 @@ def test_logits_are_those_of_the_real_steps_alone(decoder):
 def test_a_sentence_step_by_step_gives_the_same_as_at_once(decoder):
     memory, states = decoder.start(GRID)
     states, _ = sampling.tile(states, CAPTIONS)
-    found = []
+    steps = []
     for t in range(TIME):
         log_probs, states, attention = decoder.step(TOKEN_IDS[..., t].ravel(), states, memory)
         np.testing.assert_allclose(tf.reduce_sum(attention, axis=-1), 1, rtol=1e-5)
-        found.append(log_probs)
-    by_step = tf.boolean_mask(tf.stack(found, axis=1), MASK.reshape(-1, TIME))
+        steps.append(log_probs)
+    by_step = tf.boolean_mask(tf.stack(steps, axis=1), MASK.reshape(-1, TIME))
     at_once = tf.nn.log_softmax(decoder(GRID, TOKEN_IDS, MASK))
     np.testing.assert_allclose(by_step, at_once, rtol=1e-5, atol=1e-5)
 
@@ -77,34 +78,33 @@ def test_every_weight_gets_a_gradient(decoder):
 
 
 def plain_scan(advance, entering, states, constants, kernels):
-    seen, looked = [], []
-    for now in tf.unstack(entering):
-        states, one, weights = advance(now, states, constants, product_with(kernels))
-        seen.append(one)
-        looked.append(weights)
-    return tf.stack(seen), tf.stack(looked)
+    outputs, attention = [], []
+    for inputs in tf.unstack(entering):
+        states, *results = advance(inputs, states, constants, product_with(kernels))
+        outputs.append(results[0])
+        attention.append(results[1])
+    return tf.stack(outputs), tf.stack(attention)
 
 
-@pytest.mark.parametrize("kind", ["soft_attention", "top_down"])
-def test_the_gradients_of_the_scan_are_those_of_a_plain_loop(kind, monkeypatch):
-    decoder = make(kind, coverage=0.3)
+def test_the_gradients_of_the_scan_are_those_of_a_plain_loop(monkeypatch):
+    decoder = make("soft_attention", coverage=0.3)
 
     def gradients():
         with tf.GradientTape() as tape:
             logits = decoder(GRID, TOKEN_IDS, MASK, training=True)
             loss = tf.reduce_sum(tf.square(logits)) + sum(decoder.losses)
         values = [weight.value for weight in decoder.trainable_weights]
-        return [tf.convert_to_tensor(one) for one in tape.gradient(loss, values)]
+        return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)]
 
-    ours = tf.function(gradients)()
+    scanned = tf.function(gradients)()
     monkeypatch.setattr(decoder_module, "scan", plain_scan)
-    for one, other in zip(ours, gradients(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for gradient, plain in zip(scanned, gradients(), strict=True):
+        np.testing.assert_allclose(gradient, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_soft_attention_is_that_of_the_paper():
     decoder = make("soft_attention")
-    weight = {one.path.split("/", 1)[1]: one.numpy() for one in decoder.weights}
+    weight = {w.path.split("/", 1)[1]: w.numpy() for w in decoder.weights}
     regions = np.maximum(
         GRID.reshape(IMAGES, 6, 8) @ weight["project/kernel"] + weight["project/bias"], 0
     )
@@ -129,8 +129,8 @@ def test_soft_attention_is_that_of_the_paper():
     in_gate, forget, candidate, out = np.split(sums + context @ weight["see/kernel"], 4, axis=-1)
     cell = sigmoid(forget) * cell + sigmoid(in_gate) * np.tanh(candidate)
     hidden = sigmoid(out) * np.tanh(cell)
-    told = np.concatenate([hidden, context], -1) @ weight["deep/kernel"] + weight["deep/bias"]
-    logits = np.tanh(told + word) @ weight["embed/reverse_embeddings"]
+    deep = np.concatenate([hidden, context], -1) @ weight["deep/kernel"] + weight["deep/bias"]
+    logits = np.tanh(deep + word) @ weight["embed/reverse_embeddings"]
 
     memory, states = decoder.start(GRID)
     log_probs, _, attention = decoder.step(TOKEN_IDS[:, 0, 0], states, memory)
@@ -147,18 +147,25 @@ def test_the_doubly_stochastic_term_is_that_of_the_paper():
     np.testing.assert_allclose(float(decoder.losses[0]), expected, rtol=1e-5)
 
 
-def test_tied_embeddings_are_one_matrix():
-    tied, own = make("soft_attention", tie_embeddings=True), make("soft_attention")
-    assert own.count_params() - tied.count_params() == VOCAB * 5
+def small_model(**options) -> keras.Model:
+    encoder = keras.Model(pixels := keras.Input((4, 6, 3)), keras.layers.Conv2D(8, 2, 2)(pixels))
+    sizes = {"region_dim": 6, "word_dim": 5, "units": 7, "attention_units": 4}
+    return build_model(ModelConfig(**sizes, **options), VOCAB, encoder)
 
 
 def test_half_precision_leaves_the_decoder_as_it_is():
-    encoder = keras.Model(shown := keras.Input((4, 6, 3)), keras.layers.Conv2D(8, 2, 2)(shown))
-    sizes = {"region_dim": 6, "word_dim": 5, "units": 7, "attention_units": 4}
     with fit.dtype_policy("bfloat16"):
-        network = build_network(ModelConfig(**sizes), VOCAB, encoder)
-    logits = network.model({"grid": GRID, "token_ids": TOKEN_IDS, "token_mask": MASK})
+        model = small_model()
+    logits = model({"grid": GRID, "token_ids": TOKEN_IDS, "token_mask": MASK})
+    decoder = model.get_layer("decoder")
     assert logits.dtype == "float32"
-    np.testing.assert_array_equal(logits, network.decoder(GRID.astype("float16"), TOKEN_IDS, MASK))
-    memory, states = network.decoder.start(GRID)
-    assert network.decoder.step(TOKEN_IDS[:, 0, 0], states, memory)[0].dtype == "float32"
+    np.testing.assert_array_equal(logits, decoder(GRID.astype("float16"), TOKEN_IDS, MASK))
+    memory, states = decoder.start(GRID)
+    assert decoder.step(TOKEN_IDS[:, 0, 0], states, memory)[0].dtype == "float32"
+
+
+def test_what_computes_the_decoder_is_named():
+    kernels = recurrent.kernels(small_model())
+    assert list(kernels.values()) == ["TensorFlow loop of the decoder"]
+    (path,) = recurrent.kernels(small_model(decoder="show_and_tell"))
+    assert path.endswith("lstm")

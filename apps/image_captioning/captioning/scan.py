@@ -30,7 +30,7 @@ def scan(
 
     Args:
         advance: `advance(entering (rows, ..), states, constants, product)` gives the new states,
-            what is seen (rows, ..) and attention (rows, ..). It uses no other tensor that is to be
+            outputs (rows, ..) and attention (rows, ..). It uses no other tensor that is to be
             trained; `product` is that of `product_with(kernels)`.
         entering: (time, rows, ..).
         states: (rows, size), before the first step.
@@ -38,106 +38,111 @@ def scan(
         kernels: by name, (in, out).
 
     Returns:
-        What was seen, (time, rows, ..), and attention, (time, rows, ..).
+        Outputs (time, rows, ..) and attention (time, rows, ..).
     """
     names, kernel_names = list(constants), list(kernels)
 
     @tf.custom_gradient
     def run(entering, *flat):
         first, values, matrices = _cut(flat, len(states), len(names))
-        given = dict(zip(names, values, strict=True))
-        by_name = dict(zip(kernel_names, matrices, strict=True))
+        by_name = dict(zip(names, values, strict=True))
+        matrix_by_name = dict(zip(kernel_names, matrices, strict=True))
         calls = []  # the name of the kernel of each product of a step
-        before, seen, looked, made = _forward(advance, entering, first, given, by_name, calls)
+        before, outputs, attention, products = _forward(
+            advance, entering, first, by_name, matrix_by_name, calls
+        )
 
-        def gradient(dseen, dlooked):
-            return _backward(advance, entering, before, given, by_name, calls, made, dseen, dlooked)
+        def gradient(doutputs, dattention):
+            return _backward(
+                *(advance, entering, before, by_name, matrix_by_name, calls, products),
+                *(doutputs, dattention),
+            )
 
-        return (seen, looked), gradient
+        return (outputs, attention), gradient
 
     # The decorated function gives the first of the two that `run` returns.
-    found: Any = run(entering, *states, *constants.values(), *kernels.values())
-    return found
+    results: Any = run(entering, *states, *constants.values(), *kernels.values())
+    return results
 
 
 def _forward(advance, entering, states, constants, kernels, calls):
     """All steps; also keeps the states before each, and its products with matrices."""
     time, product = tf.shape(entering)[0], product_with(kernels)
 
-    def one_step(now, states):
-        made = []
+    def step(inputs, states):
+        products = []
         calls.clear()
 
-        def kept(values, name):
+        def recorded(values, name):
             calls.append(name)
-            made.append(product(values, name))
-            return made[-1]
+            products.append(product(values, name))
+            return products[-1]
 
-        after, seen, looked = advance(now, states, constants, kept)
-        return after, [*states, seen, looked, *made]
+        after, outputs, attention = advance(inputs, states, constants, recorded)
+        return after, [*states, outputs, attention, *products]
 
-    _, shown = one_step(entering[0], states)  # how many there are
-    arrays = [tf.TensorArray(tf.float32, time) for _ in shown]
+    _, example = step(entering[0], states)  # how many there are
+    arrays = [tf.TensorArray(tf.float32, time) for _ in example]
 
     def body(t, states, arrays):
-        after, kept = one_step(entering[t], states)
-        return t + 1, after, [array.write(t, one) for array, one in zip(arrays, kept, strict=True)]
+        after, results = step(entering[t], states)
+        pairs = zip(arrays, results, strict=True)
+        return t + 1, after, [array.write(t, result) for array, result in pairs]
 
     _, _, arrays = tf.while_loop(
         lambda t, *_: t < time, body, (0, list(states), arrays), maximum_iterations=time
     )
     stacked = [array.stack() for array in arrays]
-    before, (seen, looked, *made) = stacked[: len(states)], stacked[len(states) :]
-    return before, seen, looked, made
+    before, (outputs, attention, *products) = stacked[: len(states)], stacked[len(states) :]
+    return before, outputs, attention, products
 
 
-def _backward(advance, entering, before, constants, kernels, calls, made, dseen, dlooked):
+def _backward(advance, entering, before, constants, kernels, calls, products, doutputs, dattention):
     """From the last step to the first; gradients in the order of the arguments of `run`."""
-    time, count = tf.shape(entering)[0], len(made)
+    time, count = tf.shape(entering)[0], len(products)
 
-    def one_step(t, dstates):
-        factors, products = [], []
+    def step(t, dstates):
+        factors, looked_up = [], []
 
-        def known(values, name):
+        def recorded(values, name):
             @tf.custom_gradient
             def look_up(_):
-                kept = tf.identity(made[len(products)][t])
-                return kept, lambda dkept: tf.matmul(dkept, kernels[name], transpose_b=True)
+                result = tf.identity(products[len(looked_up)][t])
+                return result, lambda upstream: tf.matmul(upstream, kernels[name], transpose_b=True)
 
             factors.append(values)
-            products.append(look_up(values))
-            return products[-1]
+            looked_up.append(look_up(values))
+            return looked_up[-1]
 
         sources = [entering[t], [state[t] for state in before], constants]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            after, seen, looked = advance(*sources, known)
+            after, outputs, attention = advance(*sources, recorded)
         dsources = tape.gradient(
-            [after, seen, looked],
-            [*sources, products],
-            output_gradients=[dstates, dseen[t], dlooked[t]],
+            [after, outputs, attention],
+            [*sources, looked_up],
+            output_gradients=[dstates, doutputs[t], dattention[t]],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return dsources, factors
 
     arrays = [tf.TensorArray(tf.float32, time) for _ in range(1 + 2 * count)]
     dstates = [tf.zeros_like(state[0]) for state in before]
-    dconstants = {name: tf.zeros_like(one) for name, one in constants.items()}
+    dconstants = {name: tf.zeros_like(value) for name, value in constants.items()}
 
     def body(t, dstates, dconstants, arrays):
-        (dentering, dstates, more, dmade), factors = one_step(t, dstates)
-        dconstants = {name: one + more[name] for name, one in dconstants.items()}
-        kept = [dentering, *dmade, *factors]
-        arrays = [array.write(t, one) for array, one in zip(arrays, kept, strict=True)]
-        return t - 1, dstates, dconstants, arrays
+        (dentering, dstates, more, dproducts), factors = step(t, dstates)
+        dconstants = {name: value + more[name] for name, value in dconstants.items()}
+        pairs = zip(arrays, [dentering, *dproducts, *factors], strict=True)
+        return t - 1, dstates, dconstants, [array.write(t, value) for array, value in pairs]
 
     _, dstates, dconstants, arrays = tf.while_loop(
         lambda t, *_: t >= 0, body, (time - 1, dstates, dconstants, arrays), maximum_iterations=time
     )
     dentering, *stacked = (array.stack() for array in arrays)
     dkernels = dict.fromkeys(kernels, 0.0)
-    for name, dmade, factors in zip(calls, stacked[:count], stacked[count:], strict=True):
-        rows = [tf.reshape(one, [-1, one.shape[-1]]) for one in (factors, dmade)]
+    for name, dproduct, factor in zip(calls, stacked[:count], stacked[count:], strict=True):
+        rows = [tf.reshape(values, [-1, values.shape[-1]]) for values in (factor, dproduct)]
         dkernels[name] += tf.matmul(*rows, transpose_a=True)
     return dentering, *dstates, *dconstants.values(), *dkernels.values()
 

@@ -47,16 +47,16 @@ def read_karpathy(path: Path) -> Parts:
     if not isinstance(images, list) or not images:
         raise UserError(f"{path}: expected a list under 'images': get it from {KARPATHY_SITE}")
     parts: Parts = defaultdict(list)
-    names = [Path(one.get("filepath", ""), one.get("filename", "")) for one in images]
+    names = [Path(image.get("filepath", ""), image.get("filename", "")) for image in images]
     folder = tables.folder_of(path.parent, names)
-    for number, (one, name) in enumerate(zip(images, names, strict=True)):
-        part = _KARPATHY_PARTS.get(one.get("split"))
-        sentences = one.get("sentences")
+    for number, (image, name) in enumerate(zip(images, names, strict=True)):
+        part = _KARPATHY_PARTS.get(image.get("split"))
+        sentences = image.get("sentences")
         if part is None or not isinstance(sentences, list) or not name.name:
             raise UserError(
                 f"{path}: expected filename, sentences, and a split out of "
-                f"{', '.join(_KARPATHY_PARTS)}, got split {one.get('split')!r} at image {number}: "
-                f"get it from {KARPATHY_SITE}"
+                f"{', '.join(_KARPATHY_PARTS)}, got split {image.get('split')!r} at image "
+                f"{number}: get it from {KARPATHY_SITE}"
             )
         captions = tuple(sentence.get("raw", "") for sentence in sentences)
         parts[part].append(Captioned(str(name), folder / name, captions))

@@ -1,15 +1,20 @@
 """Captions from grids: what validation, `evaluate`, `predict` and the SavedModel share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.image_captioning.decoder import Decoder
+from apps.image_captioning.captioning import scoring
+from apps.image_captioning.captioning.decoder import Decoder
 from common.decoding import sampling
 from common.decoding.beam_search import beam_search, normalised
 from common.inputs import text
 from common.inputs.text import Vocabulary
+from common.scoring import metrics
+
+_MAX_VALIDATION = 1000  # images
 
 
 class Writer:
@@ -47,16 +52,11 @@ class Writer:
     def read(self, grid: tf.Tensor, token_ids: tf.Tensor) -> sampling.Decoded:
         """Grid, captions int32 (batch, n, max_steps) -> these as if it had written them."""
         step, states = self._start(grid)
-        found = sampling.follow(step, states, token_ids, **self.rules)
-        scores = normalised(found.scores, found.lengths, self.length_penalty)
-        return found._replace(scores=scores)
+        decoded = sampling.follow(step, states, token_ids, **self.rules)
+        scores = normalised(decoded.scores, decoded.lengths, self.length_penalty)
+        return decoded._replace(scores=scores)
 
-    def draw(self, grid: tf.Tensor, *, count: int, seed) -> sampling.Decoded:
-        """Grid -> `count` captions an image, drawn with their probabilities; seed int (2,)."""
-        step, states = self._start(grid)
-        return sampling.sample(step, states, seed=seed, num_results=count, **self.rules)
-
-    def draw_evenly(self, grid: tf.Tensor, *, count: int) -> sampling.Decoded:
+    def draw(self, grid: tf.Tensor, *, count: int) -> sampling.Decoded:
         """Grid -> `count` captions an image that lie evenly in their distribution."""
         step, states = self._start(grid)
         return sampling.spread_sample(step, states, num_results=count, **self.rules)
@@ -72,8 +72,8 @@ class Writer:
         """
         token_ids = np.full((len(captions), count, self.rules["max_steps"]), text.PAD, np.int32)
         token_ids[:, :, 0] = text.END
-        for row, several in enumerate(captions):
-            for place, caption in enumerate(several[:count]):
+        for row, of_image in enumerate(captions):
+            for place, caption in enumerate(of_image[:count]):
                 ids = [self.ids.get(word, text.UNK) for word in caption.split()]
                 if len(ids) < self.rules["max_steps"]:
                     token_ids[row, place, : len(ids) + 1] = [*ids, text.END]
@@ -86,3 +86,41 @@ class Writer:
     def as_words(self, token_ids: tf.Tensor) -> tf.Tensor:
         """Ids (..., time) -> strings (..., time), "" at the end and after it."""
         return tf.where(token_ids > text.END, tf.gather(self.tokens, token_ids), "")
+
+
+class ValidationScores(keras.callbacks.Callback):
+    """Puts val_cider and val_exact_match of greedy captions into the logs of each epoch.
+
+    val_largest_share is that of the most frequent caption: 1 for a model that does not look.
+    Free-running, never teacher-forced. Stands before the callbacks that read the logs.
+
+    Args:
+        writer: of the network in training.
+        grid_of: batch -> grid.
+        batches: of the validation split, with "captions"; the first 1,000 images count.
+    """
+
+    def __init__(
+        self, writer: Writer, grid_of: Callable[[dict], tf.Tensor], batches: tf.data.Dataset
+    ):
+        super().__init__()
+        self.batches, self.grid_of = batches, grid_of
+
+        @tf.function
+        def write(grid):
+            return writer.as_text(writer.write(grid, beam=1).token_ids[:, 0])
+
+        self.write = write
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes and scores captions."""
+        generated, references = [], []
+        for batch in self.batches:
+            captions = self.write(self.grid_of(batch)).numpy()
+            generated += [caption.decode() for caption in captions]
+            references += scoring.references_of(batch)
+            if len(generated) >= _MAX_VALIDATION:
+                break
+        scores = scoring.score(generated, references)
+        logs.update({f"val_{name}": scores[name] for name in ("cider", "exact_match")})
+        logs["val_largest_share"] = metrics.answer_collapse(generated).share

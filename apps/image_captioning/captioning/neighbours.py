@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.image_captioning import scoring
+from apps.image_captioning.captioning import scoring
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -38,7 +38,7 @@ class Neighbours:
 
     @classmethod
     def load(cls, run_dir: Path) -> "Neighbours":
-        """Reads what `save` has left.
+        """Reads what `save` has written.
 
         Raises:
             UserError: the training did not come to its end.
@@ -64,7 +64,7 @@ class Neighbours:
         features, captions = [], []
         for batch in batches:
             features.append(pooled(np.asarray(grid_of(batch))).astype(np.float16))
-            captions += [[one.decode() for one in row if one] for row in batch["captions"].numpy()]
+            captions += scoring.references_of(batch)
         with files.replacing(run_dir / _FOLDER) as folder:
             folder.mkdir()
             np.save(folder / "features.npy", np.concatenate(features))
@@ -78,14 +78,14 @@ class Neighbours:
         weights = np.exp((nearest - nearest[:, :1]) / _SOFTNESS)
         weights /= weights.sum(axis=1, keepdims=True)
         return [
-            Similar([self.captions[place] for place in row], of_row)
-            for row, of_row in zip(order, weights, strict=True)
+            Similar([self.captions[place] for place in places], row)
+            for places, row in zip(order, weights, strict=True)
         ]
 
     def consensus(self, similar: Similar) -> str:
         """The caption of the twelve nearest images that agrees best with all of theirs."""
         nearest = similar.captions[:_NUM_CONSENSUS]
-        candidates = list(dict.fromkeys(one for captions in nearest for one in captions))
+        candidates = list(dict.fromkeys(caption for captions in nearest for caption in captions))
         scores = scoring.consensus(candidates, nearest, self.cider)
         return candidates[np.argmax(scores)]
 

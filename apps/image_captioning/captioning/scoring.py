@@ -9,13 +9,19 @@ import math
 import shutil
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from apps.image_captioning.ptb import tokenize
+from apps.image_captioning.corpora.ptb import tokenize
 
 _LONGEST = 4  # words of an n-gram
 _SIGMA = 6.0  # of CIDEr-D's penalty on a difference of length
+
+
+def references_of(batch: Mapping) -> list[list[str]]:
+    """What people say about each image of a batch of data.py."""
+    rows = batch["captions"].numpy()
+    return [[caption.decode() for caption in row if caption] for row in rows]
 
 
 def score(generated: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -37,17 +43,19 @@ def score(generated: Sequence[str], references: Sequence[Sequence[str]]) -> dict
     from pycocoevalcap.cider.cider import Cider as OfficialCider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    given, wanted = _tokenized(generated, references)
-    bleu, _ = Bleu(_LONGEST).compute_score(wanted, given, verbose=0)
-    words = [tuple(caption.split()) for (caption,) in given.values()]
-    known = [[tuple(caption.split()) for caption in captions] for captions in wanted.values()]
-    pairs = list(zip(words, known, strict=True))
+    captions, targets = _tokenized(generated, references)
+    bleu, _ = Bleu(_LONGEST).compute_score(targets, captions, verbose=0)
+    words = [tuple(caption.split()) for (caption,) in captions.values()]
+    right = [[tuple(target.split()) for target in of_image] for of_image in targets.values()]
+    pairs = list(zip(words, right, strict=True))
     return {
         **{f"bleu_{size}": float(value) for size, value in enumerate(bleu, 1)},
-        "rouge_l": float(Rouge().compute_score(wanted, given)[0]),
-        "cider": float(OfficialCider().compute_score(wanted, given)[0]),
-        "exact_match": statistics.fmean(one in several for one, several in pairs),
-        "word_f1": statistics.fmean(max(_f1(one, r) for r in several) for one, several in pairs),
+        "rouge_l": float(Rouge().compute_score(targets, captions)[0]),
+        "cider": float(OfficialCider().compute_score(targets, captions)[0]),
+        "exact_match": statistics.fmean(caption in of_image for caption, of_image in pairs),
+        "word_f1": statistics.fmean(
+            max(_f1(caption, target) for target in of_image) for caption, of_image in pairs
+        ),
         "distinct_captions": len(set(words)) / len(words),
     }
 
@@ -61,10 +69,10 @@ def meteor(generated: Sequence[str], references: Sequence[Sequence[str]]) -> flo
         return None
     from pycocoevalcap.meteor.meteor import Meteor
 
-    given, wanted = _tokenized(generated, references)
+    captions, targets = _tokenized(generated, references)
     scorer = Meteor()
     try:
-        return float(scorer.compute_score(wanted, given)[0])
+        return float(scorer.compute_score(targets, captions)[0])
     finally:  # it ends its process, and leaves these open
         scorer.meteor_p.stdout.close()
         scorer.meteor_p.stderr.close()
@@ -72,16 +80,15 @@ def meteor(generated: Sequence[str], references: Sequence[Sequence[str]]) -> flo
 
 def copied_share(generated: Sequence[str], training: Collection[str]) -> float:
     """The share of captions that occur word for word among the captions of training."""
-    known = {tuple(tokenize(caption)) for caption in training}
-    return statistics.fmean(tuple(tokenize(caption)) in known for caption in generated)
+    copies = {tuple(tokenize(caption)) for caption in training}
+    return statistics.fmean(tuple(tokenize(caption)) in copies for caption in generated)
 
 
 class Cider:
     """CIDEr-D against fixed document frequencies, such as those of the captions of training.
 
-    A caption alone is scored as among thousands: a reward for training (Rennie et al. 2017,
-    https://arxiv.org/abs/1612.00563) and a measure of consensus. Where the documents are the
-    references themselves, the mean is the `cider` of `score`.
+    A caption alone is scored as among thousands. Where the documents are the references themselves,
+    the mean is the `cider` of `score`.
 
     Args:
         documents: all captions of each image.
@@ -92,7 +99,7 @@ class Cider:
             raise ValueError("expected captions of at least one image, got none")
         self.frequencies: Counter = Counter()
         for captions in documents:
-            self.frequencies.update({gram for one in captions for gram in _ngrams(one)})
+            self.frequencies.update({gram for caption in captions for gram in _ngrams(caption)})
         self.log_total = math.log(len(documents))
         self._vector = functools.lru_cache(maxsize=100_000)(self._make_vector)
 
@@ -158,8 +165,8 @@ def consensus(
     if not neighbours:
         raise ValueError("expected captions of at least one similar image, got none")
     return [
-        statistics.fmean((cider.score(one, captions) for captions in neighbours), weights)
-        for one in candidates
+        statistics.fmean((cider.score(candidate, captions) for captions in neighbours), weights)
+        for candidate in candidates
     ]
 
 
@@ -169,12 +176,12 @@ def _tokenized(generated, references) -> tuple[dict, dict]:
         raise ValueError("expected captions and, for each, references; got none")
     if len(generated) != len(references):
         raise ValueError(f"expected {len(generated)} lots of references, got {len(references)}")
-    given = {image: [" ".join(tokenize(one))] for image, one in enumerate(generated)}
-    wanted = {
-        image: [" ".join(tokenize(one)) for one in several]
-        for image, several in enumerate(references)
+    captions = {image: [" ".join(tokenize(caption))] for image, caption in enumerate(generated)}
+    targets = {
+        image: [" ".join(tokenize(target)) for target in of_image]
+        for image, of_image in enumerate(references)
     }
-    return given, wanted
+    return captions, targets
 
 
 def _ngrams(caption: str) -> Counter:
