@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from common.training.options import Options
+
 APP = "answer_selection"  # the folder; run directories name it
 Package = Literal["numpy", "scipy", "sklearn", "keras", "tensorflow", "matplotlib"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    matching: Literal["compare_aggregate", "attentive_pooling", "stacked"] = "compare_aggregate"
-    """Wang & Jiang 2017, dos Santos et al. 2016, or Wang & Nyberg 2015."""
+    matching: Literal["compare_aggregate", "stacked"] = "compare_aggregate"
+    """Wang & Jiang 2017, or Wang & Nyberg 2015."""
     word_dim: int = 50
     word_vectors: Literal["random", "glove"] = "glove"
     """glove needs word_dim 50 (the vectors of the pip package), or a file of your own."""
@@ -52,8 +54,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["docstrings", "trecqa", "trecqa_train", "wikiqa", "qnli", "folder"] = "docstrings"
-    """docstrings comes by pip; qnli is downloaded; the others need --data.root."""
+    name: Literal["docstrings", "trecqa", "trecqa_train", "wikiqa", "folder"] = "docstrings"
+    """docstrings comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published; for folder, one with CSV files."""
     packages: tuple[Package, ...] = get_args(Package)
@@ -87,49 +89,18 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    loss: Literal["pointwise", "listwise", "pairwise"] = "pointwise"
-    """Cross-entropy, softmax over a question's candidates, or hinge between right and wrong."""
-    margin: float = 0.5
-    """By which a right candidate should score above a wrong one (pairwise)."""
+class TrainConfig(Options):
     epochs: int = 3
     patience: int = 2
-    """Stop after so many epochs without a better validation MAP."""
     batch_size: int = 16
     """Questions a batch, each with its candidates."""
     candidates_per_question: int = 6
     """At most so many, drawn anew each epoch: right ones up to half, the rest wrong ones."""
-    learning_rate: float = 2e-3
-    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
-    schedule: Literal["cosine", "inverse_root"] = "cosine"
-    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from zero."""
-    clip_norm: float = 5.0
-    """Gradients are scaled down to this global norm."""
-    average: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of products and activations; weights, logits and loss are float32."""
-    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
-    """One device, all GPUs of a machine, or the machines of TF_CONFIG (docs/scaling.md)."""
-    checkpoint_minutes: float = 10.0
-    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
-    combine_folds: int = 0
-    """At least 2: boosted trees combine the score with word overlap, fitted on so many folds."""
-    seed: int = 1
-    deterministic: bool = False
-    """The same seed gives the same weights, bit for bit."""
 
     def __post_init__(self):
-        if min(self.epochs, self.patience, self.batch_size) < 1:
-            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+        super().__post_init__()
         if self.candidates_per_question < 2:
             raise ValueError("train.candidates_per_question must be at least 2: right and wrong")
-        if self.combine_folds < 0 or self.combine_folds == 1:
-            raise ValueError(f"train.combine_folds must be 0, or 2 and more: {self.combine_folds}")
-        if not 0 <= self.average < 1 or self.warmup_steps < 0:
-            raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from apps.answer_selection import datasets, features
 from apps.answer_selection.config import DataConfig
-from apps.answer_selection.draws import draw, fold_of
+from apps.answer_selection.draws import draw
 from apps.answer_selection.survey import Survey, survey
 from common.inputs import pipeline
 from common.inputs.text import Vocabulary
@@ -63,24 +63,6 @@ class TrainingData(NamedTuple):
             first_epoch=first_epoch,
             service=self.service,
         )
-
-    def without_fold(self, fold: int, num_folds: int) -> "TrainingData":
-        """The same without the training questions of a fold; words and IDF stay as they are.
-
-        Raises:
-            UserError: no question is left.
-        """
-        examples = self.examples.filter(
-            lambda example: fold_of(example["question_id"], num_folds) != fold
-        )
-        sizes = examples.map(lambda example: tf.shape(example["candidate_ids"])[1])
-        lengths = [int(size) for size in sizes.as_numpy_iterator()]
-        if not lengths:
-            raise UserError(
-                f"expected training questions outside fold {fold}, all "
-                f"{len(self.found.lengths)} are in it: set --train.combine-folds 0"
-            )
-        return self._replace(found=self.found._replace(lengths=lengths), examples=examples)
 
     def summary(self) -> str:
         """One line for the log: sizes."""

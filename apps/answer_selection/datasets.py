@@ -11,14 +11,11 @@ from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from requests.exceptions import RequestException
 
 from apps.answer_selection import docstrings, formats, sentences
-from apps.answer_selection.formats import Candidate, Question
 from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
 from common.inputs import datasets
 from common.runs import files
-from common.runs.errors import UserError
 
 TOKS_PARTS = ("train-all", "train", "raw-dev", "clean-dev", "raw-test", "clean-test")
 JSONL_PARTS = ("train-all", "train", "dev", "test")
@@ -72,27 +69,6 @@ class WikiQa(QuestionsWithCandidates):
         }
 
 
-class Qnli(QuestionsWithCandidates):
-    """QNLI of GLUE: SQuAD questions, each with few sentences, as the catalogue downloads them.
-
-    `test` is the official validation part: the official test labels are not public. Reading is
-    tested on made-up pairs prepared as the catalogue does; the download has not been tried.
-    """
-
-    def _split_generators(self, dl_manager):
-        catalogued = tfds.builder("glue/qnli", data_dir=self._data_dir_root)
-        try:
-            datasets.prepare(catalogued)
-        except RequestException as error:
-            raise UserError(
-                f"expected to download QNLI, got no answer ({type(error).__name__}): try again "
-                "with a network, or choose another --data.name"
-            ) from None
-        train = _qnli_questions(catalogued.as_dataset(split="train"), "train")
-        test = _qnli_questions(catalogued.as_dataset(split="validation"), "validation")
-        return with_validation(self, train) | {"test": self._generate_examples(test)}
-
-
 class Folder(QuestionsWithCandidates):
     """Tables of one's own: train.csv, and validation.csv and test.csv where there are any."""
 
@@ -116,7 +92,7 @@ def make_builder(
 
     Args:
         name: docstrings, trecqa (trained on its train-all part), trecqa_train (on the part labelled
-            by hand), wikiqa, qnli, folder.
+            by hand), wikiqa, folder.
         root: Folder with the official files. For trecqa, the folder that holds `train-all/`, or
             one that holds `train-all.jsonl`.
         cache_dir: Where prepared data is kept.
@@ -162,8 +138,6 @@ def example_arguments() -> list[str]:
 
 def _source(name: str, root: Path | None) -> tuple[type[QuestionsWithCandidates], list[Path]]:
     """The builder of a published data set and the files that it will read."""
-    if name == "qnli":
-        return Qnli, []
     if name == "wikiqa":
         first = datasets.official_file(root, "WikiQA-train.tsv", get_it_from=formats.WIKIQA_SITE)
         return WikiQa, sorted([*first.parent.glob("*.tsv"), *first.parent.glob("*.ref")])
@@ -222,13 +196,3 @@ def _mined_state(packages: Sequence[str]) -> str:
     ]
     rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
     return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]
-
-
-def _qnli_questions(pairs: tf.data.Dataset, part: str) -> list[Question]:
-    """Groups pairs by the text of their question; class 0 of QNLI is "entailment"."""
-    questions: dict[str, Question] = {}
-    for pair in pairs.as_numpy_iterator():
-        text = pair["question"].decode()
-        question = questions.setdefault(text, Question(f"{part}-{len(questions)}", text, []))
-        question.candidates.append(Candidate(pair["sentence"].decode(), int(pair["label"] == 0)))
-    return list(questions.values())

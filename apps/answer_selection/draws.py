@@ -23,8 +23,3 @@ def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, 
         name: value if name.startswith("question_") else tf.gather(value, chosen)
         for name, value in example.items()
     }
-
-
-def fold_of(question_id: tf.Tensor, num_folds: int) -> tf.Tensor:
-    """The fold of a question by a hash of its id, int64, 0 to num_folds - 1."""
-    return tf.strings.to_hash_bucket_fast(question_id, num_folds)

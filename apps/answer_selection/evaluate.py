@@ -98,12 +98,11 @@ def evaluate(
 def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["QuestionResult"]]:
     """Each question as ranked by the model and by its rivals, by name.
 
-    Where a combination or agreement makes the scores, the network alone is among the rivals.
+    With agreement, the scores of the network alone are among the rivals.
     """
     # `model` registers the layers of the network that is loaded.
     from apps.answer_selection import (
         baselines,
-        combination,
         data,
         model,  # noqa: F401
         ranking,
@@ -117,11 +116,10 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
     batches = data.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
-    combined = combination.load(run.path)
     weight = config.model.agreement
-    scored = scoring.read(network, batches, combined=combined, agreement_weight=weight)
+    scored = scoring.read(network, batches, agreement_weight=weight)
     scored = list(cli.progress(scored, "questions"))
-    outputs = {"model": "final"} | ({"network": "score"} if combined is not None or weight else {})
+    outputs = {"model": "final"} | ({"network": "score"} if weight else {})
     results = {
         name: ranking.score_questions(one.ranked(output) for one in scored)
         for name, output in outputs.items()

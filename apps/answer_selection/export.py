@@ -17,7 +17,6 @@ LICENCES = {
     "trecqa": TRECQA,
     "trecqa_train": TRECQA,
     "wikiqa": "WikiQA, Microsoft Research Data License Agreement",
-    "qnli": "QNLI from SQuAD, CC BY-SA 4.0",
     "folder": "the terms of your own data",
 }
 GLOVE = "GloVe 6B word vectors, PDDL-1.0"
@@ -36,12 +35,11 @@ def export(
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
-    from apps.answer_selection import combination, datasets
+    from apps.answer_selection import datasets
     from common.export import saved_model
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
-    combined = combination.load(run.path) is not None
     glove = config.model.word_vectors == "glove" and config.model.word_vectors_file is None
     card = {
         "task": "answer sentence selection",
@@ -50,8 +48,7 @@ def export(
             "candidate": "string (batch,): UTF-8, one sentence that may answer the question",
         },
         "outputs": {
-            "score": "float32 (batch,): higher answers better, for candidates of one question; "
-            + ("log-odds of boosted trees" if combined else "of the network"),
+            "score": "float32 (batch,): log-odds that the candidate answers the question",
             "attention": "float32 (batch, candidate_time), sums to 1 over the candidate's words",
         },
         "signatures": {
@@ -87,7 +84,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
     """The network for another runtime, one question at a time; words are split in runtime.py."""
     import tensorflow as tf
 
-    from apps.answer_selection import combination, features
+    from apps.answer_selection import features
     from common.export import portable
     from common.export.conversion import Part
 
@@ -96,7 +93,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
 
     def score(**given):
         outputs = model({**given, **{n: given[n][None] for n in given if n.startswith("cand")}})
-        return {name: outputs[name][0] for name in ("score", "overlap", "unasked")}
+        return {name: outputs[name][0] for name in ("score", "unasked")}
 
     inputs = {}
     for name, rows in (("question", 1), ("candidate", None)):
@@ -105,7 +102,6 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
         inputs[f"{name}_mask"] = tf.TensorSpec([rows, None], tf.bool)
     question, candidates = probe
     found = ranker.rank(tf.constant(question), tf.constant(candidates))
-    combined = ranker.combined
     portable.write_runtime(
         path,
         {"model": Part(score, inputs)},
@@ -118,7 +114,6 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, fo
         settings={
             "max_words": ranker.max_words,
             "num_buckets": ranker.num_buckets,
-            "combination": None if combined is None else combination.to_json(combined),
             "agreement": ranker.agreement_weight,
         },
         copies=[run_path / "vocab_words.txt"],

@@ -1,7 +1,6 @@
 """The file formats of answer selection, read in plain Python, one question at a time.
 
-datasets.py checks and stores what the readers give. A candidate's place in its file is given only
-where it means something: in TREC-QA files the right sentences come first.
+datasets.py checks and stores what the readers give.
 """
 
 import json
@@ -28,7 +27,6 @@ class Candidate(NamedTuple):
 
     text: str
     label: int
-    position: int | None = None  # in the text it comes from
     where: str = ""  # file and line, in a table of one's own
     problem: str | None = None  # why its row cannot be used
 
@@ -113,8 +111,7 @@ def read_wikiqa(path: Path) -> Iterator[Question]:
         for number, (where, row, problem) in enumerate(table, start=1):
             if problem:
                 raise UserError(f"{where}: {problem}")
-            position = row["SentenceID"].rpartition("-")[2]
-            if not position.isdecimal():
+            if not row["SentenceID"].rpartition("-")[2].isdecimal():
                 raise UserError(
                     f"{where}: expected a SentenceID such as D1-0, got {row['SentenceID']!r}: "
                     f"get the file from {WIKIQA_SITE}"
@@ -125,7 +122,7 @@ def read_wikiqa(path: Path) -> Iterator[Question]:
                     f"{where}: expected the label of line {number} of {reference.name}, "
                     f"got {label}: get both files from {WIKIQA_SITE}"
                 )
-            candidate = Candidate(row["Sentence"], label, int(position))
+            candidate = Candidate(row["Sentence"], label)
             yield _Row(where, row["QuestionID"], row["Question"], candidate)
         if labels is not None and number != len(labels):
             raise UserError(
@@ -146,7 +143,7 @@ def read_csv(path: Path) -> list[Question]:
             problem = f"expected a label 0 or 1, got {label!r}"
         found = questions.setdefault(text, Question(f"{path.stem}-{len(questions) + 1}", text, []))
         found.candidates.append(
-            Candidate(row.cells["candidate"], int(label == "1"), None, row.where, problem)
+            Candidate(row.cells["candidate"], int(label == "1"), row.where, problem)
         )
     return list(questions.values())
 

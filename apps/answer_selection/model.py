@@ -1,10 +1,9 @@
-"""Answer selection: the training graph with its three ways to match, and the part that ranks.
+"""Answer selection: the training graph with its two ways to match, and the part that ranks.
 
 question_ids int32 (batch, question_time), candidate_ids int32 (batch, candidates, candidate_time),
 each with keys and a mask (features.py) -> score (batch, candidates), attention
 (batch, candidates, candidate_time), alignment (batch, candidates, question_time, candidate_time),
-overlap (batch, candidates, overlap) of the texts as a whole, unasked (batch, candidates,
-candidate_time), IDF of the words that the question lacks (both matching.py)
+unasked (batch, candidates, candidate_time), IDF of the words that the question lacks
 """
 
 import functools
@@ -15,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from apps.answer_selection import agreement, combination, features, matching, networks
-from apps.answer_selection.combination import Combination
+from apps.answer_selection import agreement, features, matching, networks
 from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import ForEachCandidate, Grouped, Pairs
 from apps.answer_selection.matching import Words
@@ -76,7 +74,6 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
         "score": score,
         "attention": matched.attention,
         "alignment": matched.alignment,
-        "overlap": whole,
         "unasked": matching.unasked(candidate, overlap),
     }
     grouped = {
@@ -119,8 +116,7 @@ class Ranker(tf.Module):
 
     Called with question and candidate, string (batch,) each, it gives score float32 (batch,) and
     attention float32 (batch, candidate_time), summing to 1 over the words of the candidate.
-    Scores are those of the combination where there is one, else of the network. `rank` alone, which
-    sees all candidates of a question, adds to them how far these agree.
+    `rank` alone, which sees all candidates of a question, adds to the scores how far these agree.
 
     Raises:
         tf.errors.InvalidArgumentError: names the rows without a word.
@@ -134,7 +130,6 @@ class Ranker(tf.Module):
         num_buckets: int,
         max_question_words: int,
         max_candidate_words: int,
-        combined: Combination | None = None,
         agreement_weight: float = 0.0,
     ):
         super().__init__()
@@ -147,7 +142,6 @@ class Ranker(tf.Module):
         self.num_buckets = num_buckets
         self.max_words = {"question": max_question_words, "candidate": max_candidate_words}
         self.table = words.make_table(unknown=-1)
-        self.combined = combined
         self.agreement_weight = agreement_weight
 
     @tf.function(
@@ -162,7 +156,7 @@ class Ranker(tf.Module):
         given = self._encode(candidate, "candidate")
         given = {name: value[:, None] for name, value in given.items()}  # one for each question
         outputs = self.network({**self._encode(question, "question"), **given})
-        return {"score": self._scores(outputs)[:, 0], "attention": outputs["attention"][:, 0]}
+        return {"score": outputs["score"][:, 0], "attention": outputs["attention"][:, 0]}
 
     @tf.function(
         autograph=False,
@@ -190,7 +184,7 @@ class Ranker(tf.Module):
         given = {name: value[None] for name, value in given.items()}
         outputs = self.network({**asked, **given})
         return {
-            "scores": self._scores(outputs)[0],
+            "scores": outputs["score"][0],
             "ids": given["candidate_ids"][0],
             "unasked": outputs["unasked"][0],
         }
@@ -223,11 +217,6 @@ class Ranker(tf.Module):
         given = {name: value[None] for name, value in given.items()}
         outputs = self.network({**asked, **given})
         return {name: outputs[name][0, 0] for name in ("attention", "alignment")}
-
-    def _scores(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        if self.combined is None:
-            return outputs["score"]
-        return combination.combine(self.combined, outputs["score"], outputs["overlap"])
 
     def _encode(self, strings: tf.Tensor, name: str) -> dict[str, tf.Tensor]:
         found = features.encode(

@@ -1,4 +1,4 @@
-"""Three ways to match a question with each of its candidates, on LSTM states."""
+"""Two ways to match a question with each of its candidates, on LSTM states."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,6 @@ from apps.answer_selection.config import ModelConfig
 from apps.answer_selection.groups import AroundBorder, ForEachCandidate
 from apps.answer_selection.matching import Overlap, Words
 from common.layers import attention, pooling, recurrent
-
-_LOW = -1e9
 
 
 class Texts(NamedTuple):
@@ -85,26 +83,6 @@ def compare_aggregate(texts: Texts, config: ModelConfig) -> Matched:
     return Matched(ops.concatenate(pooled, axis=-1), looks, alignment)
 
 
-def attentive_pooling(texts: Texts, config: ModelConfig) -> Matched:
-    """After dos Santos et al. 2016: a text is pooled by how its words suit the other text."""
-    _, question, candidate, *_ = texts
-    asked_states, given_states = _encode_apart(texts, config)
-    project = keras.layers.Dense(asked_states.shape[-1], use_bias=False, name="suit")
-    suits = ops.tanh(ops.einsum("pqd,pcd->pqc", asked_states, project(given_states)))
-    both = ops.logical_and(ops.expand_dims(question.mask, 2), ops.expand_dims(candidate.mask, 1))
-    suits = ops.where(both, suits, _LOW)
-
-    def pool(states, best, mask):
-        weights = ops.softmax(ops.where(mask, best, _LOW), axis=-1) * ops.cast(mask, "float32")
-        return ops.einsum("pt,ptd->pd", weights, states), weights
-
-    asked_vector, _ = pool(asked_states, ops.max(suits, axis=2), question.mask)
-    given_vector, looks = pool(given_states, ops.max(suits, axis=1), candidate.mask)
-    unit = keras.layers.UnitNormalization()
-    cosine = ops.sum(unit(asked_vector) * unit(given_vector), axis=-1, keepdims=True)
-    return Matched(cosine, looks, ops.where(both, suits, 0.0))
-
-
 def stacked(texts: Texts, config: ModelConfig) -> Matched:
     """Wang & Nyberg 2015: one stack of LSTMs reads `question <S> candidate`; its outputs pooled."""
     _, question, candidate, *_ = texts
@@ -151,6 +129,5 @@ def _flags(texts: Texts) -> tuple[list, list]:
 
 MATCHERS = {
     "compare_aggregate": compare_aggregate,
-    "attentive_pooling": attentive_pooling,
     "stacked": stacked,
 }

@@ -134,17 +134,16 @@ class Predictor:
 
 def load_ranker(run_dir: Path):
     """The inference part of a run: raw strings in, scores out (model.Ranker)."""
-    from apps.answer_selection import combination, model  # noqa: F401  (it registers its layers)
+    from apps.answer_selection import model  # noqa: F401  (it registers its layers)
     from common.inputs.text import Vocabulary
 
     run = RunDirectory.open(run_dir, app=APP)
     words = Vocabulary.load(run.path / "vocab_words.txt")
-    combined = combination.load(run.path)
-    return make_ranker(run.load_model(), words, run.read_config(Config), combined)
+    return make_ranker(run.load_model(), words, run.read_config(Config))
 
 
-def make_ranker(model, words, config: Config, combined=None):
-    """The inference part (model.Ranker) of a network, with a combination or without."""
+def make_ranker(model, words, config: Config):
+    """The inference part (model.Ranker) of a network."""
     from apps.answer_selection.model import Ranker
 
     return Ranker(
@@ -153,7 +152,6 @@ def make_ranker(model, words, config: Config, combined=None):
         num_buckets=config.data.hash_buckets,
         max_question_words=config.data.max_question_words,
         max_candidate_words=config.data.max_candidate_words,
-        combined=combined,
         agreement_weight=config.model.agreement,
     )
 

@@ -5,8 +5,7 @@
                                candidate_ids  string (candidates,), distinct within the question
 
 Candidates stand in the order of their ids. An id begins with a hash of the texts, so neither order
-nor ids tell which candidate is right: in some published files the right ones come first. Where the
-place in the source is a fair feature, WikiQA, the id ends in it; see `position`.
+nor ids tell which candidate is right: in some published files the right ones come first.
 """
 
 import dataclasses
@@ -82,12 +81,6 @@ class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):
         self.broken.skipped += part.skipped
 
 
-def position(candidate_id: str) -> int | None:
-    """The place of a candidate in the text it comes from, from 0; None where none is known."""
-    place = candidate_id.partition("-")[2]
-    return int(place) if place else None
-
-
 def with_validation(
     builder: QuestionsWithCandidates, questions: list[Question]
 ) -> dict[str, Iterator]:
@@ -124,8 +117,7 @@ def make_record(question: Question) -> dict:
     for candidate in question.candidates:
         key = f"{question.question_id}\n{candidate.text}\n{times[candidate.text]}"
         times[candidate.text] += 1
-        place = "" if candidate.position is None else f"-{candidate.position}"
-        identified.append((hashlib.sha256(key.encode()).hexdigest()[:16] + place, candidate))
+        identified.append((hashlib.sha256(key.encode()).hexdigest()[:16], candidate))
     identified.sort(key=lambda one: one[0])
     return {
         "question_id": question.question_id,

@@ -18,7 +18,6 @@ from words import padded, standardize
 AT_ONCE = 256  # candidates scored in one call; bounds the memory
 ENDING = re.compile(r"(ings?|edly|ed|ies|es|s|ly|e|y)$")
 NUM_LETTERS = 3
-LIMIT = 15.0  # of the log-odds at which the trees begin
 MOST, SAME = 256, 0.9999  # candidates that are compared, and the cosine of copies
 
 
@@ -46,9 +45,6 @@ class Runtime:
         ]
         parts = [self.network(**asked, **some) for some in given]
         scores = np.concatenate([part["score"] for part in parts])
-        if self.settings["combination"]:
-            overlap = np.concatenate([part["overlap"] for part in parts])
-            scores = combine(self.settings["combination"], scores, overlap)
         if self.settings["agreement"]:
             bags = [
                 bag(ids, weights)
@@ -87,23 +83,6 @@ def words(text: str) -> list[str]:
 def stem(word: str) -> str:
     """The word without its ending, if it is longer than four letters."""
     return ENDING.sub("", word) if len(word) > 4 else word
-
-
-def combine(combination: dict, score: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-    """Log-odds float32 (candidates,) by boosted trees, of (candidates,), (candidates, overlap)."""
-    moments, trees = combination["moments"], combination["trees"]
-    scaled = (score.astype(np.float64) - moments["mean"]) / moments["deviation"]
-    signals = np.concatenate([scaled[:, None], overlap], axis=1).astype(np.float32)
-    signals = signals.astype(np.float64)  # rounded as the trees were fitted
-    value, threshold, signal, left, right = (
-        np.array(trees[name]) for name in ("value", "threshold", "signal", "left", "right")
-    )
-    node = np.tile(trees["root"], (len(signals), 1))  # (candidates, trees)
-    for _ in range(trees["depth"]):
-        goes_left = np.take_along_axis(signals, signal[node], axis=1) <= threshold[node]
-        node = np.where(goes_left, left[node], right[node])
-    start = signals @ np.array(trees["coefficients"]) + trees["intercept"]
-    return (start.clip(-LIMIT, LIMIT) + value[node].sum(axis=1)).astype(np.float32)
 
 
 def bag(ids: np.ndarray, weights: np.ndarray) -> dict[int, float]:

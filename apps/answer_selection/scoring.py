@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.answer_selection import agreement, combination
-from apps.answer_selection.combination import Combination
+from apps.answer_selection import agreement, ranking
 from apps.answer_selection.ranking import Ranked
 
 
@@ -34,7 +33,6 @@ def make_reader(
     batches: tf.data.Dataset,
     *,
     names: Sequence[str] = ("score",),
-    combined: Combination | None = None,
     agreement_weight: float = 0.0,
 ) -> Callable[[], Iterator[Scored]]:
     """A function that scores `batches`, of `data.evaluation_batches`, each time it is called.
@@ -50,8 +48,6 @@ def make_reader(
         found = model(taken, training=False)
         chosen = {name: found[name] for name in names}
         chosen["final"] = found["score"]
-        if combined is not None:
-            chosen["final"] = combination.combine(combined, found["score"], found["overlap"])
         if agreement_weight:
             chosen |= {"ids": taken["candidate_ids"], "unasked": found["unasked"]}
         return chosen
@@ -80,13 +76,10 @@ def read(
     batches: tf.data.Dataset,
     *,
     names: Sequence[str] = ("score",),
-    combined: Combination | None = None,
     agreement_weight: float = 0.0,
 ) -> Iterator[Scored]:
     """All questions of `data.evaluation_batches`, one batch in memory at a time."""
-    return make_reader(
-        model, batches, names=names, combined=combined, agreement_weight=agreement_weight
-    )()
+    return make_reader(model, batches, names=names, agreement_weight=agreement_weight)()
 
 
 def join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -126,3 +119,21 @@ def _rows(batch: dict, outputs: dict[str, np.ndarray]) -> Iterator[Scored]:
 
 def _joined(parts: Iterable[list]) -> list:
     return list(chain.from_iterable(parts))
+
+
+def make_validation(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    *,
+    protocol: ranking.Protocol,
+    agreement_weight: float,
+) -> keras.callbacks.Callback:
+    """A callback that puts the ranking metrics of the validation questions among the epoch's."""
+    read_all = make_reader(model, batches, agreement_weight=agreement_weight)
+
+    def validate(epoch: int, logs: dict[str, float]) -> None:
+        results = ranking.score_questions(question.ranked() for question in read_all())
+        metrics = ranking.summarize(results, protocol).metrics
+        logs.update({f"val_{name}": value for name, value in metrics.items()})
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=validate)
