@@ -8,6 +8,9 @@ from common.training.options import Options
 
 APP = "answer_selection"  # the folder; run directories name it
 Package = Literal["numpy", "scipy", "sklearn", "keras", "tensorflow", "matplotlib"]
+Protocol = Literal["raw", "clean", "filtered"]
+"""Which questions count in MAP and MRR: all, those with a right and a wrong candidate, those with a
+right one (ranking/metrics.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class ModelConfig:
     more_words: int = 100_000
     """Vectors that are not trained: so many first words of their file are known from it alone."""
     train_word_vectors: bool = True
-    """False keeps the word vectors as they come."""
+    """False keeps the word vectors as they are in their file."""
     units: int = 64
     """LSTM units in each direction."""
     layers: int = 1
@@ -34,8 +37,8 @@ class ModelConfig:
     dropout: float = 0.2
     """Share of word vectors, LSTM inputs and pooled features dropped in training."""
     agreement: float = 0.0
-    """What it adds to a score that other candidates of the question say the same (agreement.py);
-    8 where they come from many texts, 0 where each says something else."""
+    """What it adds to a score that other candidates of the question say the same: 8 where they come
+    from many texts, 0 where each says something else (ranking/agreement.py)."""
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
@@ -44,8 +47,14 @@ class ModelConfig:
             raise ValueError("model sizes and layers must be at least 1 (model.*)")
         if self.agreement < 0:
             raise ValueError(f"model.agreement must not be negative, got {self.agreement}")
-        packaged = self.word_vectors == "glove" and self.word_vectors_file is None
-        if packaged and self.word_dim != 50:
+        if self.word_vectors == "random":
+            if self.word_vectors_file is not None or not self.train_word_vectors:
+                raise ValueError(
+                    "model.word_vectors random are trained and come from no file, got "
+                    "model.word_vectors_file or no model.train_word_vectors: "
+                    "set model.word_vectors glove"
+                )
+        elif self.word_vectors_file is None and self.word_dim != 50:
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}; "
                 "or give model.word_vectors_file"
@@ -64,8 +73,8 @@ class DataConfig:
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     service: str | None = None
     """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
-    protocol: Literal["raw", "clean", "filtered"] = "clean"
-    """Which questions count in MAP and MRR: see README.md."""
+    protocol: Protocol = "clean"
+    """Which questions count in MAP and MRR: all, with right and wrong candidates, with right."""
     max_questions: int | None = None
     """Take only the first so many training questions; an eighth as many for validation."""
     max_question_words: int = 30
@@ -116,14 +125,10 @@ TINY = Config(
     train=TrainConfig(epochs=2, batch_size=16, learning_rate=1.5e-2),
 )
 SMALL = Config()
-PAPER = Config(  # sizes of Wang & Jiang 2017: 150 units, vectors of 300 numbers kept as they come
-    model=ModelConfig(
-        word_dim=300,
-        word_vectors="random",
-        train_word_vectors=False,
-        units=150,
-        compare_units=150,
-    ),
+# Sizes of Wang & Jiang 2017: 150 units, GloVe vectors as they are. Theirs have 300 numbers, those
+# of the pip package 50: --model.word-vectors-file FILE --model.word-dim 300.
+PAPER = Config(
+    model=ModelConfig(train_word_vectors=False, units=150, compare_units=150),
     train=TrainConfig(epochs=20, patience=4, batch_size=30, candidates_per_question=16),
 )
 DEMO_FLOORS = {"mrr": 0.70}

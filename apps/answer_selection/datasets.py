@@ -1,7 +1,7 @@
 """The data sets of answer selection, as tensorflow-datasets builders.
 
-records.py says what a record holds. Validation and test parts are the official ones; where there
-is no official validation part, questions are held back by a hash of their text.
+corpora/records.py says what a record holds. Validation and test parts are the official ones; where
+there is no official validation part, questions are held back by a hash of their text.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.answer_selection import docstrings, formats, sentences
-from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
+from apps.answer_selection.corpora import docstrings, formats, sentence_splitter
+from apps.answer_selection.corpora.records import QuestionsWithCandidates, Source, with_validation
 from common.inputs import datasets
 from common.runs import files
 
@@ -22,7 +22,7 @@ JSONL_PARTS = ("train-all", "train", "dev", "test")
 
 
 class Docstrings(QuestionsWithCandidates):
-    """What a parameter means, from the docstrings of installed packages (see docstrings.py).
+    """What a parameter means, from the docstrings of installed packages (corpora/docstrings.py).
 
     Validation and test are whole modules, a tenth of them each.
     """
@@ -30,7 +30,7 @@ class Docstrings(QuestionsWithCandidates):
     def _split_generators(self, dl_manager):
         folders = [(name, _package_folder(name)) for name in self.builder_config.packages]
         by_part = docstrings.questions_by_part(folders)
-        return {part: self._generate_examples(found) for part, found in by_part.items()}
+        return {part: self._generate_examples(rows) for part, rows in by_part.items()}
 
 
 class TrecQa(QuestionsWithCandidates):
@@ -74,15 +74,15 @@ class Folder(QuestionsWithCandidates):
 
     def _split_generators(self, dl_manager):
         root = self.builder_config.root
-        found = {
+        tables = {
             part: formats.read_csv(root / f"{part}.csv")
             for part in ("train", "validation", "test")
             if (root / f"{part}.csv").exists()
         }
-        if "validation" in found:
-            return {part: self._generate_examples(one) for part, one in found.items()}
-        splits = with_validation(self, found.pop("train"))
-        return splits | {part: self._generate_examples(one) for part, one in found.items()}
+        if "validation" in tables:
+            return {part: self._generate_examples(rows) for part, rows in tables.items()}
+        splits = with_validation(self, tables.pop("train"))
+        return splits | {part: self._generate_examples(rows) for part, rows in tables.items()}
 
 
 def make_builder(
@@ -165,19 +165,19 @@ def _splits(name: str, prepared: set[str]) -> dict[str, str]:
         "validation": ("raw_dev", "clean_dev", "dev"),
         "test": ("raw_test", "clean_test", "test"),
     }
-    found = {
+    available = {
         split: [part for part in parts if part in prepared] for split, parts in choices.items()
     }
-    return {split: parts[0] for split, parts in found.items() if parts}
+    return {split: parts[0] for split, parts in available.items() if parts}
 
 
 def _jsonl_files(root: Path) -> dict[str, Path]:
-    found = {}
+    files_by_part = {}
     for part in JSONL_PARTS:
         for path in (root / f"{part}.jsonl", root / f"{part}.jsonl.gz"):
             if path.exists():
-                found.setdefault(part, path)
-    return found
+                files_by_part.setdefault(part, path)
+    return files_by_part
 
 
 def _package_folder(name: str) -> Path:
@@ -194,5 +194,7 @@ def _mined_state(packages: Sequence[str]) -> str:
     versions = [
         f"{folder.name} {metadata.version(docstrings.PACKAGES[folder.name])}" for folder in folders
     ]
-    rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
+    rules = [
+        Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentence_splitter)
+    ]
     return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]

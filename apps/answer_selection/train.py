@@ -30,10 +30,17 @@ def train(
         UserError: the data is missing or damaged, or the folder does not fit.
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
-    from apps.answer_selection import data, losses, samples, scoring, word_vectors
-    from apps.answer_selection.model import WordTables, build_model
+    from apps.answer_selection import data, predict
+    from apps.answer_selection.model import (
+        Ranker,
+        build_model,
+        load_word_tables,
+        words_with_vectors,
+    )
+    from apps.answer_selection.ranking import networks, validation
     from common.layers import recurrent
     from common.training import fit
+    from common.training.logging import NUM_SAMPLES
 
     options = config.train
     run, strategy = fit.start(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
@@ -42,11 +49,10 @@ def train(
         config.data,
         batch_size=options.batch_size,
         candidates_per_question=options.candidates_per_question,
-        more_words=word_vectors.more_words(config.model),
+        more_words=words_with_vectors(config.model),
     )
-    words = train_data.found.words
-    names = [*words.tokens, *(f"<bucket_{place}>" for place in range(config.data.hash_buckets))]
-    tables = WordTables(train_data.found.idf, word_vectors.load(names, config.model))
+    words = train_data.statistics.words
+    tables = load_word_tables(words, train_data.statistics.idf, config.model)
     logger.info("%s: %s", config.data.name, train_data.summary())
 
     with fit.scope(strategy, options):
@@ -55,6 +61,17 @@ def train(
     words.save(run.path / "vocab_words.txt")
 
     as_training = functools.partial(data.as_training, inputs=model.input)
+    validate = validation.make_validation(
+        model,
+        train_data.validation,
+        protocol=config.data.protocol,
+        agreement_weight=config.model.agreement,
+    )
+
+    def make_samples():
+        records = data.load_split(config.data, "validation").take(NUM_SAMPLES)
+        return predict.make_samples(Ranker(model, words, config), records.as_numpy_iterator())
+
     fit.fit(
         model,
         model.output["score"],  # attention has no target
@@ -64,19 +81,12 @@ def train(
             as_training
         ),
         steps_per_epoch=train_data.num_batches,
-        loss=losses.PointwiseLoss(),
+        loss=networks.PointwiseLoss(),
         monitor=MONITOR,
-        num_examples=len(train_data.found.lengths),
+        num_examples=len(train_data.statistics.lengths),
         unit="questions",
-        callbacks=[
-            scoring.make_validation(
-                model,
-                train_data.validation,
-                protocol=config.data.protocol,
-                agreement_weight=config.model.agreement,
-            )
-        ],
-        make_samples=functools.partial(samples.make_samples, model, words, config),
+        callbacks=[validate],
+        make_samples=make_samples,
     )
     return run
 
