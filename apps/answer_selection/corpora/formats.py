@@ -95,11 +95,6 @@ def read_wikiqa(path: Path) -> Iterator[Question]:
         for number, (where, row, problem) in enumerate(table, start=1):
             if problem:
                 raise UserError(f"{where}: {problem}")
-            if not row["SentenceID"].rpartition("-")[2].isdecimal():
-                raise UserError(
-                    f"{where}: expected a SentenceID such as D1-0, got {row['SentenceID']!r}: "
-                    f"get the file from {WIKIQA_SITE}"
-                )
             label = _label(row["Label"], where)
             if labels is not None and labels[number - 1 : number] != [str(label)]:
                 raise UserError(

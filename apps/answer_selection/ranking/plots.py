@@ -60,7 +60,7 @@ def ranked_sentences(
     for rank, (probability, words) in enumerate(sentences, start=1):
         placed.append((f"{rank}. {probability:7.1%}", 0, line, 0.0))
         shares, column = np.array([share for _, share in words]), 0
-        above = np.maximum(shares - shares.mean(), 0)
+        above = np.maximum(shares - shares[shares > 0].mean(), 0)
         for (word, _), strength in zip(words, above / max(above.max(), 1e-9), strict=True):
             if column and column + len(word) > _LETTERS - _LABEL:
                 line, column = line + 1, 0

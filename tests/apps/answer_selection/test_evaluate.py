@@ -1,14 +1,12 @@
 """Protocols, rivals and the table of questions, on a small folder of one's own."""
 
 import csv
-import dataclasses
 
 import pytest
 
-from apps.answer_selection import config, evaluate, train
+from apps.answer_selection import evaluate
 from common.runs.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 COLOURS = ["red", "green", "blue", "black", "white", "brown"]
 
 
@@ -38,17 +36,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(folder, tmp_path_factory, cache_dir, fits):
-    path = tmp_path_factory.mktemp("runs") / "own"
-    data = dataclasses.replace(config.TINY.data, name="folder", root=folder, cache_dir=cache_dir)
-    simple = dataclasses.replace(config.TINY.model, matching="stacked", direction="forward")
-    train.train(
-        dataclasses.replace(
-            config.TINY, model=simple, data=dataclasses.replace(data, max_questions=None)
-        ),
-        path,
-    )
-    return path
+def run(changed_run, folder, cache_dir):
+    """The tiny run on these questions."""
+    own = {"name": "folder", "root": folder, "max_questions": None, "cache_dir": cache_dir}
+    return changed_run(data=own)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +88,11 @@ def test_evaluation_leaves_the_weights_alone(run):
     before = (run / "model.keras").read_bytes()
     evaluate.evaluate(run)
     assert (run / "model.keras").read_bytes() == before
+
+
+def test_first_ranks_give_the_reciprocal_rank(run):
+    evaluation = evaluate.evaluate(run, protocol="filtered")
+    ranks = evaluate.read_ranks(run, "validation")
+    for name, metrics in (("model", evaluation.metrics), ("bm25", evaluation.baselines["bm25"])):
+        mean = sum(1 / row[name] for row in ranks.values()) / len(ranks)
+        assert mean == pytest.approx(metrics["mrr"], abs=1e-6)
