@@ -135,7 +135,10 @@ def run(changed_run, tmp_path_factory, cache_dir):
 
 
 def test_evaluate_predict_and_the_signature_give_the_same_scores(run, monkeypatch):
-    ranker = model.load_inference(run)
+    directory = RunDirectory.open(run, app="answer_selection")
+    options, network = directory.read_config(Config), directory.load_model()
+    words = Vocabulary.load(run / "vocab_words.txt")
+    ranker = model.Ranker(network, words, options)
     question, candidates = tf.constant(QUESTION), tf.constant(CANDIDATES)
     ranked = ranker.rank(question, candidates)
     pairs = ranker(tf.repeat(question, len(CANDIDATES)), candidates)
@@ -149,13 +152,11 @@ def test_evaluate_predict_and_the_signature_give_the_same_scores(run, monkeypatc
     alone = dict(zip(CANDIDATES, tf.sigmoid(pairs["score"]).numpy(), strict=True))
     assert {row.text: row.probability for row in sentences} == pytest.approx(alone, abs=1e-5)
 
-    options = RunDirectory.open(run, app="answer_selection").read_config(Config)
     records = data.load_split(options.data, "validation")
     [record] = records.as_numpy_iterator()
-    words = Vocabulary.load(run / "vocab_words.txt")
     examples = data.make_examples(records, words, options.data)
     batches = data.evaluation_batches(examples, batch_size=2)
-    rank = validation.make_ranker(RunDirectory(run).load_model(), batches)
+    rank = validation.make_ranker(network, batches)
     [question] = rank(WEIGHT)
     texts = [text.decode() for text in record["candidates"]]
     assert dict(zip(texts, question.scores, strict=True)) == pytest.approx(expected, abs=1e-4)

@@ -168,7 +168,12 @@ def test_padding_and_questions_of_weight_zero_do_not_count_in_the_loss():
 
 
 def test_idf_and_frozen_word_vectors_stay_as_they_were():
-    options = dataclasses.replace(OPTIONS, train_word_vectors=False)
+    options = dataclasses.replace(
+        OPTIONS,
+        word_vectors="glove",
+        word_vectors_file=Path("vectors.txt"),
+        train_word_vectors=False,
+    )
     vectors = np.random.default_rng(0).normal(size=(23, 6)).astype("float32")
     model = build_model(options, WordTables(IDF, vectors))
     fixed = {weight.path: weight.numpy() for weight in model.non_trainable_weights}
