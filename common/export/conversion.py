@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from common.lstm import loops
+from common.lstm import layer
 from common.runs.errors import UserError
 
 PACKAGES = {
@@ -67,7 +67,6 @@ def convert(part: Part, path: Path, *, int8: bool = False) -> list[str]:
         The names of its outputs, in the order of the file.
     """
     is_onnx = path.suffix == SUFFIXES["onnx"]
-    run = loops.for_onnx if is_onnx else loops.for_litert
     specs = [
         tf.TensorSpec(spec.shape if is_onnx else _one_row(spec.shape), spec.dtype, name)
         for name, spec in part.inputs.items()
@@ -78,7 +77,7 @@ def convert(part: Part, path: Path, *, int8: bool = False) -> list[str]:
         input_signature=specs,
         autograph=False,
     )
-    with loops.traced(run):
+    with layer.converting("onnx" if is_onnx else "litert"):
         traced = function.get_concrete_function()
     outputs = sorted(traced.structured_outputs)
     with _quiet():

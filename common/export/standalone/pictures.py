@@ -1,4 +1,4 @@
-"""Encoded images to pixels, as the network learned to see them."""
+"""Encoded images to pixels: the twin of common/inputs/images.py."""
 
 import io
 
@@ -36,7 +36,7 @@ def _on_white(image: Image.Image) -> np.ndarray:
 
 
 def _scaled(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Float32 (length, ...) -> (size, ...): each is a sum of neighbours, weighed by a triangle.
+    """Float32 (length, ...) -> (size, ...): each is a sum of neighbours, weighted by a triangle.
 
     In the order of TensorFlow's sums, so that halves are rounded to the same side.
     """
@@ -49,7 +49,7 @@ def _scaled(pixels: np.ndarray, size: int) -> np.ndarray:
     far = np.abs(places.astype(np.float32) + np.float32(0.5) - centre[:, None]) * (one / wide)
     weights = np.where(places < length, np.maximum(0, one - far), 0)
     weights *= one / np.cumsum(weights, axis=1, dtype=np.float32)[:, -1:]
-    found = np.zeros((size, *pixels.shape[1:]), np.float32)
+    scaled = np.zeros((size, *pixels.shape[1:]), np.float32)
     for place, weight in zip(np.minimum(places, length - 1).T, weights.T, strict=True):
-        found += weight[:, None, None] * pixels[place]
-    return found
+        scaled += weight[:, None, None] * pixels[place]
+    return scaled

@@ -14,7 +14,7 @@ from common.export import conversion, portable
 from common.export.conversion import Part
 from common.inputs import images, text
 from common.layers import recurrent
-from common.lstm import loops
+from common.lstm import layer
 from common.runs.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +67,7 @@ def test_onnx_gives_what_keras_gives_wherever_padding_stands(encoder, converted,
 
 def test_the_loop_for_litert_gives_what_keras_gives(encoder, values):
     run = tf.function(lambda values, mask: encoder([values, mask]))
-    with loops.traced(loops.for_litert):
+    with layer.converting("litert"):
         for row, mask in enumerate(MASK ^ (np.arange(6) == 2)):
             given = values[row : row + 1], mask[None]
             for got, wanted in zip(run(*given), encoder(given), strict=True):
