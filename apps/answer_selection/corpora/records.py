@@ -18,7 +18,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from common.inputs import datasets
+from common.inputs import builders, datasets
 from common.runs.errors import UserError
 
 VALIDATION_SHARE = 0.1
@@ -50,7 +50,7 @@ class Source(tfds.core.BuilderConfig):
     packages: Sequence[str] = ()  # of docstrings
 
 
-class QuestionsWithCandidates(tfds.core.GeneratorBasedBuilder):
+class QuestionsWithCandidates(builders.Builder):
     """What the builders share: the record and the check of its texts."""
 
     VERSION = tfds.core.Version("1.0.0")
