@@ -19,6 +19,7 @@ from words import padded, standardize
 AT_ONCE = 256  # candidates scored in one call; bounds the memory
 ENDING = re.compile(r"(ings?|edly|ed|ies|es|s|ly|e|y)$")
 NUM_LETTERS = 3
+MOST_BYTES = 64  # of a word that count for its bucket
 
 
 class Runtime:
@@ -64,7 +65,7 @@ class Runtime:
 
     def word_id(self, word: str) -> int:
         """Its place in the vocabulary, or after it, in a bucket of unknown words."""
-        bucket = fingerprint64(word.encode()) % self.settings["num_buckets"]
+        bucket = fingerprint64(word.encode()[:MOST_BYTES]) % self.settings["num_buckets"]
         return self.ids[word] if word in self.ids else len(self.ids) + bucket
 
 

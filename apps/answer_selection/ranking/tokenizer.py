@@ -11,6 +11,7 @@ NUM_KEYS = 3  # the word itself, the word without its ending, its first letters
 _ENDING = r"(ings?|edly|ed|ies|es|s|ly|e|y)$"
 _NUM_LETTERS = 3  # "tol" and "tolerance", "n_iter" and "iterations"
 _LARGEST = 2**31 - 2
+MOST_BYTES = 64  # of a word that count for its bucket: what fingerprint.py reads
 
 
 def words(strings: tf.Tensor) -> tf.RaggedTensor:
@@ -47,7 +48,8 @@ def encode(
     mask = tf.sequence_mask(lengths, time)
     flat = split.flat_values
     in_vocabulary = table.lookup(flat)
-    bucket = tf.cast(tf.strings.to_hash_bucket_fast(flat, num_buckets), tf.int32)
+    start = tf.strings.substr(flat, 0, MOST_BYTES)
+    bucket = tf.cast(tf.strings.to_hash_bucket_fast(start, num_buckets), tf.int32)
     ids = tf.where(in_vocabulary < 0, tf.cast(table.size(), tf.int32) + bucket, in_vocabulary)
     stems = tf.where(
         tf.strings.length(flat, unit="UTF8_CHAR") > 4,
