@@ -9,27 +9,37 @@ BIN := $(VENV)/bin
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Of a set-up that broke off nothing is taken over: half a package passes for a whole one.
-$(VENV)/done: requirements.txt requirements-dev.txt
+ifneq ($(shell command -v uv),)
+VENV_COMMAND := uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+INSTALL := uv pip install --quiet --compile-bytecode --python $(BIN)/python
+else
+VENV_COMMAND := $(PYTHON) -m venv $(VENV)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+# What a user needs. After an interrupted set-up start again: half a package passes for a whole one.
+$(VENV)/done: requirements.txt requirements-data.txt
 	@[ -e $@ ] || rm -rf $(VENV)
 	@rm -f $@
-	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt; \
-	else \
-	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \
-	fi
+	@$(VENV_COMMAND)
+	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) --no-deps -r requirements-data.txt
+	@touch $@
+
+# What tests, documentation and notebooks need beside it.
+$(VENV)/done-dev: $(VENV)/done requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
 demo: $(VENV)/done ## Train, evaluate, export and ask every app on its default data (minutes)
 	@$(BIN)/python -m benchmarks.demo
 
-test: $(VENV)/done ## Run the tests
+test: $(VENV)/done-dev ## Run the tests
 	@$(BIN)/python -m pytest -m "not data" -n 2 --dist worksteal
 
-notebooks: $(VENV)/done ## Execute the notebooks (minutes)
-	@cd notebooks && ls *.py | \
+# The longest are the last; they start first, so that none of two has to wait for the other.
+notebooks: $(VENV)/done-dev ## Execute the notebooks (minutes)
+	@cd notebooks && ls -r *.py | \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" xargs -n 1 -P 2 jupytext --to ipynb --execute
 
 serve: MODELS = $(wildcard runs/demo/*/saved_model)
@@ -38,13 +48,13 @@ serve: $(VENV)/done ## Try the demo's models on a page at http://127.0.0.1:7860
 	  { echo "expected models in runs/demo, found none: run make demo first" >&2; exit 2; }
 	@$(BIN)/python -m serving.page $(foreach model,$(MODELS),--model $(notdir $(model:/saved_model=))=$(model))
 
-lint: $(VENV)/done ## Check style and format
+lint: $(VENV)/done-dev ## Check style and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(VENV)/done ## Check types
+types: $(VENV)/done-dev ## Check types
 	@$(BIN)/pyright
 
-docs: $(VENV)/done ## Build the documentation as a site in runs/site; dead links are errors
+docs: $(VENV)/done-dev ## Build the documentation in runs/site, with the notebooks if they are executed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 reproduce: $(VENV)/done ## Measure every app with three seeds and write the tables of their READMEs (an hour)

@@ -1,1 +1,1 @@
-"""Application templates: one folder each, the same anatomy in all (docs/adding_an_app.md)."""
+"""Applications, one folder each: templates that a person copies. None imports another."""

@@ -22,7 +22,6 @@ import tyro
 from benchmarks import commands
 from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_network
 from benchmarks.recurrent_speed import TorchWorker, make_torch_environment
-from common.inputs import text
 from common.runs import cli, directory, files
 
 SIZES = {
@@ -94,6 +93,8 @@ def make_searches(folder: Path, python: Path, batch: int, *, vocab: int, **sizes
     """Both searches on the same weights, each giving its seconds."""
     import tensorflow as tf
 
+    from common.inputs import text
+
     network = make_network(vocab, **sizes)
     grid = np.random.default_rng(1).random((batch, SIDE, SIDE, CHANNELS)).astype(np.float16)
     captioner = make_captioner(network.decoder, vocab)
@@ -122,6 +123,7 @@ def make_captioner(decoder, vocab: int):
     import tensorflow as tf
 
     from apps.image_captioning.writer import Writer
+    from common.inputs import text
 
     words = text.Vocabulary((*text.SPECIALS, *map(str, range(len(text.SPECIALS), vocab))))
 

@@ -96,7 +96,7 @@ def project(cost: Cost, *, batch: int, examples: int) -> list[dict]:
 
 
 def as_markdown(report: dict) -> str:
-    """What stands in docs/scaling.md."""
+    """What stands in docs/guides/scaling.md."""
     parts = ("compute", "all_reduce", "input", "epoch")
     larger = f"efficiency, batch of {report['larger_batch']}"
     lines = [f"| workers | compute s | all-reduce s | input s | epoch s | efficiency | {larger} |"]

@@ -24,7 +24,6 @@ import tyro
 
 from benchmarks import commands, demo_report
 from benchmarks.demo_report import Shown
-from common.plots import figures
 from common.runs import cli
 from common.runs.directory import cpu_count
 from common.scoring.evaluation import Evaluation
@@ -71,6 +70,8 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo", lanes: int | None = No
 
 def show(parent: Path, app: str) -> Shown:
     """All commands of one app."""
+    from common.plots import figures
+
     begun = time.monotonic()
     folder = parent / app
     shutil.rmtree(folder, ignore_errors=True)

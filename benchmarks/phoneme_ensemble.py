@@ -15,11 +15,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from apps.phoneme_tagging import scoring
-from apps.phoneme_tagging.config import Config
-from apps.phoneme_tagging.predict import load_language_model
 from benchmarks import commands, phoneme_table
-from common.inputs.text import Vocabulary
 from common.runs import cli, files
 from common.runs.directory import RunDirectory
 
@@ -69,9 +65,12 @@ def score(folders: list[Path]) -> dict[str, dict[str, float]]:
     """
     import tensorflow as tf
 
-    from apps.phoneme_tagging import data
+    from apps.phoneme_tagging import data, scoring
+    from apps.phoneme_tagging.config import Config
     from apps.phoneme_tagging.model import Decoder
+    from apps.phoneme_tagging.predict import load_language_model
     from common.inputs import pipeline
+    from common.inputs.text import Vocabulary
 
     runs = [RunDirectory.open(folder, app=phoneme_table.APP) for folder in folders]
     config = runs[0].read_config(Config)

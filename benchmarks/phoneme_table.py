@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from apps.phoneme_tagging.evaluate import evaluate
 from benchmarks import commands
 from common.runs import cli, files
 
@@ -98,6 +97,8 @@ def _run(folder: Path, seed: int, fold: int, options: list[str]) -> dict[str, di
         resume = ["--resume"] if (folder / "config.json").exists() else []
         more = ["--train.seed", seed, "--data.fold", fold, *options]
         commands.run(APP, "train", "--run-dir", folder, *more, *resume)
+        from apps.phoneme_tagging.evaluate import evaluate
+
         evaluate(folder, with_rivals=False)
     return files.read_json(folder / "speakers-validation.json")
 

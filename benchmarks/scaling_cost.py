@@ -45,7 +45,7 @@ def main(
     part: str = "",
     out: Path = Path(),
 ) -> None:
-    """Prints what stands in docs/scaling.md and writes results/scaling_cost.json.
+    """Prints what stands in docs/guides/scaling.md and writes results/scaling_cost.json.
 
     Args:
         gigabytes_per_second: Of the network between the projected workers; 1.25 is 10 Gbit.

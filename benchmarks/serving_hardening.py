@@ -22,14 +22,17 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import tyro
 
 from benchmarks import commands
 from benchmarks.hostile_requests import requests
 from benchmarks.serving_processes import Server, documents, running
 from common.runs import directory, files
+
+if TYPE_CHECKING:
+    import httpx
 
 ALLOWED = {503, 504}
 CLIENTS = 8
@@ -69,6 +72,8 @@ def main(
 
 def attack(app: str, folder: Path, number: int) -> dict:
     """Sends hostile requests, a fifth of them by schemathesis."""
+    import httpx
+
     good = documents(app, 4)
     server = Server(app, folder)
     statuses, failures = collections.Counter(), []
@@ -102,7 +107,7 @@ def attack(app: str, folder: Path, number: int) -> dict:
         }
 
 
-def by_schema(client: httpx.Client, number: int) -> collections.Counter:
+def by_schema(client: "httpx.Client", number: int) -> collections.Counter:
     """Statuses of requests that schemathesis draws from the OpenAPI description."""
     import hypothesis
     import schemathesis

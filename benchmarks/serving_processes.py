@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.commands import ROOT
-from common.inputs import sound_files
 
 KINDS = ["shape", "color"]
 
@@ -91,6 +90,8 @@ def documents(case: str, number: int = 64) -> list[dict]:
     What sound holds does not change what it costs. It is sent as a WAV file, or in the case
     "phoneme_tagging:floats" as numbers in JSON.
     """
+    from common.inputs import sound_files
+
     draw = np.random.default_rng(1)
     folder = resources.files("easy_vqa") / "data" / "test" / "images"
     sentences = [line.strip() for line in inspect.getdoc(np).splitlines() if len(line.split()) > 4]

@@ -20,13 +20,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import keras
 import tyro
 
 from benchmarks import commands
 from common.runs import cli, files
-from common.training import fit as training
-from common.training import strategies
 
 _PARTS = ("fit", "deterministic fit", "train")
 
@@ -38,7 +35,7 @@ def main(
     rounds: int = 2,
     options: str = "",
 ) -> None:
-    """Prints the figures of docs/training.md and writes results/training_overhead_<app>.json.
+    """Prints the figures of docs/guides/training.md and writes a result file of the app.
 
     Args:
         app: Whose training.
@@ -82,28 +79,33 @@ def _timed(app: str, part: str, run: Path, epochs: int, options: str) -> dict:
     return files.read_json(out)
 
 
-class _Clock(keras.callbacks.Callback):
-    """When each epoch began, the last one ended, and the first batch was done."""
-
-    def __init__(self):
-        super().__init__()
-        self.times, self.first_batch = [], 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.times.append(time.time())
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.first_batch = self.first_batch or time.time()
-
-    def on_train_end(self, logs=None):
-        self.times.append(time.time())
-
-
 def time_training() -> None:
     """In a process of its own: app, part, file for the times, when it was started, options."""
+    cli.start_tensorflow_quietly()
+    import keras
+
+    from common.training import fit as training
+    from common.training import strategies
+
+    class Clock(keras.callbacks.Callback):
+        """When each epoch began, the last one ended, and the first batch was done."""
+
+        def __init__(self):
+            super().__init__()
+            self.times, self.first_batch = [], 0.0
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.times.append(time.time())
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.first_batch = self.first_batch or time.time()
+
+        def on_train_end(self, logs=None):
+            self.times.append(time.time())
+
     app, part, out, begun = sys.argv[1:5]
     sys.argv[1:5] = []
-    fit, clock = training.run_epochs, _Clock()
+    fit, clock = training.run_epochs, Clock()
 
     def fit_alone(model, batches, keep, *, validation_data=None, callbacks=(), **sizes):
         sizes = {name: sizes[name] for name in ("steps_per_epoch", "epochs")}

@@ -203,8 +203,9 @@ for place in answer["order"].numpy():
     print(f"{probabilities[place]:6.1%}  {candidates[place]}")
 
 # %% [markdown]
-# `python -m serving --model qa=DIR` serves this folder over REST ([serving](../docs/serving.md)). A
-# score is the log-odds that a sentence answers; its sigmoid is the probability.
+# `python -m serving --model qa=DIR` serves this folder over REST
+# ([serving](../docs/guides/serving.md)). A score is the log-odds that a sentence answers; its
+# sigmoid is the probability.
 #
 # ## Change this next
 # - `candidates_per_question` in `options.train`: more wrong sentences to learn from.

@@ -15,13 +15,13 @@
 #
 # From raw files to a served model, three times: a folder of images with captions, a table of
 # questions and passages, a folder of recordings. Every app takes such a folder as
-# `--data.name folder --data.root DIR`, and `check_data` tells what is in it before you train:
+# `--data.name folder --data.root DIR`, and `check_data` says what is in it before you train:
 # ```
 # python -m apps.image_captioning.check_data --data.name folder --data.root photos --plot sheet.png
 # python -m apps.image_captioning.train --data.name folder --data.root photos --run-dir runs/own
 # ```
-# Here the same is called from Python. The files are written from the default data of the apps, as
-# you might have them; put your own folders in their place.
+# Here the same functions are called from Python. The files are written from the default data of the
+# apps, as you might have them; put your own folders in their place.
 
 # %%
 import base64
@@ -72,7 +72,7 @@ from apps.phoneme_tagging import export as phone_export
 from apps.phoneme_tagging import train as phone_train
 from common.inputs import sound_files
 
-# What trainings tell stands in log/train.log of their runs.
+# The messages of a training are in log/train.log of its run.
 logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
@@ -80,17 +80,17 @@ tf.get_logger().setLevel("ERROR")
 # ## A folder of images with captions
 # `captions.csv` stands beside the images, with the columns `image` and `caption`, one caption a
 # row. A column `split` (train, val, test) is optional; without it a hash of the image's name holds
-# back a tenth for validation and a tenth for test. As data is, two rows are broken.
+# back a tenth for validation and a tenth for test. Two rows are broken, as happens in real data.
 
 # %%
 emoji = caption_data.load_split(replace(caption_config.SMALL.data, max_images=3000), "train")
 with (PHOTOS / "captions.csv").open("w", newline="") as file:
     table = csv.writer(file)
     table.writerow(["image", "caption"])
-    for number, one in enumerate(emoji.records.as_numpy_iterator()):
-        caption = one["captions"][0].decode()
+    for number, record in enumerate(emoji.records.as_numpy_iterator()):
+        caption = record["captions"][0].decode()
         if "skin tone" in caption:
-            (PHOTOS / f"{number:04d}.png").write_bytes(one["image"])
+            (PHOTOS / f"{number:04d}.png").write_bytes(record["image"])
             table.writerow([f"{number:04d}.png", caption])
     table.writerow(["lost.png", "a file that is not there"])
     file.write("0001.png,a comma, and no quotes\n")
@@ -103,22 +103,22 @@ print(report.as_text())
 Image(filename=RUNS / "photos.png")
 
 # %% [markdown]
-# Every broken row is named with its file and line. Up to one in a hundred are skipped in training;
-# more stop it. Each line with "yes" or "NO" is a demand whose reason stands in the app's
+# Every broken row is named with its file and line. A training skips up to one row in a hundred;
+# more stop it. Each line with "yes" or "NO" is a demand; its reason is in the app's
 # `check_data.py`.
 
 # %%
 captions = replace(
     caption_config.SMALL,
     data=photos,
-    train=replace(caption_config.SMALL.train, epochs=10, batch_size=8),
+    train=replace(caption_config.SMALL.train, epochs=6, batch_size=8),
 )
 caption_run = caption_train.train(captions, RUNS / "captions")
 print(caption_evaluate.evaluate(caption_run.path, "validation").as_table())
-held_back = next(caption_data.load_split(photos, "test").records.as_numpy_iterator())
+test_record = next(caption_data.load_split(photos, "test").records.as_numpy_iterator())
 
 # %% [markdown]
-# A short training on few images: the nearest training image is hard to beat.
+# After a short training on few images the nearest training image is hard to beat.
 # [04_image_captioning](04_image_captioning.py) has more of both.
 
 # %% [markdown]
@@ -127,13 +127,13 @@ held_back = next(caption_data.load_split(photos, "test").records.as_numpy_iterat
 # the question. `validation.csv` and `test.csv` are optional.
 
 # %%
-some = replace(answer_config.SMALL.data, max_questions=1000)
+first_questions = replace(answer_config.SMALL.data, max_questions=1000)
 with (TEXTS / "train.csv").open("w", newline="") as file:
     table = csv.writer(file)
     table.writerow(["question", "candidate", "label"])
-    for one in answer_data.load_split(some, "train").as_numpy_iterator():
-        for candidate, label in zip(one["candidates"], one["labels"], strict=True):
-            table.writerow([one["question"].decode(), candidate.decode(), label])
+    for record in answer_data.load_split(first_questions, "train").as_numpy_iterator():
+        for candidate, label in zip(record["candidates"], record["labels"], strict=True):
+            table.writerow([record["question"].decode(), candidate.decode(), label])
 print("".join((TEXTS / "train.csv").read_text().splitlines(keepends=True)[:4]))
 
 # %%
@@ -148,7 +148,7 @@ answers = replace(
 )
 answer_run = answer_train.train(answers, RUNS / "answers")
 print(answer_evaluate.evaluate(answer_run.path, "validation").as_table())
-asked = next(answer_data.load_split(texts, "validation").as_numpy_iterator())
+question_record = next(answer_data.load_split(texts, "validation").as_numpy_iterator())
 
 # %% [markdown]
 # ## A folder of recordings
@@ -159,15 +159,15 @@ asked = next(answer_data.load_split(texts, "validation").as_numpy_iterator())
 # %%
 speech = phone_data.load_split(replace(phone_config.SMALL.data, num_utterances=600), "train")
 aligner = alignment.Aligner(RUNS / "alignments", None)
-for number, one in enumerate(speech.take(250).as_numpy_iterator()):
-    path = RECORDINGS / one["speaker"].decode() / f"{number:03d}.wav"
+for number, record in enumerate(speech.take(250).as_numpy_iterator()):
+    path = RECORDINGS / record["speaker"].decode() / f"{number:03d}.wav"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(sound_files.encode(one["waveform"] / 32768.0))
-    text = one["text"].decode()
+    path.write_bytes(sound_files.encode(record["waveform"] / 32768.0))
+    text = record["text"].decode()
     if number % 10 == 0 and not aligner.unknown(alignment.words_of(text)):
         path.with_suffix(".txt").write_text(text)
     else:
-        times = zip(one["start"], one["end"], one["phone"].astype(str), strict=True)
+        times = zip(record["start"], record["end"], record["phone"].astype(str), strict=True)
         lines = [f"{start} {end} {phone}\n" for start, end, phone in times]
         path.with_suffix(".phn").write_text("".join(lines))
 for suffix in ("wav", "phn", "txt"):
@@ -180,13 +180,13 @@ print(report.as_text())
 Image(filename=RUNS / "recordings.png")
 
 # %% [markdown]
-# Whole speakers are held back where there are three or more. Where words do not fit the sound, no
-# alignment is found: such recordings are named, and taken out here.
+# Whole speakers are held back where there are three or more. Where the words do not fit the sound
+# there is no alignment: such recordings are named, and removed here.
 
 # %%
 for row in report.broken.skipped:
     transcript = Path(row.split(": ")[0])
-    print("taken out:", transcript.relative_to(RECORDINGS))
+    print("removed:", transcript.relative_to(RECORDINGS))
     transcript.unlink()
     transcript.with_suffix(".wav").unlink()
 print(phone_check.check(recordings).verdict())
@@ -195,20 +195,20 @@ print(phone_check.check(recordings).verdict())
 tagging = replace(
     phone_config.SMALL,
     data=recordings,
-    train=replace(phone_config.SMALL.train, epochs=8, batch_size=8, learning_rate=6e-3),
+    train=replace(phone_config.SMALL.train, epochs=5, batch_size=8, learning_rate=6e-3),
 )
 phone_run = phone_train.train(tagging, RUNS / "phones")
 print(phone_evaluate.evaluate(phone_run.path, "validation", with_rivals=False).as_table())
-spoken = next(phone_data.load_split(recordings, "test").as_numpy_iterator())
+sentence = next(phone_data.load_split(recordings, "test").as_numpy_iterator())
 
 # %% [markdown]
-# The blind baseline is the share of the commonest phone, in the report above. Rivals that are
-# trained take a minute more, and stand in [03_phoneme_tagging](03_phoneme_tagging.py).
+# The blind baseline is the share of the most common phone, in the report above. Baselines that are
+# trained are in [03_phoneme_tagging](03_phoneme_tagging.py).
 
 # %% [markdown]
 # ## Export and serve
 # A SavedModel takes raw bytes and strings. One server answers for all three; it needs TensorFlow
-# and the exported folders, and nothing of the apps ([serving](../docs/serving.md)).
+# and the exported folders, and no code of the apps ([serving](../docs/guides/serving.md)).
 
 # %%
 models = {
@@ -237,33 +237,33 @@ print("ready:", ready, "- models:", ", ".join(models))
 # An image by its bytes:
 
 # %%
-body = {"instances": [{"image": {"b64": base64.b64encode(held_back["image"]).decode()}}]}
+body = {"instances": [{"image": {"b64": base64.b64encode(test_record["image"]).decode()}}]}
 request = urllib.request.Request(f"{address}/v1/models/captions:predict", json.dumps(body).encode())
 (prediction,) = json.loads(urllib.request.urlopen(request).read())["predictions"]
-print(prediction["caption"][0], "  (right:", held_back["captions"][0].decode() + ")")
-Image(data=held_back["image"], width=150)
+print(prediction["caption"][0], "  (right:", test_record["captions"][0].decode() + ")")
+Image(data=test_record["image"], width=150)
 
 # %% [markdown]
 # A question with its candidates, the right one starred:
 
 # %%
-candidates = [text.decode() for text in asked["candidates"]]
+candidates = [text.decode() for text in question_record["candidates"]]
 body = {
     "signature_name": "rank",
-    "inputs": {"question": asked["question"].decode(), "candidates": candidates},
+    "inputs": {"question": question_record["question"].decode(), "candidates": candidates},
 }
 request = urllib.request.Request(f"{address}/v1/models/answers:predict", json.dumps(body).encode())
 ranking = json.loads(urllib.request.urlopen(request).read())["outputs"]
-print(asked["question"].decode())
+print(question_record["question"].decode())
 for place in ranking["order"]:
-    right = "*" if asked["labels"][place] else " "
+    right = "*" if question_record["labels"][place] else " "
     print(f"{right} {ranking['scores'][place]:6.2f}  {candidates[place]}")
 
 # %% [markdown]
 # A recording by the bytes of its WAV file:
 
 # %%
-wav = sound_files.encode(spoken["waveform"] / 32768.0)
+wav = sound_files.encode(sentence["waveform"] / 32768.0)
 body = {
     "signature_name": "wav",
     "inputs": {"wav": [{"b64": base64.b64encode(wav).decode()}]},
@@ -271,10 +271,10 @@ body = {
 request = urllib.request.Request(f"{address}/v1/models/phones:predict", json.dumps(body).encode())
 tagged = json.loads(urllib.request.urlopen(request).read())["outputs"]
 print("heard: ", *(phone for phone, _ in phones.runs(tagged["phone"][0])))
-print("spoken:", *spoken["phone"].astype(str))
+print("spoken:", *sentence["phone"].astype(str))
 
 # %% [markdown]
-# The server ends when its process is told to, after the requests that it has begun.
+# SIGTERM stops the server, after it has answered the requests it has accepted.
 
 # %%
 server.terminate()

@@ -14,8 +14,8 @@
 # # Faster and larger
 #
 # Where the time of a training goes, and what to do about it: padding, the kernel of the LSTM, half
-# precision, several workers, and runtimes without TensorFlow. Times are of the machine that ran
-# this page, which may have done other things too; the ratios are what to look at.
+# precision, several workers, and runtimes without TensorFlow. Times are those of the machine that
+# executed this page, perhaps beside other work; look at the ratios.
 
 # %%
 import shutil
@@ -63,8 +63,8 @@ figures.curves(
 Image(filename=RUNS / "lengths.png")
 
 # %% [markdown]
-# Batches of sentences of like length waste less. Buckets of equal numbers are what the apps take;
-# a budget of frames instead of a number of sentences evens out memory and time of the steps.
+# Batches of sentences of similar length waste less. The apps use buckets with equal numbers of
+# sentences; a budget of frames instead evens out memory and time of the steps.
 
 # %%
 frames = 16 * int(np.mean(lengths))
@@ -87,7 +87,7 @@ for name, buckets in ways.items():
     print(f"{name}: {len(masks)} batches, padding {padding:.0%}, at most {largest} frames")
 
 # %% [markdown]
-# Each training prints its share of padding after every epoch, and how often TensorFlow had to trace
+# Each training prints its share of padding after every epoch, and how often TensorFlow has traced
 # its step: once, however many shapes the buckets make.
 #
 # ## The LSTM itself
@@ -117,8 +117,8 @@ for case, (steps, low) in cases.items():
 #
 # ## Several workers
 # Two processes on this machine train one model: each takes half of every batch, and the gradients
-# are added up before each step. The same weights come out as from one process. Were one of them
-# lost, the launcher would start both again, and they would go on from the last checkpoint.
+# are added up before each step. The weights are those of one process. If one of them is lost, the
+# launcher starts both again, and they continue from the last checkpoint.
 
 # %%
 options = ["--preset", "tiny", "--train.deterministic", "--train.epochs", "2"]
@@ -139,18 +139,18 @@ for name, command in (("two", together), ("one", app)):
     subprocess.run([*command, "--run-dir", f"runs/notebooks/faster/{name}"], **here)
 
 # %%
-one, two = (
+alone, shared = (
     directory.RunDirectory.open(RUNS / name, app="visual_qa").load_model()
     for name in ("one", "two")
 )
-pairs = zip(one.get_weights(), two.get_weights(), strict=True)
+pairs = zip(alone.get_weights(), shared.get_weights(), strict=True)
 apart = [float(np.abs(a - b).max()) for a, b in pairs]
 print(f"the weights are {max(apart):.1e} apart at most")
 
 # %% [markdown]
 # What would more workers bring? A step costs compute, the sum of the gradients over the network and
 # input. The terms were measured with two processes on one machine, and are projected to a network
-# of 10 Gbit/s with the batch of a worker kept ([docs/scaling.md](../docs/scaling.md)):
+# of 10 Gbit/s with the batch of a worker kept ([scaling](../docs/guides/scaling.md)):
 
 # %%
 report = files.read_json(commands.RESULTS / "scaling_cost.json")
@@ -158,9 +158,9 @@ Markdown(cost_model.as_markdown(report))
 
 # %% [markdown]
 # ## Without TensorFlow
-# The network of a run as a file for ONNX Runtime or LiteRT, with a `runtime.py` around it that
-# needs NumPy alone: raw bytes and strings in, answers out. `export` compares both in a fresh
-# process before the folder appears.
+# `export` writes the network of a run as a file for ONNX Runtime or LiteRT, with a `runtime.py`
+# around it that needs NumPy alone: raw bytes and strings in, answers out. It compares both in a
+# fresh process before the folder appears.
 
 # %%
 calls = runtimes_speed.whole("visual_qa", RUNS / "one")
@@ -171,11 +171,11 @@ for name, value in milliseconds.items():
     )
 
 # %% [markdown]
-# A network as small as this one waits more than it computes; the table of
-# [docs/runtimes.md](../docs/runtimes.md) has the trained models of all apps, with what eight bits
-# cost in their metrics.
+# A network as small as this one waits more than it computes. The table of
+# [runtimes](../docs/guides/runtimes.md) has the trained models of all apps, and their metrics in
+# eight bits.
 #
 # ## What to do first
-# Read the line that training prints after each epoch. *Waits for input* above a few per cent:
-# `--data.service`. *Padding* above a half: buckets. A cell other than `lstm`: it goes step by step.
-# Then a larger batch with a larger rate, then a second machine.
+# Read the line that training prints after each epoch. *Waits for input* above a few per cent: use
+# `--data.service`. *Padding* above a half: use more buckets. Choose the cell `lstm`; the others run
+# step by step. Then try a larger batch with a larger rate, then a second machine.

@@ -1,6 +1,5 @@
 """Fixtures that all tests share; prepared data and tiny runs also between parallel workers."""
 
-import dataclasses
 import fcntl
 import functools
 import importlib
@@ -40,16 +39,9 @@ def shared_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(shared_dir):
-    """Prepared data sets, made once; that of the tiny runs before anybody asks for it."""
-
-    def prepare(path: Path) -> None:
-        for app in sorted(folder.parent.name for folder in ROOT.glob("apps/*/config.py")):
-            data = importlib.import_module(f"apps.{app}.data")
-            tiny = importlib.import_module(f"apps.{app}.config").TINY.data
-            data.load_split(dataclasses.replace(tiny, cache_dir=path), "train")
-
-    return _made_once(shared_dir / "tfds", prepare)
+def cache_dir(shared_dir) -> Path:
+    """Prepared data sets. The first test that needs one prepares it, while the others wait."""
+    return shared_dir / "tfds"
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ A new app is held to all of it before its author has written a test.
 import dataclasses
 import hashlib
 import importlib
+import inspect
 import json
 import random
 import re
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,35 @@ from common.training import tuning
 ROOT = Path(__file__).parent.parent
 APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
 COMMANDS = ("train", "evaluate", "predict", "export")
+VERBS = {  # file -> functions, with their arguments by place
+    "datasets": {"example_arguments": ()},
+    "check_data": {"check": ()},
+    "data": {"load_split": ("config", "split"), "make_training_data": ("config",)},
+    "model": {"build_model": ("config",), "load_inference": ("run_dir",)},
+    "train": {"train": ("config", "run_dir")},
+    "evaluate": {"evaluate": ("run_dir", "split")},
+    "predict": {"make_samples": ()},
+    "export": {"export": ("run_dir", "output")},
+}
+KEYWORDS = {
+    "train": {"resume", "dry_run"},
+    "evaluate": {"root", "cache_dir"},
+    "export": {"format"},
+}
+HELP = """
+import importlib, sys
+from common.runs import cli
+app, *commands = sys.argv[1:]
+sys.argv = ["x", "--help"]
+for command in commands:
+    main = importlib.import_module(f"apps.{app}.{command}").main
+    try:
+        cli.parse(main, ["--help"])
+    except SystemExit as stop:
+        assert not stop.code, command
+    heavy = {"tensorflow", "keras", "matplotlib"} & set(sys.modules)
+    assert not heavy, f"{command} imports {heavy}"
+"""
 GREATEST = {"cider": 10.0}  # ten times a mean of cosines; every other metric is a fraction
 
 
@@ -56,19 +87,39 @@ def exported(app, tiny_export) -> Path:
     return tiny_export(app)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "tune", "check_data"])
-def test_help_comes_without_tensorflow(app, command):
-    code = (
-        "import sys; from common.runs import cli; sys.argv = ['x', '--help']\n"
-        f"from apps.{app} import {command}\n"
-        f"try: cli.parse({command}.main, ['--help'])\n"
-        "except SystemExit as stop: assert not stop.code\n"
-        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
+@pytest.mark.parametrize("file", sorted(VERBS))
+def test_the_verbs_are_the_same_in_every_app(app, file):
+    for verb, arguments in VERBS[file].items():
+        function = getattr(module(app, file), verb, None)
+        assert inspect.isfunction(function), f"{file}.py has no function {verb}"
+        names = list(inspect.signature(function).parameters)
+        assert tuple(names[: len(arguments)]) == arguments, f"{verb}({', '.join(names)})"
+        assert KEYWORDS.get(verb, set()) <= set(names), f"{verb}({', '.join(names)})"
+
+
+def test_training_data_are_batches_by_seed_and_epoch(app):
+    hints = typing.get_type_hints(module(app, "data").make_training_data)
+    training_data = hints["return"]
+    assert issubclass(training_data, tuple), "a NamedTuple"
+    for name in ("batches", "num_batches", "validation", "summary"):
+        assert hasattr(training_data, name), name
+    assert {"seed", "first_epoch"} <= set(inspect.signature(training_data.batches).parameters)
+
+
+def test_the_inference_part_of_a_run_is_a_module_of_tensorflow(app, tiny):
+    """Its lookup tables are tracked, and it takes raw inputs."""
+    assert isinstance(module(app, "model").load_inference(tiny), tf.Module)
+    assert callable(module(app, "predict").Predictor.load)
+
+
+def test_help_comes_without_tensorflow(app):
+    commands = [*COMMANDS, "tune", "check_data"]
+    completed = subprocess.run(
+        [sys.executable, "-c", HELP, app, *commands], cwd=ROOT, capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    asked = {"tune": "--study-dir", "check_data": "--data.root"}
-    assert asked.get(command, "--run-dir") in done.stdout
+    assert completed.returncode == 0, completed.stderr
+    for option, number in {"--run-dir": 4, "--study-dir": 1, "--data.root": 4}.items():
+        assert completed.stdout.count(option) >= number, option
 
 
 def test_a_misspelt_option_is_one_line_with_the_right_one_and_exit_code_2(app):
@@ -138,12 +189,19 @@ def test_train_refuses_the_directory_of_another_run(app, run_command, tiny):
     assert (tiny / "config.json").read_bytes() == before
 
 
-def test_a_dry_run_in_half_precision_tells_and_leaves_nothing(
-    app, run_command, tiny_options, tmp_path, caplog
+def test_the_model_of_the_paper_takes_steps_in_half_precision_and_leaves_nothing(
+    app, cache_dir, tmp_path, caplog
 ):
+    """By a dry run, on the data of the tiny preset."""
     caplog.set_level("INFO", logger="cellstate")
-    options = (*tiny_options(tmp_path / "run"), "--train.precision", "float16", "--dry-run")
-    run_command(app, "train", *options)
+    presets = module(app, "config").PRESETS
+    paper = presets["paper"]
+    config = dataclasses.replace(
+        paper,
+        data=dataclasses.replace(presets["tiny"].data, cache_dir=cache_dir),
+        train=dataclasses.replace(paper.train, batch_size=2, precision="float16"),
+    )
+    module(app, "train").train(config, tmp_path / "run", dry_run=True)
     assert re.search(r"in all [\d,]+ parameters, [\d,]+ of them learn", caplog.text)
     assert re.search(r"model: \d+\.\d+ s for a step, at most \d+\.\d minutes", caplog.text)
     assert not (tmp_path / "run").exists()
@@ -205,20 +263,32 @@ def test_the_shell_gives_exit_code_2_and_one_line_for_a_missing_run(app, tmp_pat
     assert f"apps.{app}.train" in done.stderr
 
 
-def test_the_saved_model_has_a_card(app, exported):
+def test_the_saved_model_takes_and_gives_what_the_card_says(app, exported):
     card = json.loads((exported / "assets.extra" / "card.json").read_text())
     assert set(card) >= {"task", "inputs", "outputs", "training_data", "metrics", "licences"}
+    signatures = tf.saved_model.load(str(exported)).signatures
+    described = {"serving_default": card, **card.get("signatures", {})}
+    assert set(described) == set(signatures)
+    for name, fields in described.items():
+        _, inputs = signatures[name].structured_input_signature
+        check_fields(fields["inputs"], inputs)
+        check_fields(fields["outputs"], signatures[name].structured_outputs)
+    for field in card["inputs"].values():
+        assert field["dims"][0] == "batch", "the batch is free"
 
 
-def test_the_saved_model_takes_what_the_card_says(app, exported):
-    import tensorflow as tf
-
-    card = json.loads((exported / "assets.extra" / "card.json").read_text())
-    signature = tf.saved_model.load(str(exported)).signatures["serving_default"]
-    _, inputs = signature.structured_input_signature
-    assert set(inputs) == set(card["inputs"])
-    assert set(signature.structured_outputs) == set(card["outputs"])
-    assert all(spec.shape[0] is None for spec in inputs.values()), "the batch is free"
+def check_fields(fields: dict[str, dict], specs: dict[str, tf.TensorSpec]) -> None:
+    """The machine-readable part of a card beside the tensors of a signature."""
+    assert set(fields) == set(specs)
+    for name, spec in specs.items():
+        field = fields[name]
+        assert field["dtype"] == spec.dtype.name, name
+        assert len(field["dims"]) == spec.shape.rank, name
+        for dim, size in zip(field["dims"], spec.shape, strict=True):
+            if isinstance(dim, int):
+                assert size in (dim, None), name
+            elif dim == "batch":
+                assert size is None, f"{name}: the batch is free"
 
 
 def test_the_saved_model_needs_no_python_and_no_xla(app, exported):

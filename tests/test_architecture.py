@@ -1,26 +1,43 @@
 """The import rules of docs/architecture.md, read from the source by `ast`."""
 
 import ast
+import dataclasses
+import importlib
+import importlib.metadata
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from common.training.options import Options
+
 ROOT = Path(__file__).parent.parent
 APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
 OURS = {"apps", "common", "serving", "notebooks", "benchmarks", "tests"}
-ANATOMY = {
-    "__init__",
-    "config",
-    "datasets",
-    "data",
-    "model",
-    "train",
-    "evaluate",
-    "predict",
-    "export",
-    "runtime",
-    "check_data",
+# The files at the top of an app, and what each may import of the app besides its sub-packages.
+ALLOWED = {
+    "__init__": set(),
+    "config": set(),
+    "datasets": {"config"},
+    "data": {"config", "datasets"},
+    "model": {"config"},
+    "train": {"config", "data", "model", "predict"},
+    "evaluate": {"config", "data", "model", "predict"},
+    "predict": {"config", "model"},
+    "export": {"config", "datasets", "model", "predict"},
+    "check_data": {"config", "datasets"},
+    "tune": {"config"},
+    "runtime": set(),
+}
+NO_SUB_PACKAGES = ("__init__", "config", "runtime", "tune")
+MOST_LINES = {"train": 120}
+MOST_SUB_PACKAGES = 2
+MOST_OPTIONS = 30  # of its own
+# Packages that only developers need, or that a user installs for one option.
+OPTIONAL = {
+    *("pocketsphinx", "apache_beam", "nltk"),
+    *("tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
 }
 
 
@@ -66,7 +83,9 @@ def packages_imported(path: Path) -> set[str]:
 )
 def test_common_imports_no_app_and_no_package_below(path):
     assert {name.split(".")[0] for name in ours(path)} <= {"common"}
-    if path.parent.name in PACKAGES:
+    if path.parent.name == "runs":
+        assert packages_imported(path) <= {"runs"}
+    elif path.parent.name in PACKAGES:
         place = PACKAGES.index(path.parent.name)
         allowed = {*PACKAGES[: place + 1], "runs"} | BELOW.get(path.parent.name, set())
         assert packages_imported(path) <= allowed
@@ -106,64 +125,45 @@ def test_serving_knows_models_never_apps(path):
     assert {name.split(".")[0] for name in ours(path)} <= {"serving"}
 
 
+def files_of(app: str) -> list[Path]:
+    return sorted((ROOT / "apps" / app).rglob("*.py"))
+
+
+def sub_packages(app: str) -> set[str]:
+    return {path.parent.name for path in (ROOT / "apps" / app).glob("*/*.py")}
+
+
+def parts_imported(path: Path, app: str) -> set[str]:
+    """Files at the top of the app and sub-packages that a file imports, by first name."""
+    return {name.split(".")[2] for name in ours(path) if name.startswith(f"apps.{app}.")}
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_no_app_imports_another(app):
-    for path in (ROOT / "apps" / app).glob("*.py"):
-        of_apps = {name for name in ours(path) if name.startswith("apps")}
-        assert {name for name in of_apps if not f"{name}.".startswith((f"apps.{app}.",))} <= {
-            "apps"
-        }
+    for path in files_of(app):
+        of_apps = {name for name in ours(path) if name.startswith("apps.")}
+        assert {name for name in of_apps if not f"{name}.".startswith(f"apps.{app}.")} == set()
 
 
 @pytest.mark.parametrize("app", APPS)
 def test_no_file_of_an_app_names_another(app):
-    for path in (ROOT / "apps" / app).iterdir():
-        if path.suffix in (".py", ".md"):
-            words = path.read_text(encoding="utf-8")
-            assert [other for other in APPS if other != app and f"apps.{other}" in words] == []
-
-
-# What each file of an app may import of the app, besides `common`.
-ALLOWED = {
-    "__init__": set(),
-    "config": set(),
-    "formats": set(),
-    "datasets": {"config", "formats"},
-    "data": {"config", "datasets"},
-    "model": {"config"},
-    "samples": {"config", "data", "model", "predict"},
-    "train": {"config", "data", "model", "samples"},
-    "evaluate": {"config", "data", "model", "predict"},
-    "predict": {"config", "model"},
-    "export": {"config", "datasets", "model", "predict"},
-    "runtime": set(),
-    "check_data": {"config", "datasets"},
-}
-
-
-def own_parts(app: str) -> set[str]:
-    """Files beyond the anatomy: an app cuts what would grow too long, or what only it needs."""
-    return {path.stem for path in (ROOT / "apps" / app).glob("*.py")} - set(ALLOWED)
+    for path in [*files_of(app), *(ROOT / "apps" / app).glob("*.md")]:
+        words = path.read_text(encoding="utf-8")
+        assert [other for other in APPS if other != app and f"apps.{other}" in words] == []
 
 
 @pytest.mark.parametrize("module", sorted(ALLOWED))
 @pytest.mark.parametrize("app", APPS)
 def test_files_of_an_app_import_only_what_they_may(app, module):
+    beside = set() if module in NO_SUB_PACKAGES else sub_packages(app)
     path = ROOT / "apps" / app / f"{module}.py"
-    names = ours(path) if path.exists() else set()
-    of_app = {name.split(".")[2] for name in names if name.startswith(f"apps.{app}.")}
-    of_app |= {
-        name.split(".")[2] for name in names if name.count(".") > 1 and name.startswith("apps")
-    }
-    assert of_app <= ALLOWED[module] | own_parts(app)
+    assert parts_imported(path, app) <= ALLOWED[module] | beside
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_own_parts_of_an_app_know_nothing_above_its_configuration(app):
-    for part in own_parts(app):
-        names = ours(ROOT / "apps" / app / f"{part}.py")
-        of_app = {name.split(".")[2] for name in names if name.startswith(f"apps.{app}.")}
-        assert of_app <= {"config", "formats"} | own_parts(app), part
+def test_sub_packages_of_an_app_know_nothing_above_its_configuration(app):
+    for path in (ROOT / "apps" / app).glob("*/**/*.py"):
+        assert parts_imported(path, app) <= {"config"} | sub_packages(app), path
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -175,7 +175,7 @@ def test_config_imports_nothing_of_ours_but_the_options_of_all_trainings(app):
 
 
 @pytest.mark.parametrize(
-    "module", ["config", "train", "evaluate", "predict", "export", "check_data"]
+    "module", ["config", "train", "evaluate", "predict", "export", "check_data", "tune"]
 )
 @pytest.mark.parametrize("app", APPS)
 def test_commands_do_not_import_tensorflow_at_their_top(app, module):
@@ -184,11 +184,55 @@ def test_commands_do_not_import_tensorflow_at_their_top(app, module):
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_an_app_has_the_whole_anatomy(app):
+def test_an_app_has_the_same_files_as_all(app):
     folder = ROOT / "apps" / app
-    assert {path.stem for path in folder.glob("*.py")} >= ANATOMY
+    assert {path.stem for path in folder.glob("*.py")} == set(ALLOWED)
     assert (folder / "README.md").exists()
     assert (ROOT / "tests" / "apps" / app).is_dir()
+    assert len(sub_packages(app)) <= MOST_SUB_PACKAGES
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_an_app_is_short_enough_to_read(app):
+    for name, most in MOST_LINES.items():
+        path = ROOT / "apps" / app / f"{name}.py"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= most, path
+    config = importlib.import_module(f"apps.{app}.config").SMALL
+    shared = {field.name for field in dataclasses.fields(Options)}
+    own = [name for name in options(config) if name.removeprefix("train.") not in shared]
+    assert len(own) <= MOST_OPTIONS, own
+
+
+def options(config: object, prefix: str = "") -> list[str]:
+    """Dotted names of all options."""
+    names = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        inner = f"{prefix}{field.name}"
+        names += options(value, f"{inner}.") if dataclasses.is_dataclass(value) else [inner]
+    return names
+
+
+def test_the_requirements_of_a_user_hold_what_the_project_imports():
+    """Also of packages that come with others; those that do not are imported inside functions."""
+    packages = importlib.metadata.packages_distributions()
+    for_developers = required("requirements-dev.txt")
+    for folder in ("apps", "common", "serving"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in {name.split(".")[0] for name in imports(path)}:
+                if for_developers.isdisjoint(map(normalized, packages.get(name, ()))):
+                    continue
+                assert name in OPTIONAL, f"{path} imports {name}"
+                assert name not in top_level_imports(path) or "standalone" in path.parts, path
+
+
+def required(name: str) -> set[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return {normalized(re.split(r"[=\[ ]", line)[0]) for line in lines if re.match("[a-z]", line)}
+
+
+def normalized(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
 
 
 def test_nothing_is_unpickled_outside_the_restricted_reader():

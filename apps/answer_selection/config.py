@@ -72,7 +72,7 @@ class DataConfig:
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     service: str | None = None
-    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
+    """grpc://host:port of a tf.data service that makes the batches (docs/guides/scaling.md)."""
     protocol: Protocol = "clean"
     """Which questions count in MAP and MRR: all, with right and wrong candidates, with right."""
     max_questions: int | None = None

@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 
 from apps.image_captioning import emoji, formats
 from apps.image_captioning.formats import Captioned
-from common.inputs import datasets, images
+from common.inputs import builders, datasets, images
 from common.runs import files
 from common.runs.errors import UserError
 from common.scaling import apache_beam
@@ -39,7 +39,7 @@ class Source(tfds.core.BuilderConfig):
     max_images: int | None = None
 
 
-class _CaptionedImages(tfds.core.GeneratorBasedBuilder):
+class _CaptionedImages(builders.Builder):
     """What the builders share: the record and the check of its image and captions."""
 
     VERSION = tfds.core.Version("1.0.0")

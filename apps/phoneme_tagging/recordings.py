@@ -24,7 +24,7 @@ from apps.phoneme_tagging import (
 )
 from apps.phoneme_tagging.config import DataConfig
 from apps.phoneme_tagging.formats import Segment, Utterance
-from common.inputs import datasets, sound_files
+from common.inputs import builders, datasets, sound_files
 from common.runs.errors import UserError
 
 
@@ -40,7 +40,7 @@ class Source(tfds.core.BuilderConfig):
     pronunciations: Path | None = None
 
 
-class Utterances(tfds.core.GeneratorBasedBuilder):
+class Utterances(builders.Builder):
     """What the builders share: the record."""
 
     VERSION = tfds.core.Version("1.0.0")

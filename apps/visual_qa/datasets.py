@@ -23,7 +23,7 @@ from tensorflow_datasets.datasets.clevr import clevr_dataset_builder as clevr
 
 from apps.visual_qa import formats
 from apps.visual_qa.formats import Question
-from common.inputs import datasets, images
+from common.inputs import builders, datasets, images
 from common.runs import files
 from common.runs.errors import UserError
 from common.scaling import apache_beam
@@ -39,7 +39,7 @@ class Source(tfds.core.BuilderConfig):
     root: Path | None = None
 
 
-class _ImagesWithQuestions(tfds.core.GeneratorBasedBuilder):
+class _ImagesWithQuestions(builders.Builder):
     """What the builders share: the record and the check of its image and questions."""
 
     VERSION = tfds.core.Version("1.0.0")
