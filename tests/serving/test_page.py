@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from apps.answer_selection import features
+from apps.answer_selection.ranking import tokenizer
 from serving import page, pictures, signatures, sounds, tabs
 from serving.client import Client
 from serving.errors import RequestError
@@ -40,7 +40,7 @@ TEXTS = (
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_word_that_is_marked_is_the_word_that_the_model_read(text):
-    words = [word.decode() for word in features.words([text]).to_list()[0]]
+    words = [word.decode() for word in tokenizer.words([text]).to_list()[0]]
     for place, word in enumerate(words):
         attention = [0.1] * len(words) + [0.0, 0.0]  # a batch pads it
         attention[place] = 0.9

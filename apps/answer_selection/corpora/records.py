@@ -5,8 +5,7 @@
                                candidate_ids  string (candidates,), distinct within the question
 
 Candidates stand in the order of their ids. An id begins with a hash of the texts, so neither order
-nor ids tell which candidate is right: in some published files the right ones come first. Where the
-place in the source is a fair feature, WikiQA, the id ends in it; see `position`.
+nor ids tell which candidate is right: in some published files the right ones come first.
 """
 
 import dataclasses
@@ -14,16 +13,33 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.answer_selection.formats import Question
 from common.inputs import builders, datasets
 from common.runs.errors import UserError
 
 VALIDATION_SHARE = 0.1
 MAX_WORDS = 1000  # a longer text is a file in the wrong column, not a sentence
+
+
+class Candidate(NamedTuple):
+    """A sentence and whether it answers the question (1) or not (0)."""
+
+    text: str
+    label: int
+    where: str = ""  # file and line, in a table of one's own
+    problem: str | None = None  # why its row cannot be used
+
+
+class Question(NamedTuple):
+    """A question with all its candidates."""
+
+    question_id: str
+    question: str
+    candidates: list[Candidate]
 
 
 @dataclasses.dataclass(eq=False)
@@ -58,19 +74,20 @@ class QuestionsWithCandidates(builders.Builder):
         """Checks and yields (key, record); candidates without use are counted and left out."""
         part = datasets.BrokenRows(self.broken.source, max_share=self.broken.max_share)
         num_questions = 0
-        for one in questions:
-            unusable = _problem("question", one.question)
-            kept = [
+        for question in questions:
+            unusable = _problem("question", question.question)
+            candidates = [
                 candidate
-                for candidate in one.candidates
+                for candidate in question.candidates
                 if part.use(
-                    candidate.where or f"question {one.question_id}, {candidate.text[:60]!r}",
+                    candidate.where or f"question {question.question_id}, {candidate.text[:60]!r}",
                     candidate.problem or unusable or _problem("candidate", candidate.text),
                 )
             ]
-            if kept:
+            if candidates:
                 num_questions += 1
-                yield one.question_id, make_record(one._replace(candidates=kept))
+                record = make_record(question._replace(candidates=candidates))
+                yield question.question_id, record
         # By itself: the rows of a large training part would hide a test part that is all broken.
         part.check()
         if not num_questions:
@@ -82,12 +99,6 @@ class QuestionsWithCandidates(builders.Builder):
         self.broken.skipped += part.skipped
 
 
-def position(candidate_id: str) -> int | None:
-    """The place of a candidate in the text it comes from, from 0; None where none is known."""
-    place = candidate_id.partition("-")[2]
-    return int(place) if place else None
-
-
 def with_validation(
     builder: QuestionsWithCandidates, questions: list[Question]
 ) -> dict[str, Iterator]:
@@ -97,8 +108,8 @@ def with_validation(
         UserError: there are too few to have some in both parts.
     """
     parts: dict[bool, list[Question]] = {False: [], True: []}
-    for one in questions:
-        parts[datasets.is_held_back(one.question, share=VALIDATION_SHARE)].append(one)
+    for question in questions:
+        parts[datasets.is_held_back(question.question, share=VALIDATION_SHARE)].append(question)
     if not all(parts.values()):
         raise UserError(
             f"expected enough questions to hold some back for validation, got {len(questions)}: "
@@ -124,9 +135,8 @@ def make_record(question: Question) -> dict:
     for candidate in question.candidates:
         key = f"{question.question_id}\n{candidate.text}\n{times[candidate.text]}"
         times[candidate.text] += 1
-        place = "" if candidate.position is None else f"-{candidate.position}"
-        identified.append((hashlib.sha256(key.encode()).hexdigest()[:16] + place, candidate))
-    identified.sort(key=lambda one: one[0])
+        identified.append((hashlib.sha256(key.encode()).hexdigest()[:16], candidate))
+    identified.sort(key=lambda pair: pair[0])
     return {
         "question_id": question.question_id,
         "question": question.question,

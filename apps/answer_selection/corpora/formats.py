@@ -1,7 +1,6 @@
 """The file formats of answer selection, read in plain Python, one question at a time.
 
-datasets.py checks and stores what the readers give. A candidate's place in its file is given only
-where it means something: in TREC-QA files the right sentences come first.
+records.py checks and stores what the readers give.
 """
 
 import json
@@ -11,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from apps.answer_selection.corpora.records import Candidate, Question
 from common.inputs import datasets, tables
 from common.runs.errors import UserError
 
@@ -21,24 +21,6 @@ CSV_COLUMNS = ("question", "candidate", "label")
 
 # The sentences of train-all have <num> for such words, those of all other parts the digits.
 _NUMBER = re.compile(r"(?<!\S)\d[\d,]*(\.\d+)?(?!\S)")
-
-
-class Candidate(NamedTuple):
-    """A sentence and whether it answers the question (1) or not (0)."""
-
-    text: str
-    label: int
-    position: int | None = None  # in the text it comes from
-    where: str = ""  # file and line, in a table of one's own
-    problem: str | None = None  # why its row cannot be used
-
-
-class Question(NamedTuple):
-    """A question with all its candidates."""
-
-    question_id: str
-    question: str
-    candidates: list[Candidate]
 
 
 class _Row(NamedTuple):
@@ -88,9 +70,9 @@ def read_jsonl(path: Path) -> Iterator[Question]:
     for number, line in enumerate(tables.lines(path), start=1):
         where = f"{path}:{number}"
         try:
-            read = json.loads(line)
-            question = fold_numbers(read["question"])
-            pairs = [(one["sentence"], one["label"]) for one in read["candidates"]]
+            row = json.loads(line)
+            question = fold_numbers(row["question"])
+            pairs = [(pair["sentence"], pair["label"]) for pair in row["candidates"]]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{where}: expected an object with question and candidates (sentence, label), "
@@ -113,19 +95,13 @@ def read_wikiqa(path: Path) -> Iterator[Question]:
         for number, (where, row, problem) in enumerate(table, start=1):
             if problem:
                 raise UserError(f"{where}: {problem}")
-            position = row["SentenceID"].rpartition("-")[2]
-            if not position.isdecimal():
-                raise UserError(
-                    f"{where}: expected a SentenceID such as D1-0, got {row['SentenceID']!r}: "
-                    f"get the file from {WIKIQA_SITE}"
-                )
             label = _label(row["Label"], where)
             if labels is not None and labels[number - 1 : number] != [str(label)]:
                 raise UserError(
                     f"{where}: expected the label of line {number} of {reference.name}, "
                     f"got {label}: get both files from {WIKIQA_SITE}"
                 )
-            candidate = Candidate(row["Sentence"], label, int(position))
+            candidate = Candidate(row["Sentence"], label)
             yield _Row(where, row["QuestionID"], row["Question"], candidate)
         if labels is not None and number != len(labels):
             raise UserError(
@@ -144,35 +120,37 @@ def read_csv(path: Path) -> list[Question]:
         problem = row.problem
         if problem is None and label not in ("0", "1"):
             problem = f"expected a label 0 or 1, got {label!r}"
-        found = questions.setdefault(text, Question(f"{path.stem}-{len(questions) + 1}", text, []))
-        found.candidates.append(
-            Candidate(row.cells["candidate"], int(label == "1"), None, row.where, problem)
+        question = questions.setdefault(
+            text, Question(f"{path.stem}-{len(questions) + 1}", text, [])
+        )
+        question.candidates.append(
+            Candidate(row.cells["candidate"], int(label == "1"), row.where, problem)
         )
     return list(questions.values())
 
 
 def _by_question(rows: Iterable[_Row]) -> Iterator[Question]:
     """Joins rows that stand together; refuses a question that comes back later."""
-    seen = set()
+    finished = set()
     for question_id, group in groupby(rows, key=lambda row: row.question_id):
         together = list(group)
         first = together[0]
-        if question_id in seen:
+        if question_id in finished:
             raise UserError(
                 f"{first.where}: expected the rows of question {question_id!r} to stand together, "
                 "got more after another question: sort the file by question"
             )
-        seen.add(question_id)
+        finished.add(question_id)
         for row in together:
             if row.question != first.question:
                 raise UserError(
                     f"{row.where}: expected one text for question {question_id!r}, got "
-                    f"{first.question[:60]!r} and {row.question[:60]!r}: mend the ids"
+                    f"{first.question[:60]!r} and {row.question[:60]!r}: correct the ids"
                 )
         yield Question(question_id, first.question, [row.candidate for row in together])
 
 
 def _label(value: object, where: str) -> int:
     if str(value) not in ("0", "1"):
-        raise UserError(f"{where}: expected a label 0 or 1, got {value!r}: mend the row")
+        raise UserError(f"{where}: expected a label 0 or 1, got {value!r}: correct the row")
     return int(str(value))

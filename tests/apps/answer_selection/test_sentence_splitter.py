@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.answer_selection.sentences import split_sentences
+from apps.answer_selection.corpora.sentence_splitter import split_sentences
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from inspect import cleandoc
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from apps.answer_selection.formats import Candidate, Question
-from apps.answer_selection.sentences import split_sentences
+from apps.answer_selection.corpora.records import Candidate, Question
+from apps.answer_selection.corpora.sentence_splitter import split_sentences
 from common.inputs import datasets
 
 # import name -> name for pip
@@ -63,21 +64,22 @@ def mine(folders: Iterable[tuple[str, Path]]) -> list[Documented]:
     """
     uses: Counter[str] = Counter()
     owners: dict[str, set[int]] = {}
-    kept: list[Documented] = []
-    for found in (one for package, folder in folders for one in _read_package(package, folder)):
-        if _is_copy(found, owners):
+    functions: list[Documented] = []
+    packages = (_read_package(package, folder) for package, folder in folders)
+    for function in chain.from_iterable(packages):
+        if _is_copy(function, owners):
             continue
         descriptions = {}
-        for parameter, text in found.descriptions.items():
+        for parameter, text in function.descriptions.items():
             if uses[text] < MAX_USES and text not in descriptions.values():
                 descriptions[parameter] = text
         if len(descriptions) < MIN_CANDIDATES:
             continue
         uses.update(descriptions.values())
-        for text in found.descriptions.values():
-            owners.setdefault(text, set()).add(len(kept))
-        kept.append(found._replace(descriptions=descriptions))
-    return kept
+        for text in function.descriptions.values():
+            owners.setdefault(text, set()).add(len(functions))
+        functions.append(function._replace(descriptions=descriptions))
+    return functions
 
 
 def questions_by_part(folders: Iterable[tuple[str, Path]]) -> dict[str, list[Question]]:
@@ -95,21 +97,20 @@ def _part(module: str) -> str:
 
 
 def _questions(function: Documented) -> Iterator[Question]:
-    for asked in function.descriptions:
+    for parameter in function.descriptions:
         candidates = [
-            Candidate(text, int(parameter == asked))
-            for parameter, text in function.descriptions.items()
+            Candidate(text, int(name == parameter)) for name, text in function.descriptions.items()
         ]
-        question_id = f"{function.module}.{function.name}.{asked}"
-        yield Question(question_id, f"what is {asked} in {function.name}", candidates)
+        question_id = f"{function.module}.{function.name}.{parameter}"
+        yield Question(question_id, f"what is {parameter} in {function.name}", candidates)
 
 
-def _is_copy(found: Documented, owners: dict[str, set[int]]) -> bool:
+def _is_copy(function: Documented, owners: dict[str, set[int]]) -> bool:
     """Whether one function that was kept shares most of these descriptions."""
     shared = Counter(
-        owner for text in found.descriptions.values() for owner in owners.get(text, ())
+        owner for text in function.descriptions.values() for owner in owners.get(text, ())
     )
-    return bool(shared) and shared.most_common(1)[0][1] > len(found.descriptions) / 2
+    return bool(shared) and shared.most_common(1)[0][1] > len(function.descriptions) / 2
 
 
 def _read_package(package: str, folder: Path) -> Iterator[Documented]:
@@ -167,12 +168,12 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
 def parameters(docstring: str) -> dict[str, str]:
     """The first sentence about each parameter, from a NumPy or Google docstring."""
     docstring = cleandoc(docstring)
-    found = {}
+    sentences_by_name = {}
     for name, description in _numpy_entries(docstring) or _google_entries(docstring):
         sentences = split_sentences(_plain(description).split("\n\n")[0])
         if sentences and 2 <= len(sentences[0].split()) <= MAX_WORDS:
-            found.setdefault(name, sentences[0])
-    return found
+            sentences_by_name.setdefault(name, sentences[0])
+    return sentences_by_name
 
 
 def _numpy_entries(docstring: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ NUM_KEYS = 3  # the word itself, the word without its ending, its first letters
 _ENDING = r"(ings?|edly|ed|ies|es|s|ly|e|y)$"
 _NUM_LETTERS = 3  # "tol" and "tolerance", "n_iter" and "iterations"
 _LARGEST = 2**31 - 2
+MOST_BYTES = 64  # of a word that count for its bucket: what fingerprint.py reads
 
 
 def words(strings: tf.Tensor) -> tf.RaggedTensor:
@@ -46,9 +47,10 @@ def encode(
     time = tf.maximum(tf.reduce_max(lengths), 1)
     mask = tf.sequence_mask(lengths, time)
     flat = split.flat_values
-    known = table.lookup(flat)
-    bucket = tf.cast(tf.strings.to_hash_bucket_fast(flat, num_buckets), tf.int32)
-    ids = tf.where(known < 0, tf.cast(table.size(), tf.int32) + bucket, known)
+    in_vocabulary = table.lookup(flat)
+    start = tf.strings.substr(flat, 0, MOST_BYTES)
+    bucket = tf.cast(tf.strings.to_hash_bucket_fast(start, num_buckets), tf.int32)
+    ids = tf.where(in_vocabulary < 0, tf.cast(table.size(), tf.int32) + bucket, in_vocabulary)
     stems = tf.where(
         tf.strings.length(flat, unit="UTF8_CHAR") > 4,
         tf.strings.regex_replace(flat, _ENDING, ""),
@@ -62,3 +64,20 @@ def encode(
         for name, values in (("ids", ids), ("keys", keys))
     }
     return {**padded, "mask": mask}
+
+
+def shares_as_given(string: str, shares) -> list[tuple[str, float]]:
+    """A text in the pieces in which a person wrote it, each with the shares of its words.
+
+    Args:
+        string: as given; "n_jobs: 442" has the pieces "n_jobs:" and "442", and three words.
+        shares: float (time,) of its words, as the model reads them; words beyond them are cut off.
+    """
+    pieces = string.split()
+    # No word goes over a space, so pieces have the words of the whole text.
+    counts = words(tf.constant(pieces, tf.string)).row_lengths().numpy().tolist()
+    row, end = [], 0
+    for piece, count in zip(pieces, counts, strict=True):
+        row.append((piece, float(sum(shares[end : end + count]))))
+        end += count
+    return row

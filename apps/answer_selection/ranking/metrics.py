@@ -2,17 +2,17 @@
 
 The scores come from trec_eval itself (pytrec-eval-terrier). It holds scores in single precision
 and ranks equal ones by falling candidate id, as strings. Ids must therefore not depend on the
-labels, or a scorer that gives every candidate the same score gains from it; records.py makes them
-by a hash.
+labels, or a scorer that gives every candidate the same score gains from it; corpora/records.py
+makes them by a hash.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytrec_eval
 
-Protocol = Literal["raw", "clean", "filtered"]
+from apps.answer_selection.config import Protocol
 
 _MEASURES = {"map": "map", "recip_rank": "mrr", "P_1": "p_at_1"}  # trec_eval's name: ours
 
@@ -77,29 +77,29 @@ def score_questions(questions: Iterable[Ranked]) -> list[QuestionResult]:
         ValueError: two candidates of a question have one id, or a score is not finite.
     """
     results = []
-    for one in questions:
-        if len(set(one.candidate_ids)) != len(one.labels):
+    for question in questions:
+        if len(set(question.candidate_ids)) != len(question.labels):
             raise ValueError(
-                f"question {one.question_id}: expected an id of its own for each "
-                f"of {len(one.labels)} candidates, got {list(one.candidate_ids)}"
+                f"question {question.question_id}: expected an id of its own for each "
+                f"of {len(question.labels)} candidates, got {list(question.candidate_ids)}"
             )
-        order = rank(one.candidate_ids, one.scores)
-        labels = dict(zip(one.candidate_ids, map(int, one.labels), strict=True))
-        scores = dict(zip(one.candidate_ids, map(float, one.scores), strict=True))
+        order = rank(question.candidate_ids, question.scores)
+        labels = dict(zip(question.candidate_ids, map(int, question.labels), strict=True))
+        scores = dict(zip(question.candidate_ids, map(float, question.scores), strict=True))
         evaluator = pytrec_eval.RelevanceEvaluator({"question": labels}, set(_MEASURES))
-        found = evaluator.evaluate({"question": scores})["question"]
+        values = evaluator.evaluate({"question": scores})["question"]
         num_right = sum(labels.values())
         results.append(
             QuestionResult(
-                question_id=one.question_id,
+                question_id=question.question_id,
                 num_right=num_right,
                 num_wrong=len(labels) - num_right,
                 right_ranks=tuple(
-                    place for place, index in enumerate(order, start=1) if one.labels[index]
+                    place for place, index in enumerate(order, start=1) if question.labels[index]
                 ),
-                average_precision=found["map"],
-                reciprocal_rank=found["recip_rank"],
-                precision_at_1=found["P_1"],
+                average_precision=values["map"],
+                reciprocal_rank=values["recip_rank"],
+                precision_at_1=values["P_1"],
             )
         )
     return results
@@ -118,8 +118,8 @@ def counted(results: Iterable[QuestionResult], protocol: Protocol) -> list[Quest
     """
     if protocol == "raw":
         return list(results)
-    with_right = [one for one in results if one.num_right]
-    return with_right if protocol == "filtered" else [one for one in with_right if one.num_wrong]
+    with_right = [row for row in results if row.num_right]
+    return with_right if protocol == "filtered" else [row for row in with_right if row.num_wrong]
 
 
 def summarize(results: Sequence[QuestionResult], protocol: Protocol) -> Summary:
@@ -128,18 +128,18 @@ def summarize(results: Sequence[QuestionResult], protocol: Protocol) -> Summary:
     Raises:
         ValueError: none counts.
     """
-    kept = counted(results, protocol)
-    if not kept:
+    rows = counted(results, protocol)
+    if not rows:
         raise ValueError(f"expected questions that count as {protocol}, got none of {len(results)}")
     return Summary(
         metrics={
-            "map": float(np.mean([one.average_precision for one in kept])),
-            "mrr": float(np.mean([one.reciprocal_rank for one in kept])),
-            "p_at_1": float(np.mean([one.precision_at_1 for one in kept])),
+            "map": float(np.mean([row.average_precision for row in rows])),
+            "mrr": float(np.mean([row.reciprocal_rank for row in rows])),
+            "p_at_1": float(np.mean([row.precision_at_1 for row in rows])),
         },
-        num_questions=len(kept),
-        num_without_right=sum(not one.num_right for one in results),
-        num_without_wrong=sum(not one.num_wrong for one in results),
+        num_questions=len(rows),
+        num_without_right=sum(not row.num_right for row in results),
+        num_without_wrong=sum(not row.num_wrong for row in results),
     )
 
 
@@ -161,19 +161,20 @@ def bootstrap_difference(
     Raises:
         ValueError: the two are not about the same questions, or no question counts.
     """
-    kept, other = counted(results, protocol), counted(others, protocol)
-    if not kept or [one.question_id for one in kept] != [one.question_id for one in other]:
+    rows, rivals = counted(results, protocol), counted(others, protocol)
+    if not rows or [row.question_id for row in rows] != [row.question_id for row in rivals]:
         raise ValueError(
-            f"expected results of the same questions in one order, got {len(kept)} and {len(other)}"
+            f"expected results of the same questions in one order, got {len(rows)} and "
+            f"{len(rivals)}"
         )
     differences = np.array(
         [
-            one.average_precision - another.average_precision
-            for one, another in zip(kept, other, strict=True)
+            row.average_precision - rival.average_precision
+            for row, rival in zip(rows, rivals, strict=True)
         ]
     )
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(kept), np.full(len(kept), 1 / len(kept)), num_samples)
-    samples = drawn @ differences / len(kept)
+    draws = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), num_samples)
+    samples = draws @ differences / len(rows)
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return Difference(float(differences.mean()), float(low), float(high), len(kept))
+    return Difference(float(differences.mean()), float(low), float(high), len(rows))

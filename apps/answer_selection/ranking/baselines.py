@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.answer_selection.ranking import Ranked
+from apps.answer_selection.ranking.metrics import Ranked
 
 Scorer = Callable[[str, Sequence[str]], np.ndarray]
 
@@ -31,8 +31,8 @@ class WordStatistics(NamedTuple):
 
     def idf(self, word: str) -> float:
         """log(1 + (N - n + 0.5) / (n + 0.5)), the IDF of BM25 in Lucene; never negative."""
-        found = self.num_texts_with.get(word, 0)
-        return math.log1p((self.num_texts - found + 0.5) / (found + 0.5))
+        num_with = self.num_texts_with.get(word, 0)
+        return math.log1p((self.num_texts - num_with + 0.5) / (num_with + 0.5))
 
 
 def words(text: str) -> list[str]:
@@ -53,9 +53,9 @@ def count_words(texts: Iterable[str]) -> WordStatistics:
         key = hashlib.sha1(text.encode()).digest()
         if key not in seen:
             seen.add(key)
-            found = words(text)
-            num_words += len(found)
-            counts.update(set(found))
+            text_words = words(text)
+            num_words += len(text_words)
+            counts.update(set(text_words))
     return WordStatistics(len(seen), num_words / max(len(seen), 1), dict(counts))
 
 
@@ -71,16 +71,16 @@ def make_random(seed: int) -> Scorer:
 
 def word_overlap(question: str, candidates: Sequence[str]) -> np.ndarray:
     """How many distinct words of the question stand in the candidate."""
-    asked = set(words(question))
-    return np.array([float(len(asked & set(words(text)))) for text in candidates])
+    question_words = set(words(question))
+    return np.array([float(len(question_words & set(words(text)))) for text in candidates])
 
 
 def make_idf_overlap(statistics: WordStatistics) -> Scorer:
     """The sum of the IDF of the words that question and candidate share."""
 
     def score(question: str, candidates: Sequence[str]) -> np.ndarray:
-        asked = set(words(question))
-        shared = (sorted(asked & set(words(text))) for text in candidates)
+        question_words = set(words(question))
+        shared = (sorted(question_words & set(words(text))) for text in candidates)
         return np.array([sum(map(statistics.idf, both)) for both in shared], float)
 
     return score
@@ -96,19 +96,19 @@ def make_bm25(statistics: WordStatistics, *, k1: float = K1, b: float = B) -> Sc
     from the few candidates of one question.
     """
 
-    def score_text(asked: Sequence[str], text: str) -> float:
-        found = words(text)
-        counts = Counter(found)
-        norm = k1 * (1 - b + b * len(found) / max(statistics.mean_words, 1.0))
+    def score_text(question_words: Sequence[str], text: str) -> float:
+        text_words = words(text)
+        counts = Counter(text_words)
+        norm = k1 * (1 - b + b * len(text_words) / max(statistics.mean_words, 1.0))
         return sum(
             statistics.idf(word) * counts[word] / (counts[word] + norm)
-            for word in asked
+            for word in question_words
             if word in counts
         )
 
     def score(question: str, candidates: Sequence[str]) -> np.ndarray:
-        asked = words(question)
-        return np.array([score_text(asked, text) for text in candidates], float)
+        question_words = words(question)
+        return np.array([score_text(question_words, text) for text in candidates], float)
 
     return score
 

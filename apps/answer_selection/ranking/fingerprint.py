@@ -11,10 +11,8 @@ _K0, _K1, _K2 = 0xC3A5C85C97CB3127, 0xB492B66FBE98F273, 0x9AE16A3B2F90404F
 
 
 def fingerprint64(text: bytes) -> int:
-    """A number below 2**64."""
+    """A number below 2**64, of at most 64 bytes."""
     size = len(text)
-    if size > 64:
-        return _long(text)
     mul = _K2 + 2 * size
     if size >= 33:
         return _hash_33_to_64(text, mul)
@@ -63,42 +61,3 @@ def _hash_33_to_64(text: bytes, mul: int) -> int:
     e, f = _fetch(text, 16) * mul, _fetch(text, 24)
     g, h = (y + _fetch(text, size - 32)) * mul, (z + _fetch(text, size - 24)) * mul
     return _mix(_rotate(e + f, 43) + _rotate(g, 30) + h, e + _rotate(f + a, 18) + g, mul)
-
-
-def _long(text: bytes) -> int:
-    rest = len(text) - 1 & 63
-    x, y = 81, 81 * _K1 + 113
-    z = _shift_mix(y * _K2 + 113) * _K2
-    v, w, x = (0, 0), (0, 0), x * _K2 + _fetch(text, 0)
-    for place in range(0, len(text) - 1 - rest, 64):
-        x, y, z, v, w = _turn(text, place, (x, y, z, v, w), _K1, 1)
-    mul = _K1 + ((z & 0xFF) << 1)
-    w = (w[0] + rest, w[1])
-    v = (v[0] + w[0], v[1])
-    w = (w[0] + v[0], w[1])
-    x, y, z, v, w = _turn(text, len(text) - 64, (x, y, z, v, w), mul, 9)
-    first = _mix(v[0], w[0], mul) + _shift_mix(y) * _K0 + z
-    return _mix(first, _mix(v[1], w[1], mul) + x, mul)
-
-
-def _turn(text: bytes, place: int, state: tuple, mul: int, factor: int) -> tuple:
-    """Takes in 64 bytes."""
-    x, y, z, v, w = state
-    x = _rotate(x + y + v[0] + _fetch(text, place + 8), 37) * mul
-    y = _rotate(y + v[1] + _fetch(text, place + 48), 42) * mul
-    x ^= w[1] * factor
-    y += v[0] * factor + _fetch(text, place + 40)
-    z = _rotate(z + w[0], 33) * mul
-    v = _weak(text, place, v[1] * mul, x + w[0])
-    w = _weak(text, place + 32, z + w[1], y + _fetch(text, place + 16))
-    return z & _MASK, y & _MASK, x & _MASK, v, w
-
-
-def _weak(text: bytes, place: int, a: int, b: int) -> tuple[int, int]:
-    w, x, y, z = struct.unpack_from("<4Q", text, place)
-    a += w
-    b = _rotate(b + a + z, 21)
-    c = a
-    a += x + y
-    b += _rotate(a, 44)
-    return (a + z) & _MASK, (b + c) & _MASK
