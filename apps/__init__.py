@@ -1,1 +1,1 @@
-"""Application templates: one folder each, the same anatomy in all (docs/guides/adding_an_app.md)."""
+"""Application templates: one folder each, the same files in all (docs/architecture.md)."""

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -153,7 +154,7 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     if python is None:
         return ours, None, num_words
     weights = decoder_weights(network.decoder)
-    given = {name: value.numpy() for name, value in inputs.items()}
+    given: dict[str, Any] = {name: value.numpy() for name, value in inputs.items()}
     np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **given, **weights)
     worker = TorchWorker(python, "torch_captions.py")
     theirs = worker.ask({"weights": str(folder / "weights.npz"), "dropout": 0.3})
@@ -166,7 +167,7 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     return ours, lambda: float(worker.ask({"do": "train"})), num_words
 
 
-def make_network(vocab: int, *, coverage: float = 0.0, **sizes: int):
+def make_network(vocab: int, *, coverage: float = 0.0, **sizes: Any):
     """A network of image captioning with soft attention, whose CNN stands in for a real one."""
     import keras
 
@@ -179,7 +180,7 @@ def make_network(vocab: int, *, coverage: float = 0.0, **sizes: int):
     return build_network(ModelConfig(**sizes), vocab, encoder, coverage=coverage)
 
 
-def decoder_weights(decoder) -> dict[str, np.ndarray]:
+def decoder_weights(decoder) -> dict[str, Any]:
     """By the names that `torch_decoder` knows."""
     return {one.path.split("/", 1)[1]: one.numpy() for one in decoder.trainable_weights}
 

@@ -6,6 +6,7 @@ One thread a process: steps of two batch sizes, the input alone, and sums of ten
 processes on loopback. Two processes that train together say how true the model is.
 """
 
+import csv
 import datetime
 import json
 import os
@@ -136,39 +137,34 @@ def _sum() -> list[dict] | None:
 
 def _train(batch_size: int, folder: Path) -> dict | None:
     """Seconds of a step and of its input, at the end of a training; of the first worker."""
-    from apps.visual_qa import config, data, model, train
-    from common.runs.directory import RunDirectory
-    from common.training import fit, strategies
+    from apps.visual_qa import config, data, model, train  # noqa: F401  (model has layers)
 
     small = config.SMALL
-    strategy = fit.start(seed=1, deterministic=False, strategy="auto")
-    run = RunDirectory(folder, writes=strategies.is_chief(strategy))
-    shown = data.make_training_data(
-        replace(small.data, max_images=IMAGES),
-        image_size=small.model.image_size,
-        batch_size=batch_size,
-        questions_per_image=small.train.questions_per_image,
-    )
-    words, answers = shown.found.vocabularies
-    with fit.scope(strategy):
-        sizes = model.Sizes(num_words=len(words), num_answers=len(answers))
-        network = model.build_model(small.model, sizes, word_vectors=None)
     options = replace(small.train, batch_size=batch_size, epochs=EPOCHS, patience=EPOCHS)
-    history = train._fit(network, shown, run, replace(small, train=options), name="model")
-    batches = iter(shown.batches(seed=1))
-    seconds = []
-    for _ in range(EPOCHS):
-        begun = time.monotonic()
-        for _ in range(shown.num_batches):
-            next(batches)
-        seconds.append(time.monotonic() - begun)
+    chosen = replace(small, data=replace(small.data, max_images=IMAGES), train=options)
+    run = train.train(chosen, folder / "run")
     if not run.writes:
         return None
+    with (run.path / "history.csv").open(newline="") as file:
+        train_seconds = [float(row["train_seconds"]) for row in csv.DictReader(file)]
+    train_data = data.make_training_data(
+        chosen.data,
+        image_size=small.model.image_size,
+        batch_size=batch_size,
+        questions_per_image=options.questions_per_image,
+    )
+    batches, input_seconds = iter(train_data.batches(seed=1)), []
+    for _ in range(EPOCHS):
+        begun = time.monotonic()
+        for _ in range(train_data.num_batches):
+            next(batches)
+        input_seconds.append(time.monotonic() - begun)
+    network = run.load_model()
     return {
-        "step": statistics.median(row["train_seconds"] for row in history[1:]) / shown.num_batches,
-        "input": statistics.median(seconds[1:]) / shown.num_batches,
+        "step": statistics.median(train_seconds[1:]) / train_data.num_batches,
+        "input": statistics.median(input_seconds[1:]) / train_data.num_batches,
         "sums": _count_sums(network),
-        "bytes": 4 * sum(int(np.prod(one.shape)) for one in network.trainable_variables),
+        "bytes": 4 * sum(int(np.prod(weight.shape)) for weight in network.trainable_variables),
     }
 
 

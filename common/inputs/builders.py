@@ -3,7 +3,7 @@
 import tensorflow_datasets as tfds
 
 
-class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportCallIssue, reportGeneralTypeIssues]
     """A `GeneratorBasedBuilder` that is not known by name.
 
     tensorflow-datasets registers each builder under its class name and refuses a second one, so

@@ -108,7 +108,8 @@ class ClippedAdam(keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         place = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
+        iterations: Any = self.iterations
+        step = tf.cast(iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[place].value.handle,
