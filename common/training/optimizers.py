@@ -1,5 +1,7 @@
 """Adam as every app trains with it: rate over the steps, clipping that counts, averaged weights."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
