@@ -1,1 +1,1 @@
-"""Application templates: one folder each, the same files in all (docs/architecture.md)."""
+"""Applications, one folder each: templates that a person copies. None imports another."""

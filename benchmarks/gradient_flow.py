@@ -35,7 +35,7 @@ def make_layer(cell: str, *, gain: float, units: int, seed: int) -> keras.layers
 
 
 def over_lag(layer: keras.layers.RNN, *, lag: int = 100, seed: int = 1) -> np.ndarray:
-    """How far a state still moves the last output, by the steps between: (lag + 1,), 0 steps first.
+    """How strongly a state affects the last output, by steps between: (lag + 1,), 0 steps first.
 
     On random signs, see `inspection.gradient_norms`; 1 at 0 steps.
     """
@@ -52,7 +52,7 @@ def draw(
     Returns:
         "cell, gain" -> what is left of the gradient after `lag` steps.
     """
-    figure, left = figures.start(path, size=(5 * len(gains), 3.8)), {}
+    figure, remainders = figures.start(path, size=(5 * len(gains), 3.8)), {}
     panels = np.atleast_1d(figure.subplots(1, len(gains), sharey=True))
     for axis, gain in zip(panels, gains, strict=True):
         for cell in ("elman", "gru", "lstm", "lstm, slow gates"):
@@ -61,7 +61,7 @@ def draw(
                 long_lag.slow_gates(layer, np.random.default_rng(seed), lag=lag)
             norms = over_lag(layer, lag=lag, seed=seed)
             axis.semilogy(np.where(norms > 0, norms, np.nan), label=cell)
-            left[f"{cell}, gain {gain}"] = float(norms[-1])
+            remainders[f"{cell}, gain {gain}"] = float(norms[-1])
         axis.set_title(f"recurrent weights times {gain}", fontsize=10)
         axis.set_xlabel("steps back in time")
         axis.grid(alpha=0.25)
@@ -70,7 +70,7 @@ def draw(
     panels[0].set_ylim(1e-12, 1e12)
     panels[-1].legend(frameon=False)
     figures.finish(figure, title=f"What is left of the gradient after {lag} steps", path=path)
-    return left
+    return remainders
 
 
 def train_latch(
@@ -110,7 +110,7 @@ def train_latch(
 
     random, rows = np.random.default_rng(seed), []
     while len(rows) < steps and np.isfinite(rows).all():
-        rows.append([float(one) for one in step(*_batch(random, lag))])
+        rows.append([float(value) for value in step(*_batch(random, lag))])
     return Course(*np.array(rows).T)
 
 

@@ -132,7 +132,7 @@ def _make_step(model: keras.Model, optimizer: keras.optimizers.Optimizer):
 def remembered(lag: int, *, blocks: int, seed: int = 1) -> str:
     """A text whose every block of `lag` + 1 letters ends with the letter it begins with: "a...a".
 
-    The letter after the dots is known to who remembers the one before them, else one of two.
+    Only a memory of the letter before the dots predicts the one after them.
     """
     drawn: Sequence[str] = np.random.default_rng(seed).choice(["a", "b"], blocks).tolist()
     return "".join(letter + "." * (lag - 1) + letter for letter in drawn)

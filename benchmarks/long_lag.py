@@ -37,7 +37,7 @@ def main(
 
     Args:
         lag: Steps between what has to be kept and the end.
-        cells: Names in common.recurrent.CELLS.
+        cells: Names in common.layers.recurrent.CELLS.
         tasks: latch, adding.
         seeds: One training each.
         steps: Training steps at most; a training ends when the task is solved.
@@ -110,13 +110,13 @@ def train(
     model.optimizer.learning_rate = learning_rate
     if cell == "lstm":
         slow_gates(layer, random, lag=lag)
-    begun, error, done, errors = time.monotonic(), np.inf, 0, []
+    start, error, done, errors = time.monotonic(), np.inf, 0, []
     while done < steps:
         for _ in range(50):
             model.train_on_batch(*make_batch(task, random, lag=lag, batch=batch))
         done += 50
-        asked, expected = make_batch(task, np.random.default_rng(0), lag=lag, batch=1000)
-        answers = model.predict_on_batch(asked)
+        inputs, expected = make_batch(task, np.random.default_rng(0), lag=lag, batch=1000)
+        answers = model.predict_on_batch(inputs)
         if task == "latch":
             error = float(np.mean(np.sign(answers) != expected))
         else:
@@ -134,7 +134,7 @@ def train(
         "error": error,
         "errors": errors,
         "clipped_share": int(model.optimizer.num_clipped) / done,
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(time.monotonic() - start, 1),
         # Of sums of two uniform numbers, 0.9^2 lie further than 0.1 from 1, the best constant.
         "chance": 0.5 if task == "latch" else 0.9**2,
     }
@@ -159,7 +159,7 @@ def slow_gates(layer, random: np.random.Generator, *, lag: int) -> None:
 
 
 def draw_gradients(path: Path, *, lag: int = 200, steps: int = 200) -> None:
-    """How far each step still moves the last output, by cell, before and after training."""
+    """How strongly each step affects the last output, by cell, before and after training."""
     import keras
     import matplotlib
 

@@ -6,6 +6,7 @@ Writes results/recurrent_limits.json. PyTorch as in recurrent_speed.py; every me
 that depends on a fresh start is made in a process of its own.
 """
 
+import collections
 import datetime
 import multiprocessing
 import os
@@ -81,9 +82,16 @@ def first_step() -> dict:
 
 def compilations() -> dict:
     """Of an epoch of 60 batches, each of another size and length: how often what was compiled."""
-    import keras
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NUMBA_CACHE_DIR"] = folder
+        return count_compilations()
 
-    from common.lstm import kernel
+
+def count_compilations() -> dict:
+    """See `compilations`; nothing is compiled yet."""
+    import keras
+    from numba.core import event
+
     from common.lstm import layer as fast_lstm
 
     layer = fast_lstm.Bidirectional(fast_lstm.LSTM(32, return_sequences=True))
@@ -100,40 +108,41 @@ def compilations() -> dict:
                 np.zeros((*shape, 1), "float32"),
             )
 
-    traced, run = [], fast_lstm.run
-    fast_lstm.run = lambda *given, **options: traced.append(1) or run(*given, **options)
-    model.fit(batches(), steps_per_epoch=len(shapes), shuffle=False, verbose=0)
-    loops = (kernel._forward_lane, kernel._backward_lane)
+    traces, run = [], fast_lstm.run
+    fast_lstm.run = lambda *arguments, **options: traces.append(1) or run(*arguments, **options)
+    with event.install_recorder("numba:compile") as recorder:
+        model.fit(batches(), steps_per_epoch=len(shapes), shuffle=False, verbose=0)
+    functions = collections.Counter(
+        compilation.data["dispatcher"] for _, compilation in recorder.buffer if compilation.is_start
+    )
     return {
         "batches": len(shapes),
         "shapes": len(set(shapes)),
-        "traced": len(traced),
-        "machine_code": max(
-            len(loop.signatures)  # pyright: ignore[reportFunctionMemberAccess]
-            for loop in loops
-        ),
+        "traced": len(traces),
+        "machine_code": max(functions.values()),  # of one function
     }
 
 
 def microseconds_a_step(rounds: int) -> dict:
     """Training time by length; the same number a step means that time is linear in length."""
-    found = {}
+    microseconds = {}
     for length in LENGTHS:
         train = make_keras_steps(Shape(4, length, 32, 64, True, 1), None, ours=True)["train"]
         train()
-        found[length] = round(1e6 * statistics.median(train() for _ in range(rounds)) / length, 1)
-    return found
+        median = statistics.median(train() for _ in range(rounds))
+        microseconds[length] = round(1e6 * median / length, 1)
+    return microseconds
 
 
 def memory(shape: Shape, python: Path | None) -> dict:
     """MiB that five training steps take at their peak, besides what the process held before."""
-    found = {"shape": list(shape), "ours": round(alone(our_memory, shape))}
+    peaks = {"shape": list(shape), "ours": round(alone(our_memory, shape))}
     if python is not None:
         torch = TorchWorker(python)
         torch.make_steps(shape)
-        found["torch"] = round(float(torch.ask({"do": "memory"})))
+        peaks["torch"] = round(float(torch.ask({"do": "memory"})))
         torch.process.kill()
-    return found
+    return peaks
 
 
 def our_memory(shape: Shape) -> float:
@@ -213,20 +222,20 @@ def loop_parts(batch: int, rounds: int) -> dict:
                 return t + 1, hidden, cell, outputs.write(t, hidden)
 
             zeros = tf.zeros([batch, units])
-            found = tf.while_loop(lambda t, *_: t < length, body, (0, zeros, zeros, outputs))
-            return found[3].stack()
+            *_, outputs = tf.while_loop(lambda t, *_: t < length, body, (0, zeros, zeros, outputs))
+            return outputs.stack()
 
         return run
 
-    found = {"batch": batch}
+    microseconds: dict[str, float] = {"batch": batch}
     for name, step in steps.items():
         run, seconds = make_loop(step), []
         for _ in range(rounds + 5):
             begun = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - begun)
-        found[name] = round(1e6 * statistics.median(seconds[5:]) / length, 1)
-    return found
+        microseconds[name] = round(1e6 * statistics.median(seconds[5:]) / length, 1)
+    return microseconds
 
 
 if __name__ == "__main__":

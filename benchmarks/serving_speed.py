@@ -129,7 +129,7 @@ def own_time(folder: Path, asked: list[dict], calls: int = 100) -> float:
     from serving import signatures, wire
 
     loaded = tf.saved_model.load(str(folder))
-    known = signatures.read_signatures(signatures.read_meta_graph(folder), {})
+    known = signatures.read_signatures(signatures.read_definitions(folder), {})
     parsed = [wire.parse(json.dumps(document).encode(), known) for document in asked]
     taken = []
     for index in range(calls + 10):

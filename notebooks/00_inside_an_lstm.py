@@ -13,13 +13,12 @@
 # %% [markdown]
 # # Inside an LSTM
 #
-# What gates do on a sentence and on speech, why gradients vanish and explode without them, a memory
-# over 1,000 steps, and a character model that spells. Everything here is a call of `common/` or
-# `benchmarks/`.
+# Gates on a sentence and on speech, vanishing and exploding gradients, a memory over 1,000 steps,
+# and a character model that spells. Everything here is a call of `common/` or `benchmarks/`.
 #
 # An LSTM ([Hochreiter & Schmidhuber 1997](https://doi.org/10.1162/neco.1997.9.8.1735), with the
 # forget gate of [Gers et al. 2000](https://doi.org/10.1162/089976600300015015)) keeps a cell state
-# `c_t` and shows a hidden state `h_t`:
+# `c_t` and gives a hidden state `h_t`:
 #
 # ```
 # i, f, o = sigmoid(W x_t + U h_{t-1} + b)        input, forget and output gate, from 0 to 1
@@ -28,7 +27,8 @@
 # h_t     = o * tanh(c_t)                         hidden state, the output
 # ```
 #
-# The input gate says what is written, the forget gate what stays, the output gate what is shown.
+# The input gate controls what is written to the cell, the forget gate what stays in it, the output
+# gate what leaves it.
 
 # %%
 import logging
@@ -58,14 +58,14 @@ from common.inputs import audio, text
 from common.layers import inspection
 from common.plots import figures, gates
 
-# What trainings tell stands in log/train.log of their runs.
+# The log of each training is in log/train.log of its run.
 logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
 # %% [markdown]
 # ## Gates on a sentence
-# A small model that answers questions about images reads each question with an LSTM of 32 units. We
-# train it for some seconds, then look at that LSTM alone.
+# A small model for questions about images reads each question with an LSTM of 32 units. We train it
+# for a few seconds, then look at that LSTM alone.
 
 # %%
 small = vqa_config.SMALL
@@ -97,24 +97,24 @@ gates.gates_over_words(
 Image(filename=RUNS / "sentence.png")
 
 # %% [markdown]
-# A column is a word, a row a unit; the rows are the units whose cell state changes most. Bright
-# forget gates keep the cell as it was, bright input gates let the candidate in.
+# A column is a word, a row is a unit; the units are those whose cell state changes most. A bright
+# forget gate keeps the cell state, a bright input gate adds the candidate.
 #
-# The two questions differ in one word. How far apart are the cell states, word by word?
+# The two questions differ in one word. How far apart are their cell states, word by word?
 
 # %%
-apart = tf.norm(traced["cell"][0] - traced["cell"][1], axis=-1).numpy()
-for word, distance in zip(words, apart, strict=True):
+distances = tf.norm(traced["cell"][0] - traced["cell"][1], axis=-1).numpy()
+for word, distance in zip(words, distances, strict=True):
     print(f"{word:8} {distance:6.3f} {'#' * int(100 * distance)}")
 
 # %% [markdown]
-# Nothing until the colour, then a difference that the cell carries to the end of the question,
-# where the model needs it.
+# There is no difference before the colour. From there the cell carries it to the end of the
+# question, where the model needs it.
 
 # %% [markdown]
 # ## Gates on speech
-# A tagger of phones hears 10 ms a step. We train a small one that goes forwards only on synthetic
-# speech, and look at its LSTM while it hears a sentence of the validation part.
+# A phoneme tagger reads 10 ms a step. We train a small one on synthetic speech, forwards only, and
+# look at its LSTM on a sentence of the validation part.
 
 # %%
 small = phone_config.SMALL
@@ -135,50 +135,50 @@ features, _ = audio.features(
     tf.constant([waveform]), tf.constant([len(waveform)]), kind="log_mel", num_mels=40
 )
 normalized = tagger.get_layer("normalize")(features)
-heard = inspection.trace(tagger.get_layer("frame_lstm").get_layer("lstm_0"), normalized)
-spoken = [
+speech = inspection.trace(tagger.get_layer("frame_lstm").get_layer("lstm_0"), normalized)
+segments = [
     (phone.decode(), start / audio.SAMPLE_RATE, end / audio.SAMPLE_RATE)
     for phone, start, end in zip(*(record[name] for name in ("phone", "start", "end")), strict=True)
     if end <= len(waveform)
 ]
 gates.gates_over_sound(
-    {name: values[0] for name, values in heard.items()},
+    {name: values[0] for name, values in speech.items()},
     waveform,
-    spoken,
+    segments,
     title=record["text"].decode(),
     path=RUNS / "speech.png",
 )
 Image(filename=RUNS / "speech.png")
 
 # %% [markdown]
-# Vertical lines are the boundaries of the phones, of which the network was told only in training.
-# Gates open and close with the sounds; the cells fill through a sound and are emptied where forget
-# gates close.
+# Vertical lines are the boundaries of the phones; the network gets only the sound. Gates open and
+# close with the phones: cell states grow during a phone, and go back to zero where forget gates
+# close.
 
 # %% [markdown]
 # ## Vanishing and exploding gradients
 # Back-propagation through time multiplies one Jacobian for each step ([Bengio et al.
-# 1994](https://doi.org/10.1109/72.279181)). How far does a state still move the output 100 steps
-# later, in networks of random weights? The recurrent weights are orthogonal, then twice as large.
+# 1994](https://doi.org/10.1109/72.279181)). How strongly does a state affect the output 100 steps
+# later, in networks with random weights? The recurrent weights are orthogonal, then twice as large.
 
 # %%
-left = gradient_flow.draw(RUNS / "flow.png", gains=(1, 2), lag=100)
-for name, share in left.items():
+remainders = gradient_flow.draw(RUNS / "flow.png", gains=(1, 2), lag=100)
+for name, share in remainders.items():
     print(f"{name:24} {share:9.1e} of the gradient after 100 steps")
 Image(filename=RUNS / "flow.png")
 
 # %% [markdown]
-# The simple recurrent network (Elman) goes wrong both ways: with orthogonal weights its squashing
-# makes the gradient vanish, with larger ones it explodes. The gated cells begin by forgetting too,
-# for a gate that is half open lets nothing through 100 times. But a forget gate can be held open:
-# with biases for long lags ([Tallec & Ollivier 2018](https://arxiv.org/abs/1804.11188), "slow
+# The simple recurrent network (Elman) fails both ways: with orthogonal weights the slope of tanh
+# makes the gradient vanish, with larger weights it explodes. In the gated cells it vanishes at
+# first, too: 100 half-open gates in a row let almost nothing through. But a forget gate can stay
+# open: with biases for long lags ([Tallec & Ollivier 2018](https://arxiv.org/abs/1804.11188), "slow
 # gates") the gradient stays. `inspection.gradient_norms` measures it in a layer of your own.
 
 # %% [markdown]
 # ## Clipping
-# Exploding gradients have a simple cure: scale them down to a norm ([Pascanu et al.
-# 2013](https://arxiv.org/abs/1211.5063)). An Elman network with a gain of 1.5 learns to say at the
-# end which sign came 50 steps before, by plain gradient descent.
+# Exploding gradients are scaled down to a norm ([Pascanu et al.
+# 2013](https://arxiv.org/abs/1211.5063)). Here an Elman network with a gain of 1.5 learns by plain
+# gradient descent to repeat a sign that came 50 steps before.
 
 # %%
 clipped = gradient_flow.train_latch("elman", gain=1.5, clip_norm=1.0)
@@ -200,8 +200,8 @@ Image(filename=RUNS / "clipping.png")
 
 # %% [markdown]
 # ## A memory over 1,000 steps
-# The latch: 1,001 random signs, the first one is asked for at the end. The LSTM has slow gates as
-# above; the simple network gets fewer steps, for one takes it many times as long here.
+# The latch: 1,001 random signs; the target at the end is the first one. The LSTM has slow gates as
+# above. The simple network gets fewer steps, because each takes it many times as long here.
 
 # %%
 rows = [
@@ -226,8 +226,8 @@ Image(filename=RUNS / "latch.png")
 
 # %% [markdown]
 # ## A character model spells "hello"
-# After [Karpathy's min-char-rnn](https://karpathy.github.io/2015/05/21/rnn-effectiveness/): reads
-# h, e, l, l and learns to say e, l, l, o. A frame marks the right letter.
+# After [Karpathy's min-char-rnn](https://karpathy.github.io/2015/05/21/rnn-effectiveness/): it
+# reads h, e, l, l and learns to predict e, l, l, o. A frame marks the right letter.
 
 # %%
 speller = letters.Speller("hello", units=8)
@@ -241,15 +241,15 @@ letters.draw_spelling(
 Image(filename=RUNS / "hello.png")
 
 # %% [markdown]
-# After the first "l" comes another "l", after the second an "o": the same letter is read, so only
-# the state can tell. A model without memory would give both the same column.
+# An "l" follows the first "l", an "o" the second. The input is the same, so only the state can tell
+# them apart. A model without memory would give both the same column.
 
 # %% [markdown]
 # ## Truncated back-propagation through time
-# A text is one long sequence. It is cut into chunks: the states go on from one to the next, the
-# gradient stops between them ([Williams & Peng 1990](https://doi.org/10.1162/neco.1990.2.4.490)).
-# What carrying the states gives is seen where chunks are very short, here two letters of the
-# project's licence:
+# A text is one long sequence. It is cut into chunks: the states are carried from one to the next,
+# the gradient stops between them ([Williams & Peng
+# 1990](https://doi.org/10.1162/neco.1990.2.4.490)). The gain from carried states is largest with
+# very short chunks, here two letters of the project's licence:
 
 # %%
 licence = Path("../LICENSE").read_text()
@@ -279,7 +279,7 @@ model.train(licence, chunk=50, steps=700, streams=16)
 print(model.write("The ", 300, temperature=0.7))
 
 # %% [markdown]
-# What truncation costs: what lies further back than a chunk gets no gradient. In this text every
+# The price of truncation: a letter further back than a chunk gets no gradient. In this text every
 # block ends with the letter it begins with.
 
 # %%

@@ -152,10 +152,12 @@ def read_token(path: Path | None) -> str | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; before TensorFlow is imported, so that a taken port is told at once."""
+    """A bound socket; before TensorFlow is imported, so that a taken port is reported at once."""
     try:
+        if not 0 <= port < 2**16:
+            raise OSError("no such port")
         return socket.create_server((host, port), backlog=2048)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UserError(f"cannot listen at {host}:{port} ({error}): give another --port") from None
 
 

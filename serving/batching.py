@@ -220,7 +220,7 @@ def shortened(outputs: Arrays, signature: Signature) -> Arrays:
 
 
 def request_error(error: Exception) -> RequestError:
-    """What a client is told of an error of the model: its first line, without places in graphs."""
+    """The answer to a client for an error of the model: its first line, without graph locations."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, UnicodeDecodeError):  # TensorFlow failed to read its own message
@@ -234,8 +234,8 @@ def request_error(error: Exception) -> RequestError:
         getattr(error, "message", None) or "",
     )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = " ".join([line for line in lines if not _PLACE.match(line)][:2])
-    return RequestError(told[:500] or "refused", _STATUS.get(type(error), 400))
+    message = " ".join([line for line in lines if not _PLACE.match(line)][:2])
+    return RequestError(message[:500] or "refused", _STATUS.get(type(error), 400))
 
 
 _PLACE = re.compile(r"Graph execution error|Detected at node|File |\[\[|\d+ root error|\(\d+\) ")

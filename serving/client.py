@@ -4,12 +4,13 @@ import base64
 import json
 import urllib.error
 import urllib.request
+from typing import Any
 
 from serving.errors import RequestError
 
 
 class Client:
-    """A server at `url`, e.g. http://127.0.0.1:8501; `token` is what it asks clients for."""
+    """A server at `url`, e.g. http://127.0.0.1:8501; `token` is what clients must send."""
 
     def __init__(self, url: str, token: str | None = None):
         self.url = url.rstrip("/")
@@ -18,20 +19,32 @@ class Client:
             self.headers["Authorization"] = f"Bearer {token}"
 
     def predict(
-        self, model: str, inputs: dict[str, list], signature: str = "serving_default"
-    ) -> dict[str, list]:
-        """A batch of each input by name -> outputs by name; bytes are packed for the way.
+        self, model: str, inputs: dict[str, Any], signature: str = "serving_default"
+    ) -> Any:
+        """Values or nested lists by name -> outputs by name, or the only output.
 
         Raises:
-            RequestError: the server is away, or refuses; in its words.
+            RequestError: the server does not answer, or refuses; in its words.
         """
-        columns = {name: [_packed(one) for one in column] for name, column in inputs.items()}
+        columns = {name: _packed(value) for name, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
-        address = f"{self.url}/v1/models/{model}:predict"
-        request = urllib.request.Request(address, body, self.headers)
+        return self._ask(f"/v1/models/{model}:predict", body)["outputs"]
+
+    def definitions(self, model: str) -> dict[str, dict]:
+        """The signatures of a model by name: method_name, inputs and outputs.
+
+        Raises:
+            RequestError: the server does not answer, or has no such model.
+        """
+        return self._ask(f"/v1/models/{model}/metadata")["metadata"]["signature_def"][
+            "signature_def"
+        ]
+
+    def _ask(self, path: str, body: bytes | None = None) -> dict:
+        request = urllib.request.Request(self.url + path, body, self.headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["outputs"]
+                return json.load(answer)
         except urllib.error.HTTPError as error:
             raise RequestError(_reason(error), error.code) from None
         except OSError as error:
@@ -47,6 +60,8 @@ class Client:
 
 
 def _packed(value: object) -> object:
+    if isinstance(value, list):
+        return [_packed(item) for item in value]
     return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from google.protobuf import json_format
-
 from serving.errors import RequestError
 from serving.models import Model, Version
 
@@ -70,13 +68,7 @@ def status(model: Model, number: int | None) -> dict:
 
 def metadata(name: str, version: Version) -> dict:
     """GetModelMetadataResponse as JSON."""
-    signatures = {
-        key: json_format.MessageToDict(
-            definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        for key, definition in version.graph.signature_def.items()
-    }
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(version.number)},
-        "metadata": {"signature_def": {"signature_def": signatures}},
+        "metadata": {"signature_def": {"signature_def": version.definitions}},
     }

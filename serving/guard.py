@@ -22,7 +22,7 @@ class Guard:
 
     Args:
         token: what requests must bear; None asks for none.
-        names: of models, the only ones that counts are kept for.
+        names: of models; only for these are there counts.
     """
 
     def __init__(self, app, limits: Limits, token: str | None, names: frozenset[str]):
@@ -101,20 +101,20 @@ class Guard:
 
 def _replay(body: bytes, receive):
     """`receive` for a body that was read before."""
-    given = False
+    sent = False
 
     async def again():
-        nonlocal given
-        if given:
+        nonlocal sent
+        if sent:
             return await receive()
-        given = True
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
 
 
 def answer(error: RequestError) -> tuple[dict, int, dict]:
-    """Content, status and headers by which a client is told of an error."""
+    """Content, status and headers of the answer for an error."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)

@@ -8,7 +8,7 @@ from serving.errors import RequestError
 from serving.options import Limits
 from serving.signatures import Field, Signature
 
-SAMPLE_RATE = 16_000  # of the waveforms that a card describes, in Hz
+SAMPLE_RATE = 16_000  # of WAV files for which the card names none, in Hz
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG's frame headers, which hold the size
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF"}
 
@@ -33,13 +33,12 @@ def check(signature: Signature, inputs: dict[str, np.ndarray], limits: Limits) -
             raise RequestError(f"{name}: expected {rows} rows as of the others, got {len(values)}")
         if values.dtype == object:
             parts.append(_check_strings(name, values.reshape(-1), field, limits))
-        elif "16 kHz" in field.text:
-            parts.append(values.size / SAMPLE_RATE / limits.max_audio_s)
-            if parts[-1] > 1:
+        elif field.sample_rate:
+            if values.ndim and values.shape[-1] < field.min_samples:
                 raise RequestError(
-                    f"{name}: expected at most {limits.max_audio_s:g} s of sound "
-                    f"in a request, got {values.size / SAMPLE_RATE:.0f} s"
+                    f"{name}: expected at least {field.min_samples} samples, got {values.shape[-1]}"
                 )
+            parts.append(_check_seconds(name, values.size / field.sample_rate, limits))
     for name, (length, axis) in signature.lengths.items():
         if not ((inputs[length] >= 0) & (inputs[length] <= inputs[name].shape[axis])).all():
             raise RequestError(
@@ -50,35 +49,44 @@ def check(signature: Signature, inputs: dict[str, np.ndarray], limits: Limits) -
 
 
 def _check_strings(name: str, values: np.ndarray, field: Field, limits: Limits) -> float:
-    if "JPEG" in field.text:
+    if field.media_type.startswith("image/"):
         return _check_images(name, values, field, limits)
-    if "WAV" in field.text:
-        return _check_sound(name, values, limits)
-    if field.dims or "UTF-8" in field.text:
-        for index, value in enumerate(values):
-            try:
-                size = len(value.decode())
-            except UnicodeDecodeError:
-                raise RequestError(f"{name}: expected UTF-8 text in row {index}") from None
-            if size > limits.max_characters:
-                raise RequestError(
-                    f"{name}: expected at most {limits.max_characters} characters "
-                    f"a text, got {size} in row {index}"
-                )
-        return 0.0
-    # Without a card: whatever looks like an image is one.
+    if field.media_type.startswith("audio/"):
+        return _check_wavs(name, values, field, limits)
+    if field.media_type.startswith("text/"):
+        return _check_texts(name, values, limits)
+    # The card does not say: whatever looks like an image is one.
     images = values[[any(map(value.startswith, _MAGIC)) for value in values]]
     return _check_images(name, images, field, limits)
+
+
+def _check_texts(name: str, values: np.ndarray, limits: Limits) -> float:
+    for index, value in enumerate(values):
+        try:
+            size = len(value.decode())
+        except UnicodeDecodeError:
+            raise RequestError(f"{name}: expected UTF-8 text in row {index}") from None
+        if size > limits.max_characters:
+            raise RequestError(
+                f"{name}: expected at most {limits.max_characters} characters "
+                f"a text, got {size} in row {index}"
+            )
+    return 0.0
 
 
 def _check_images(name: str, values: np.ndarray, field: Field, limits: Limits) -> float:
     total = 0
     for index, value in enumerate(values):
         kind, height, width = image_size(value)
-        if kind is None or (field.text and kind not in field.text):
+        if kind is None or (field.formats and kind not in field.formats):
             raise RequestError(
-                f"{name}: expected {field.text.strip(' :,') or 'an image'}; row "
-                f"{index} is {kind or 'not whole or of another kind'}"
+                f"{name}: expected {', '.join(field.formats) or 'an image'}; row {index} is "
+                f"{kind or 'cut short or of another format'}"
+            )
+        if field.max_pixels is not None and height * width > field.max_pixels:
+            raise RequestError(
+                f"{name}: expected at most {field.max_pixels} pixels an image, "
+                f"got {height} x {width} in row {index}"
             )
         total += height * width
     if total > limits.max_megapixels * 1e6:
@@ -89,11 +97,16 @@ def _check_images(name: str, values: np.ndarray, field: Field, limits: Limits) -
     return total / (limits.max_megapixels * 1e6)
 
 
-def _check_sound(name: str, values: np.ndarray, limits: Limits) -> float:
+def _check_wavs(name: str, values: np.ndarray, field: Field, limits: Limits) -> float:
     seconds = 0.0
     for value in values:
         channels = struct.unpack("<H", value[22:24])[0] if value[12:16] == b"fmt " else 1
-        seconds += len(value) / (2 * SAMPLE_RATE * max(1, min(channels, 8)))
+        rate = 2 * (field.sample_rate or SAMPLE_RATE) * max(1, min(channels, 8))
+        seconds += len(value) / rate
+    return _check_seconds(name, seconds, limits)
+
+
+def _check_seconds(name: str, seconds: float, limits: Limits) -> float:
     if seconds > limits.max_audio_s:
         raise RequestError(
             f"{name}: expected at most {limits.max_audio_s:g} s of sound in a "

@@ -1,4 +1,4 @@
-"""What Prometheus is told: https://prometheus.io/docs/practices/naming."""
+"""Metrics for Prometheus: https://prometheus.io/docs/practices/naming."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -11,7 +11,7 @@ SECONDS = Histogram(
 )
 BATCH_ROWS = Histogram(
     "serving_batch_rows",
-    "Rows that a model was given at once.",
+    "Rows of one run of a model.",
     ["model"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )

@@ -20,14 +20,14 @@ import tensorflow as tf
 
 from serving import metrics, probes
 from serving.batching import Batcher, request_error
-from serving.signatures import Signature, read_card, read_meta_graph, read_signatures
+from serving.signatures import Signature, read_card, read_definitions, read_signatures
 from serving.wire import Arrays
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class Candidate:
     """A whole version on disk; `stamp` changes with every file of it."""
 
     number: int
@@ -35,7 +35,7 @@ class Found:
     stamp: tuple
 
 
-def look(path: Path) -> Found | None:
+def look(path: Path) -> Candidate | None:
     """The newest version in `path` that looks whole."""
     if (path / "saved_model.pb").is_file():
         folders = {1: path}
@@ -45,7 +45,7 @@ def look(path: Path) -> Found | None:
     for number in sorted(folders, reverse=True):
         try:
             if is_whole(folders[number]):
-                return Found(number, folders[number], _stamp(folders[number]))
+                return Candidate(number, folders[number], _stamp(folders[number]))
         except OSError:  # it is being written or removed
             continue
     return None
@@ -63,10 +63,10 @@ def is_whole(folder: Path) -> bool:
 
 
 def _stamp(folder: Path) -> tuple:
-    found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     return tuple(
         (str(path.relative_to(folder)), stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        for path, stat in found
+        for path, stat in files
     )
 
 
@@ -77,13 +77,15 @@ class Version:
         Exception: whatever TensorFlow raises for a folder that cannot be loaded.
     """
 
-    def __init__(self, name: str, found: Found, executor: Executor, **queue: int):
-        self.number, self.stamp = found.number, found.stamp
-        self.graph, self.card = read_meta_graph(found.folder), read_card(found.folder)
-        self.signatures: dict[str, Signature] = read_signatures(self.graph, self.card)
+    def __init__(self, name: str, candidate: Candidate, executor: Executor, **queue: int):
+        self.number, self.stamp = candidate.number, candidate.stamp
+        self.definitions = read_definitions(candidate.folder)
+        self.signatures: dict[str, Signature] = read_signatures(
+            self.definitions, read_card(candidate.folder)
+        )
         if not self.signatures:
             raise ValueError("no signature for prediction")
-        self._loaded = tf.saved_model.load(str(found.folder))  # signatures alone lose variables
+        self._loaded = tf.saved_model.load(str(candidate.folder))  # signatures alone lose variables
         self.users = 0
         self.batchers = {
             key: Batcher(
@@ -100,8 +102,8 @@ class Version:
         function = self._loaded.signatures[key]
 
         def call(inputs: Arrays) -> Arrays:
-            given = {name: tf.constant(values) for name, values in inputs.items()}
-            return {name: np.asarray(value.numpy()) for name, value in function(**given).items()}
+            tensors = {name: tf.constant(values) for name, values in inputs.items()}
+            return {name: np.asarray(value.numpy()) for name, value in function(**tensors).items()}
 
         return call
 
@@ -130,44 +132,44 @@ class Model:
         self.name, self.path = name, path
         self.version: Version | None = None
         self.states: dict[int, tuple[str, str]] = {}
-        self._seen: Found | None = None
+        self._seen: Candidate | None = None
         self._failed: tuple | None = None
 
-    def next(self) -> Found | None:
+    def next(self) -> Candidate | None:
         """A version to load: not the one that answers, and unchanged since the last look."""
-        found, seen = look(self.path), self._seen
-        self._seen = found
-        if found is None or found != seen or found.stamp == self._failed:
+        candidate, seen = look(self.path), self._seen
+        self._seen = candidate
+        if candidate is None or candidate != seen or candidate.stamp == self._failed:
             return None
-        return None if self.version and found.stamp == self.version.stamp else found
+        return None if self.version and candidate.stamp == self.version.stamp else candidate
 
-    async def load(self, found: Found, executor: Executor, **queue: int) -> str | None:
-        """Loads `found` beside the version that answers, and lets it answer from then on.
+    async def load(self, candidate: Candidate, executor: Executor, **queue: int) -> str | None:
+        """Loads `candidate` beside the version that answers, and lets it answer from then on.
 
         Returns:
-            What is wrong with `found`, when it cannot be loaded and the older one goes on.
+            What is wrong with `candidate`, when it cannot be loaded and the older one goes on.
         """
-        self.states[found.number] = ("LOADING", "")
+        self.states[candidate.number] = ("LOADING", "")
         begun = time.monotonic()
         try:
-            version = await asyncio.to_thread(Version, self.name, found, executor, **queue)
+            version = await asyncio.to_thread(Version, self.name, candidate, executor, **queue)
             await asyncio.to_thread(version.warm)
         except Exception as error:
-            self._failed = found.stamp
+            self._failed = candidate.stamp
             reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-            answers = self.version is not None and self.version.number == found.number
-            self.states[found.number] = (
+            answers = self.version is not None and self.version.number == candidate.number
+            self.states[candidate.number] = (
                 ("AVAILABLE", "") if answers else ("END", "the SavedModel cannot be loaded")
             )
             metrics.LOADS.labels(self.name, "failed").inc()
-            logger.error("%s: version %d cannot be loaded: %s", self.name, found.number, reason)
-            return f"version {found.number} in {found.folder} cannot be loaded: {reason}"
+            logger.error("%s: version %d cannot be loaded: %s", self.name, candidate.number, reason)
+            return f"version {candidate.number} in {candidate.folder} cannot be loaded: {reason}"
         old, self.version = self.version, version
-        self.states[found.number] = ("AVAILABLE", "")
+        self.states[candidate.number] = ("AVAILABLE", "")
         metrics.LOADS.labels(self.name, "ok").inc()
-        metrics.VERSION.labels(self.name).set(found.number)
+        metrics.VERSION.labels(self.name).set(candidate.number)
         seconds = time.monotonic() - begun
-        logger.info("%s: version %d answers after %.1f s", self.name, found.number, seconds)
+        logger.info("%s: version %d answers after %.1f s", self.name, candidate.number, seconds)
         if old is not None:
             await self._drop(old)
         return None

@@ -12,23 +12,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from serving.__main__ import Parser, named_folder, read_token
 from serving.client import Client
 from serving.errors import UserError
+from serving.signatures import read_card, read_signatures
 
-TABS = {  # functions of tabs.py, by the task of the card
-    "image captioning": "captioning",
-    "visual question answering": "question_answering",
-    "answer sentence selection": "answer_selection",
-    "phoneme tagging": "phoneme_tagging",
-}
-HEADLINES = (
-    *("accuracy", "map", "mrr", "cider", "exact_match"),
-    *("frame_accuracy_39", "phone_error_rate"),
-)
 STYLE = """
 .answer { min-height: 2.5em; overflow-wrap: anywhere }
 .strip .grid-wrap { min-height: 0 !important }
@@ -43,7 +34,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = parse(arguments)
-        models = [(name, *read_model(name, newest(folder))) for name, folder in options.model]
+        models = {name: read_model(name, newest(folder)) for name, folder in options.model}
         with server_of(options) as client:
             show(models, options, client)
     except UserError as error:
@@ -124,25 +115,16 @@ def server_of(options: argparse.Namespace) -> Iterator[Client]:
         process.wait()
 
 
-def show(models: list[tuple], options: argparse.Namespace, client: Client) -> None:
-    """Shows a tab for each model, (name, card, examples), until SIGTERM or SIGINT.
+def show(
+    models: Mapping[str, tuple[dict, list]], options: argparse.Namespace, client: Client
+) -> None:
+    """Shows a tab for each model, name -> (card, examples), until SIGTERM or SIGINT.
 
     Raises:
         UserError: the port is taken.
     """
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # nothing leaves here
-    import gradio as gr
-
-    from serving import tabs
-
-    with gr.Blocks(title="Cellstate", analytics_enabled=False) as page:
-        gr.Markdown("# Try the models")
-        for name, card, examples in models:
-            with gr.Tab(name, elem_id=name):
-                gr.Markdown(describe(card))
-                getattr(tabs, TABS[card["task"]])(tabs.Tab(name, examples), client)
-                with gr.Accordion("Model card", open=False):
-                    gr.JSON(card, show_label=False)
+    page = make_page(models, client)
     try:
         page.launch(
             server_name=options.host,
@@ -165,6 +147,25 @@ def show(models: list[tuple], options: argparse.Namespace, client: Client) -> No
         page.close()
 
 
+def make_page(models: Mapping[str, tuple[dict, list]], client: Client):
+    """Gradio's blocks: a tab for each model, which the server is asked for its signatures."""
+    import gradio as gr
+
+    from serving import tabs
+
+    with gr.Blocks(title="Cellstate", analytics_enabled=False) as page:
+        gr.Markdown("# Try the models")
+        for name, (card, examples) in models.items():
+            with gr.Tab(name, elem_id=name):
+                gr.Markdown(describe(card))
+                signatures = read_signatures(client.definitions(name), card)
+                task = str(card.get("task", ""))
+                tabs.make(tabs.Tab(name, signatures, examples), task, client)
+                with gr.Accordion("Model card", open=False):
+                    gr.JSON(card, show_label=False)
+    return page
+
+
 def free_port() -> int:
     """One that nobody listens at now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -182,38 +183,38 @@ def newest(folder: Path) -> Path:
 def read_model(name: str, folder: Path) -> tuple[dict, list[dict[str, str]]]:
     """The card of a SavedModel and its examples, the names of files made whole.
 
+    Both are empty where the export has none.
+
     Raises:
-        UserError: there is no card, or its task has no tab.
+        UserError: one of them cannot be read.
     """
     extra = folder / "assets.extra"
+    stored = extra / "examples.json"
     try:
-        card = json.loads((extra / "card.json").read_text(encoding="utf-8"))
-        task = card["task"]
-    except (OSError, ValueError, KeyError) as error:
+        card = read_card(folder)
+        rows = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else []
+    except ValueError as error:
         raise UserError(
-            f"--model {name}: expected assets.extra/card.json with a task in {folder}, found none "
-            f"({error}): export the run again"
+            f"--model {name}: expected JSON in card.json and examples.json of {extra}, got "
+            f"something else ({error}): export the run again"
         ) from None
-    if task not in TABS:
-        raise UserError(
-            f"--model {name}: expected one of the tasks {', '.join(TABS)}, got {task!r}: ask it "
-            "over python -m serving"
-        )
-    listed = extra / "examples.json"
-    examples = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []
     return card, [
-        {key: one if isinstance(one, str) else str(extra / one["file"]) for key, one in row.items()}
-        for row in examples
+        {
+            key: value if isinstance(value, str) else str(extra / value["file"])
+            for key, value in row.items()
+        }
+        for row in rows
     ]
 
 
 def describe(card: dict) -> str:
-    """Task, data and the measured figures, as a line of Markdown."""
+    """Task, data and the metrics of the test split, as a line of Markdown."""
+    parts = [str(card.get("task", "A model without a card"))]
+    if "training_data" in card:
+        parts.append(f"trained on {card['training_data']}")
     figures = card.get("metrics", {}).get("test", {}).get("metrics", {})
-    told = ", ".join(f"{name} {figures[name]:.3f}" for name in HEADLINES if name in figures)
-    return f"{card['task']}, trained on {card['training_data']}" + (
-        f"; test: {told}" if told else ""
-    )
+    text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    return ", ".join(parts) + (f"; test: {text}" if text else "")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Pictures and words of what a model says, for the page."""
+"""Pictures and HTML of the outputs of a model, for the page."""
 
 import html
 import io
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import matplotlib
@@ -11,7 +12,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
-FRAME_S = 0.01  # of phoneme tagging
 _MOST = 480  # pixels of a picture's longer side
 _WORD = re.compile(r"[^\W_]+(?:['\u2019`]+[^\W_]+)*")  # what the models read as words
 
@@ -24,7 +24,7 @@ class Phone(NamedTuple):
     end_s: float
 
 
-def looked_at(image: bytes, attention: Sequence) -> Image.Image:
+def over_image(image: bytes, attention: Sequence) -> Image.Image:
     """The image under attention (rows, columns), which is scaled to its own maximum."""
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB")
     picture.thumbnail((_MOST, _MOST))
@@ -35,6 +35,32 @@ def looked_at(image: bytes, attention: Sequence) -> Image.Image:
     colours = matplotlib.colormaps["inferno"](shares)[..., :3] * 255
     mixed = 0.4 * np.asarray(picture, np.float32) + 0.6 * colours
     return Image.fromarray(mixed.astype(np.uint8))
+
+
+def heat_map(
+    values: Sequence, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()
+) -> Image.Image:
+    """Numbers (rows, columns) as colours, with a scale and the labels where there are any."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axis = figure.subplots()
+    figure.colorbar(axis.imshow(np.array(values, np.float64), aspect="auto"))
+    if row_labels:
+        axis.set_yticks(range(len(row_labels)), row_labels, parse_math=False)
+    if column_labels:
+        axis.set_xticks(range(len(column_labels)), column_labels, rotation=60, parse_math=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image.open(file)
+
+
+def listed(values: dict[str, object]) -> str:
+    """Values by name, as an HTML list."""
+    items = "".join(
+        f"<dt style='opacity: 0.6'>{html.escape(name)}</dt>"
+        f"<dd style='font-size: 1.3em'>{html.escape(str(value))}</dd>"
+        for name, value in values.items()
+    )
+    return f"<dl>{items}</dl>"
 
 
 def marked(text: str, attention: Sequence[float]) -> str:
@@ -51,30 +77,28 @@ def marked(text: str, attention: Sequence[float]) -> str:
     for word, strength in zip(words, above, strict=False):
         parts.append(html.escape(text[end : word.start()]))
         style = f"background: rgba(240, 140, 0, {0.8 * max(strength, 0):.2f}); border-radius: 3px"
-        shown = f'<mark style="{style}; color: inherit">{html.escape(word[0])}</mark>'
-        parts.append(shown if strength > 0.01 else html.escape(word[0]))
+        mark = f'<mark style="{style}; color: inherit">{html.escape(word[0])}</mark>'
+        parts.append(mark if strength > 0.01 else html.escape(word[0]))
         end = word.end()
     return "".join([*parts, html.escape(text[end:])])
 
 
-def ranked(rows: Sequence[tuple[str, float, Sequence[float]]]) -> str:
-    """Sentences with score and attention, best first, as an HTML list."""
+def ranked(rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """Sentences with the attention to their words, best first, as a numbered HTML list."""
     items = "".join(
-        f'<li style="margin: 0.5em 0">{marked(text, attention)} '
-        f'<span style="opacity: 0.6">{score:.2f}</span></li>'
-        for text, score, attention in rows
+        f'<li style="margin: 0.5em 0">{marked(text, attention)}</li>' for text, attention in rows
     )
     return f'<ol aria-label="sentences, best first">{items}</ol>'
 
 
-def merged(frames: Sequence[str], seconds: float) -> list[Phone]:
-    """The phones of frames of 10 ms, neighbours of the same merged; "" ends them."""
+def merged(frames: Sequence[str], start_s: Sequence[float], seconds: float) -> list[Phone]:
+    """The phones of frames, neighbours of the same merged; "" ends them."""
     frames = [*frames, ""]
     frames = frames[: frames.index("")]
-    starts = [n for n, one in enumerate(frames) if n == 0 or frames[n - 1] != one]
-    ends = [*(start * FRAME_S for start in starts[1:]), seconds]
+    starts = [n for n, phone in enumerate(frames) if n == 0 or frames[n - 1] != phone]
+    times = [*(start_s[start] for start in starts), seconds]
     return [
-        Phone(frames[start], start * FRAME_S, end) for start, end in zip(starts, ends, strict=True)
+        Phone(frames[start], *span) for start, span in zip(starts, pairwise(times), strict=True)
     ]
 
 
@@ -86,11 +110,11 @@ def phones_over_spectrogram(sound: np.ndarray, rate: int, phones: Sequence[Phone
     # A little noise, for digital silence has no logarithm.
     audible = sound + np.random.default_rng(0).normal(0, 1e-5, len(sound))
     axis.specgram(audible, NFFT=256, Fs=rate, noverlap=192, cmap="Greys", vmin=-130)
-    for one in phones:
-        if one.start_s < seconds:
-            axis.axvline(one.start_s, color="#b03a2e", linewidth=0.8)
-            middle = (one.start_s + min(one.end_s, seconds)) / 2
+    for phone, start_s, end_s in phones:
+        if start_s < seconds:
+            axis.axvline(start_s, color="#b03a2e", linewidth=0.8)
+            middle = (start_s + min(end_s, seconds)) / 2
             above = axis.get_xaxis_transform()
-            axis.text(middle, 1.02, one.phone, transform=above, ha="center", parse_math=False)
+            axis.text(middle, 1.02, phone, transform=above, ha="center", parse_math=False)
     axis.set(xlim=(0, seconds), xlabel="seconds", ylabel="Hz")
     return figure

@@ -1,57 +1,46 @@
 """Small inputs that a signature takes, to run it before the first request."""
 
 import base64
-import struct
 
 import numpy as np
 
+from serving import sounds
+from serving.limits import SAMPLE_RATE
 from serving.signatures import Field, Signature
 
-SAMPLES = 16_000
 # One grey pixel.
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 )
-WAV = struct.pack(
-    "<4sI4s4sIHHIIHH4sI",
-    b"RIFF",
-    36 + 2 * SAMPLES,
-    b"WAVE",
-    b"fmt ",
-    16,
-    1,
-    1,
-    SAMPLES,
-    2 * SAMPLES,
-    2,
-    16,
-    b"data",
-    2 * SAMPLES,
-) + bytes(2 * SAMPLES)  # a second of silence
 
 
 def inputs(signature: Signature) -> dict[str, np.ndarray]:
     """One row for each input, and a second of sound or one value where a size is free."""
-    lengths = {length for length, _ in signature.lengths.values()}
-    found = {}
+    sizes = {
+        length: signature.inputs[name].sample_rate or 1
+        for name, (length, _) in signature.lengths.items()
+    }
+    arrays = {}
     for name, field in signature.inputs.items():
-        found[name] = np.empty(_shape(field), field.dtype)
+        arrays[name] = np.empty(_shape(field), field.dtype)
         # `np.full` would cut the zeros at the end of bytes, and so the silence.
-        found[name].fill(SAMPLES if name in lengths else _value(field))
-    return found
+        arrays[name].fill(sizes.get(name, _value(field)))
+    return arrays
 
 
 def _shape(field: Field) -> list[int]:
-    free = {name: SAMPLES if "16 kHz" in field.text else 1 for name in field.free}
-    return [
-        size or free.get(field.dims[axis] if field.dims else "", 1)
-        for axis, size in enumerate(field.shape or ())
-    ]
+    shape = [size or 1 for size in field.shape or ()]
+    if field.sample_rate and field.dtype != object and field.shape and field.shape[-1] is None:
+        shape[-1] = field.sample_rate
+    return shape
 
 
 def _value(field: Field) -> bytes | int:
     if field.dtype != object:
         return 0
-    if "JPEG" in field.text:
+    if field.media_type.startswith("image/"):
         return PNG
-    return WAV if "WAV" in field.text else b"what is it"
+    if field.media_type.startswith("audio/"):
+        rate = field.sample_rate or SAMPLE_RATE
+        return sounds.encode(np.zeros(rate), rate)
+    return b"what is it"

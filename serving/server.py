@@ -54,9 +54,9 @@ class Serving:
         while True:
             for model in self.models.values():
                 try:
-                    found = model.next()
-                    if found is not None:
-                        problem = await model.load(found, self.executor, **self.queue)
+                    candidate = model.next()
+                    if candidate is not None:
+                        problem = await model.load(candidate, self.executor, **self.queue)
                         if problem and not model.version:
                             self.failure = f"--model {model.name}: {problem}"
                             self.on_failure()

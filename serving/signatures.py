@@ -1,25 +1,23 @@
 """Reads what a SavedModel takes and gives: its signatures, and what card.json says of them.
 
-A signature knows names, dtypes and shapes. The card adds the names of the dimensions, "float32
-(batch, samples)", and what strings hold, "JPEG, PNG or BMP bytes": from these follow which
-requests can share a batch, what may be padded, and which limits apply.
+A signature has names, dtypes and shapes. The card (common/export/card.py writes it) adds the names
+of the dimensions and what strings and numbers hold: from these follow which requests can share a
+batch, what may be padded, which limits apply, and what the page shows. Of the card's prose nothing
+is read. Without a card, or with one that has prose alone, requests are answered one by one.
 """
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 DEFAULT = "serving_default"
-_FIELD = re.compile(r"(?:(\w+) )?\b(string|bool|u?int\d+|float\d+) \(([^)]*)\)")
+_DTYPES = {"DT_STRING": "object", "DT_FLOAT": "float32", "DT_DOUBLE": "float64"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """One input or output.
 
@@ -27,13 +25,23 @@ class Field:
         dtype: NumPy's; object for strings.
         shape: None where a size is free; None when the rank is.
         dims: names of the dimensions by the card, a number where it names none; () when unknown.
-        text: what the card says of the content.
+        description: for people.
+        media_type: what strings hold, "text/plain", "image/*" or "audio/wav"; "" when unknown.
+        formats: of images; () for any.
+        sample_rate: of sound, in Hz; 0 for what is no sound.
+        max_pixels: of an image.
+        min_samples: of sound.
     """
 
     dtype: np.dtype
     shape: tuple[int | None, ...] | None
-    dims: tuple[str, ...]
-    text: str
+    dims: tuple[str | int, ...] = ()
+    description: str = ""
+    media_type: str = ""
+    formats: tuple[str, ...] = ()
+    sample_rate: int = 0
+    max_pixels: int | None = None
+    min_samples: int = 0
 
     @property
     def batched(self) -> bool:
@@ -44,7 +52,7 @@ class Field:
         """Axes of free size by the name of the dimension, but for the batch."""
         sizes = zip(self.dims, self.shape or (), strict=False)
         return {
-            name: axis
+            str(name): axis
             for axis, (name, size) in enumerate(sizes)
             if size is None and name != "batch"
         }
@@ -52,7 +60,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs by name, in alphabetical order."""
+    """Inputs and outputs by name, in the order of the card."""
 
     inputs: dict[str, Field]
     outputs: dict[str, Field]
@@ -82,24 +90,36 @@ class Signature:
         }
 
 
-def read_meta_graph(folder: Path) -> meta_graph_pb2.MetaGraphDef:
-    """The graph tagged "serve".
+def read_definitions(folder: Path) -> dict[str, dict]:
+    """The signatures of a SavedModel by name, as the server gives them for metadata.
 
     Raises:
-        ValueError: there is none, or saved_model.pb is cut short.
+        ValueError: saved_model.pb is cut short, or has no graph for serving.
     """
+    from google.protobuf import json_format
+    from tensorflow.core.protobuf import saved_model_pb2
+
     try:
         saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     except Exception as error:  # protobuf's own kind of error, which differs between its versions
         raise ValueError(f"saved_model.pb cannot be read: {error}") from None
-    for graph in saved.meta_graphs:
-        if "serve" in graph.meta_info_def.tags:
-            return graph
-    raise ValueError('saved_model.pb has no graph tagged "serve"')
+    graphs = [graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags]
+    if not graphs:
+        raise ValueError('saved_model.pb has no graph tagged "serve"')
+    return {
+        name: json_format.MessageToDict(
+            definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        for name, definition in graphs[0].signature_def.items()
+    }
 
 
 def read_card(folder: Path) -> dict:
-    """assets.extra/card.json; empty when there is none."""
+    """assets.extra/card.json; empty when there is none.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
     path = folder / "assets.extra" / "card.json"
     if not path.exists():
         return {}
@@ -107,50 +127,62 @@ def read_card(folder: Path) -> dict:
     return card if isinstance(card, dict) else {}
 
 
-def read_signatures(graph: meta_graph_pb2.MetaGraphDef, card: dict) -> dict[str, Signature]:
-    """Signatures for prediction by name."""
-    found = {}
-    for name, definition in graph.signature_def.items():
-        if definition.method_name == "tensorflow/serving/predict":
-            inputs, outputs = _described(card, name)
-            found[name] = Signature(
-                _fields(definition.inputs, inputs), _fields(definition.outputs, outputs)
+def read_signatures(definitions: dict[str, dict], card: dict) -> dict[str, Signature]:
+    """Signatures for prediction by name, from `read_definitions` and a card."""
+    return {
+        name: Signature(
+            *(
+                _fields(definition[part], _described(card, name, part))
+                for part in ("inputs", "outputs")
             )
-    return found
+        )
+        for name, definition in sorted(definitions.items())
+        if definition["method_name"] == "tensorflow/serving/predict"
+    }
 
 
-def _described(card: dict, name: str) -> tuple[dict, dict]:
-    """What the card says of the inputs and outputs of a signature: name -> (dims, text)."""
-    inputs = {key: f"{key} {text}" for key, text in dict(card.get("inputs", {})).items()}
-    outputs = {key: f"{key} {text}" for key, text in dict(card.get("outputs", {})).items()}
-    if name != DEFAULT:
-        line = str(dict(card.get("signatures", {})).get(name, ""))
-        taken, _, given = line.partition("->")
-        inputs = {"": taken}
-        if "the same outputs" not in given:
-            outputs = {"": given}
-    return _parsed(inputs), _parsed(outputs)
+def _described(card: dict, signature: str, part: str) -> dict:
+    """The fields of the card for the "inputs" or "outputs" of a signature."""
+    if signature != DEFAULT:
+        card = _mapping(_mapping(card.get("signatures")).get(signature))
+    return _mapping(card.get(part))
 
 
-def _parsed(lines: dict[str, str]) -> dict[str, tuple[tuple[str, ...], str]]:
-    found = {}
-    for line in lines.values():
-        matches = list(_FIELD.finditer(line))
-        for match, following in zip(matches, [*matches[1:], None], strict=False):
-            dims = tuple(dim.strip() for dim in match[3].split(",") if dim.strip())
-            text = line[match.end() : following.start() if following else None]
-            found.setdefault(match[1], (dims, text))
-    return found
+def _mapping(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
 
 
-def _fields(infos, described: dict) -> dict[str, Field]:
-    fields = {}
-    for name in sorted(infos):
-        shape = tf.TensorShape(infos[name].tensor_shape)
-        sizes = None if shape.rank is None else tuple(shape.as_list())
-        dims, text = described.get(name, ((), ""))
-        if sizes is None or len(dims) != len(sizes):
-            dims = ()
-        dtype = np.dtype(tf.dtypes.as_dtype(infos[name].dtype).as_numpy_dtype)
-        fields[name] = Field(dtype, sizes, dims, text)
-    return fields
+def _fields(tensors: dict[str, dict], described: dict) -> dict[str, Field]:
+    names = [name for name in described if name in tensors]
+    names += sorted(set(tensors) - set(names))
+    return {name: _field(tensors[name], described.get(name, "")) for name in names}
+
+
+def _field(tensor: dict, entry: dict | str) -> Field:
+    sizes = [int(dim["size"]) for dim in tensor["tensor_shape"]["dim"]]
+    shape = tuple(None if size < 0 else size for size in sizes)
+    if tensor["tensor_shape"]["unknown_rank"]:
+        shape = None
+    dtype = _dtype(tensor["dtype"])
+    if not isinstance(entry, dict):  # prose, or nothing
+        return Field(dtype=dtype, shape=shape, description=str(entry))
+    dims = tuple(entry.get("dims", ()))
+    return Field(
+        dtype=dtype,
+        shape=shape,
+        dims=dims if shape is not None and len(dims) == len(shape) else (),
+        formats=tuple(entry.get("formats", ())),
+        **{
+            key: entry[key]
+            for key in ("description", "media_type", "sample_rate", "max_pixels", "min_samples")
+            if key in entry
+        },
+    )
+
+
+def _dtype(name: str) -> np.dtype:
+    """NumPy's for TensorFlow's "DT_INT32"; void for one that NumPy does not have."""
+    try:
+        return np.dtype(_DTYPES.get(name) or name.removeprefix("DT_").lower())
+    except TypeError:
+        return np.dtype("V")

@@ -48,8 +48,8 @@ def parse(body: bytes, signatures: dict[str, Signature]) -> Parsed:
         raise RequestError(f'Serving signature name: "{_short(name)}" not found in signature def')
     fields = signatures[name].inputs
     if ("instances" in document) == ("inputs" in document):
-        found = "both" if "instances" in document else "neither"
-        raise RequestError(f"expected one of 'inputs' and 'instances', got {found}")
+        number = "both" if "instances" in document else "neither"
+        raise RequestError(f"expected one of 'inputs' and 'instances', got {number}")
     rows = "instances" in document
     columns = _by_rows(document["instances"], fields) if rows else _columns(document, fields)
     return Parsed(name, {key: _array(key, columns[key], fields[key]) for key in fields}, rows)
@@ -73,7 +73,7 @@ def encode(outputs: Arrays, rows: bool) -> bytes:
     if all(values.dtype.kind != "f" or np.isfinite(values).all() for values in outputs.values()):
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     # NaN and Infinity as TensorFlow Serving writes them, which is not JSON.
-    return json.dumps(answer, ensure_ascii=False, default=lambda kept: kept.tolist()).encode()
+    return json.dumps(answer, ensure_ascii=False, default=lambda values: values.tolist()).encode()
 
 
 def _by_rows(instances: object, fields: dict[str, Field]) -> dict[str, list]:
@@ -133,8 +133,8 @@ def _array(name: str, value: object, field: Field) -> np.ndarray:
         shape.append(size)
         flat = flat[0] if len(flat) == 1 else [item for part in flat for item in part]
     if not _fits(shape, field):
-        wanted = ",".join("-1" if size is None else str(size) for size in field.shape or ())
-        raise RequestError(f"{name}: expected shape [{wanted}], got {shape}")
+        sizes = ",".join("-1" if size is None else str(size) for size in field.shape or ())
+        raise RequestError(f"{name}: expected shape [{sizes}], got {shape}")
     values = _strings(name, flat) if field.dtype == object else _numbers(name, flat, field.dtype)
     return values.reshape(shape)
 
@@ -182,7 +182,7 @@ def _numbers(name: str, flat: list, dtype: np.dtype) -> np.ndarray:
         raise RequestError(f"{name}: expected {dtype.name}, got a number out of range") from None
     if dtype.kind == "f":
         whole = 2 ** (np.finfo(dtype).nmant + 1)  # above, integers would be rounded
-        lossy = int in kinds and any(type(one) is int and abs(one) >= whole for one in flat)
+        lossy = int in kinds and any(type(n) is int and abs(n) >= whole for n in flat)
         if lossy or not np.isfinite(values).all():
             raise RequestError(
                 f"{name}: Cannot convert JSON value to {dtype.name} without loss of precision."
@@ -196,17 +196,17 @@ def _check_rows(outputs: Arrays) -> None:
         if not size:
             raise RequestError(f"Tensor name: {name} has no shape information: use 'inputs'")
     if len(set(sizes.values())) > 1:
-        found = ", ".join(f"{name} {size[0]}" for name, size in sizes.items())
-        raise RequestError(f"outputs have inconsistent batch size ({found}): use 'inputs'")
+        listed = ", ".join(f"{name} {size[0]}" for name, size in sizes.items())
+        raise RequestError(f"outputs have inconsistent batch size ({listed}): use 'inputs'")
 
 
 def _listed(name: str, values: np.ndarray) -> np.ndarray | list | str:
     if values.dtype != object:
         return np.ascontiguousarray(values) if values.ndim else values.tolist()
     if name.endswith("_bytes"):
-        texts = [{"b64": base64.b64encode(one).decode()} for one in values.reshape(-1)]
+        texts = [{"b64": base64.b64encode(value).decode()} for value in values.reshape(-1)]
     else:
-        texts = [one.decode(errors="replace") for one in values.reshape(-1)]
+        texts = [value.decode(errors="replace") for value in values.reshape(-1)]
     listed = np.empty(len(texts), object)
     listed[:] = texts
     return listed.reshape(values.shape).tolist()

@@ -112,6 +112,14 @@ def test_no_imports_go_in_circles():
     assert graph == {}
 
 
+def test_the_fast_lstm_is_imported_through_its_public_module_alone():
+    for folder in ("apps", "benchmarks", "common", "notebooks", "serving"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.parent.name != "lstm":
+                names = {name for name in imports(path) if name.startswith("common.lstm.")}
+                assert all(f"{name}.".startswith("common.lstm.layer.") for name in names), path
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "serving").glob("*.py")), ids=lambda p: p.name)
 def test_serving_knows_models_never_apps(path):
     assert {name.split(".")[0] for name in ours(path)} <= {"serving"}

@@ -1,1 +1,1 @@
-"""Decoding: greedy, sampling and beam search over a step function."""
+"""Decoding: sampling and beam search over a step function, and their rules."""

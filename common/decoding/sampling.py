@@ -1,16 +1,17 @@
-"""Words out of a step function: greedy decoding and sampling (beams: `beam_search`).
+"""Sampling from a step function, and scoring of given hypotheses.
 
-A step function says what may follow each hypothesis, a row of tensors:
+A step function gives the distribution of the next token of each hypothesis, a row of tensors:
 
     step(token_ids (rows,) int32, state) -> log_probs (rows, vocab) float32, state, attention
 
 `state` is a nest of tensors whose first axis is rows; attention is float32 (rows, ...) or None. A
-decoder is given the state of one row per example and makes `count` rows of each (1 for greedy
-decoding), those of example b at b * count ... (b + 1) * count - 1. What is the same for all of
-them, such as the memory that is attended to, stays out of the state: the step function closes over
-it and sees its rows as (batch, count).
+decoder takes the state of one row per example and makes `count` rows of each, those of example b at
+b * count ... (b + 1) * count - 1. Whatever is the same for all of them, such as the memory of
+attention, stays out of the state: the step function closes over it and sees its rows as
+(batch, count).
 
-All of it is one `tf.while_loop`: it runs in Python, inside a `tf.function` and in a SavedModel.
+Each decoder is one `tf.while_loop`: it runs in Python, inside a `tf.function` and in a SavedModel.
+Greedy decoding is `beam_search` with width 1.
 """
 
 from collections.abc import Callable
@@ -24,34 +25,21 @@ Step = Callable[..., tuple]
 
 
 class Decoded(NamedTuple):
-    """What a decoder gives; `time` is the longest length.
+    """Result of a decoder; `time` is the longest length.
 
     Attributes:
         token_ids: int32 (batch, n, time), the best of the n first; the end token stands at the end
             of each, padding after it.
         lengths: int32 (batch, n), with the end token; 0 where the rules leave no hypothesis.
         scores: float32 (batch, n); minus infinity where there is no hypothesis.
-        attention: float32 (batch, n, time, ...), what the step gave when it wrote the token, zeros
-            after the end; None when the step gives none.
+        attention: float32 (batch, n, time, ...), of the step that wrote the token, zeros after the
+            end; None when the step gives none.
     """
 
     token_ids: tf.Tensor
     lengths: tf.Tensor
     scores: tf.Tensor
     attention: tf.Tensor | None
-
-
-def greedy(step: Step, state, **rules) -> Decoded:
-    """Writes the most probable token at each step; of equal ones, the one with the lower id.
-
-    Args:
-        step, state: see the module; the state has one row per example.
-        rules: see `decoding_rules.Rules`.
-
-    Returns:
-        n is 1; scores are log-probabilities.
-    """
-    return _write(step, state, Rules(**rules), 1, lambda log_probs, *_: (_argmax(log_probs), ()))
 
 
 def sample(
@@ -78,7 +66,7 @@ def sample(
         temperature: above 0; lower ones favour what is probable.
         top_k: 0 keeps all.
         top_p: in (0, 1]; 1 keeps all.
-        rules: see `decoding_rules.Rules`.
+        rules: see `rules.Rules`.
 
     Returns:
         n is `num_results`, in the order of drawing; scores are the model's log-probabilities,
@@ -94,14 +82,14 @@ def sample(
         logits, vocab = log_probs / temperature, tf.shape(log_probs)[1]
         now = tf.random.experimental.stateless_fold_in(seed, length)
         if not top_k and top_p == 1:  # nothing to sort
-            drawn = tf.random.stateless_categorical(logits, 1, now, dtype=tf.int32)[:, 0]
-            return tf.minimum(drawn, vocab - 1), ()
-        kept, ids = tf.math.top_k(logits, tf.minimum(top_k, vocab) if top_k else vocab)
-        probs = tf.nn.softmax(kept)
-        kept = tf.where(tf.cumsum(probs, axis=1, exclusive=True) < top_p, kept, IMPOSSIBLE)
-        place = tf.random.stateless_categorical(kept, 1, now, dtype=tf.int32)
+            token = tf.random.stateless_categorical(logits, 1, now, dtype=tf.int32)[:, 0]
+            return tf.minimum(token, vocab - 1), ()
+        top, ids = tf.math.top_k(logits, tf.minimum(top_k, vocab) if top_k else vocab)
+        probs = tf.nn.softmax(top)
+        nucleus = tf.where(tf.cumsum(probs, axis=1, exclusive=True) < top_p, top, IMPOSSIBLE)
+        place = tf.random.stateless_categorical(nucleus, 1, now, dtype=tf.int32)
         # Where no token is allowed, the draw has no meaning and may be out of range.
-        place = tf.minimum(place, tf.shape(kept)[1] - 1)
+        place = tf.minimum(place, tf.shape(nucleus)[1] - 1)
         return tf.gather(ids, place, batch_dims=1)[:, 0], ()
 
     return _write(step, state, Rules(**rules), num_results, draw)
@@ -118,7 +106,7 @@ def spread_sample(step: Step, state, *, num_results: int, **rules) -> Decoded:
     Args:
         step, state: see the module; the state has one row per example.
         num_results: hypotheses for each example.
-        rules: see `decoding_rules.Rules`.
+        rules: see `rules.Rules`.
 
     Returns:
         n is `num_results`; scores are log-probabilities.
@@ -140,29 +128,26 @@ def spread_sample(step: Step, state, *, num_results: int, **rules) -> Decoded:
 
 
 def follow(step: Step, state, token_ids: tf.Tensor, **rules) -> Decoded:
-    """Reads given hypotheses as if the model had written them.
+    """Scores given hypotheses as if the model had written them.
 
     Args:
         step, state: see the module; the state has one row per example.
         token_ids: int32 (batch, n, max_steps), each with its end token and padding after it.
-        rules: see `decoding_rules.Rules`; what breaks them has the score minus infinity.
+        rules: see `rules.Rules`; a hypothesis that breaks them has the score minus infinity.
 
     Returns:
         The hypotheses in their order; scores are log-probabilities.
     """
     count = token_ids.shape[1]
-    given = tf.reshape(token_ids, [-1, token_ids.shape[2]])
-    return _write(step, state, Rules(**rules), count, lambda _, at, __: (given[:, at], ()))
-
-
-def _argmax(log_probs):
-    return tf.argmax(log_probs, axis=1, output_type=tf.int32)
+    rows = tf.reshape(token_ids, [-1, token_ids.shape[2]])
+    return _write(step, state, Rules(**rules), count, lambda _, at, __: (rows[:, at], ()))
 
 
 def _write(step: Step, state, rules: Rules, count: int, choose, carried=()) -> Decoded:
-    """Goes on with `choose(log_probs, length, carried)` until every row has ended.
+    """Appends a token to every row until all have ended.
 
-    It gives tokens int32 (rows,), and what it is given as `carried` at the next step.
+    `choose(log_probs, length, carried)` gives the tokens, int32 (rows,), and the `carried` of the
+    next step.
     """
     state, rows = tile(state, count)
     attention, recording = tf.TensorArray(tf.float32, 0, dynamic_size=True), []
@@ -175,7 +160,7 @@ def _write(step: Step, state, rules: Rules, count: int, choose, carried=()) -> D
         if weights is not None:
             recording.append(True)
             attention = attention.write(length, weights)
-        log_probs = rules.apply(log_probs, token_ids, length)
+        log_probs = rules.apply(log_probs, length)
         last, carried = choose(log_probs, length, carried)
         scores += tf.where(ended, 0.0, tf.gather(log_probs, last, batch_dims=1))
         token_ids = put(token_ids, length, tf.where(ended, rules.pad_id, last))
@@ -201,13 +186,13 @@ def _write(step: Step, state, rules: Rules, count: int, choose, carried=()) -> D
 
 
 def tile(state, count: int) -> tuple:
-    """Each row `count` times, one after the other; and how many rows that makes."""
+    """Each row `count` times in succession, and the number of rows."""
     rows = tf.shape(tf.nest.flatten(state)[0])[0] * count
     return tf.nest.map_structure(lambda part: tf.repeat(part, count, axis=0), state), rows
 
 
 def loop(going, body, *variables) -> tuple:
-    """`tf.while_loop` over tensors of which any size of the first axis may change."""
+    """`tf.while_loop` over tensors whose first axis is free."""
 
     def free(part):
         free_rows = isinstance(part, tf.Tensor) and part.shape.rank
@@ -227,7 +212,7 @@ def put(values: tf.Tensor, place: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
 
 
 def finish(token_ids, scores, slots, attention, rules: Rules) -> Decoded:
-    """Cuts to the longest hypothesis, and finds the attention of each.
+    """Cuts to the longest hypothesis, and gathers the attention of each.
 
     Args:
         token_ids: int32 (batch, n, max_steps).

@@ -7,9 +7,14 @@ The description of a field is prose for people. Programs, such as `serving`, rea
                   the size is fixed
     media_type    what a string holds: "text/plain" (UTF-8), "image/*", "audio/wav"
     formats       of an image: "JPEG", "PNG", "BMP"
-    sample_rate   of sound, in Hz
+    sample_rate   of sound, in Hz; also of a waveform of numbers
     max_pixels    of an image; more are an error
     min_samples   of sound; fewer are an error
+
+Names of dimensions have a meaning too. An integer input `num_samples` (batch,) holds the real
+lengths along "samples" of the others, which may be padded. Outputs that share a dimension stand in
+one table of the page, and words along a dimension label the pictures along it. Numbers that end
+with "rows", "columns" lie over the image among the inputs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +62,7 @@ def wav(*dims: str | int, sample_rate: int, description: str = "") -> Field:
 
 
 def encoder_licence(image_encoder: str) -> list[str]:
-    """What the card says of the weights of an image encoder; nothing of one that is made here."""
+    """The licence of the weights of an image encoder; none for an encoder that is trained here."""
     return [_ENCODERS[image_encoder]] if image_encoder in _ENCODERS else []
 
 

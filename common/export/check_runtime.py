@@ -1,6 +1,6 @@
-"""Runs an exported runtime.py where TensorFlow is not, and compares its answers with expected ones.
+"""Runs an exported runtime.py without TensorFlow, and compares its answers with expected ones.
 
-Run by `runtimes` as a script, in a fresh process. Its input is a line of JSON, {"folder": ...,
+Run by `portable` as a script, in a fresh process. Its input is a line of JSON, {"folder": ...,
 "probes": [{"inputs": {name: value}, "outputs": {name: value}}]}.
 """
 
@@ -18,15 +18,15 @@ def main(lines: TextIO) -> None:
     """Prints the largest difference of a number; infinity where strings or lengths differ."""
     for name in FORBIDDEN:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
-    asked, largest = json.loads(lines.readline(), object_hook=unpacked), 0.0
-    sys.path.insert(0, asked["folder"])
+    request, largest = json.loads(lines.readline(), object_hook=unpacked), 0.0
+    sys.path.insert(0, request["folder"])
     import numpy as np
 
-    runtime = importlib.import_module("runtime").Runtime(Path(asked["folder"]))
-    for probe in asked["probes"]:
-        found = runtime(**probe["inputs"])
-        for name, wanted in probe["outputs"].items():
-            expected, got = np.asarray(wanted), np.asarray(found[name])
+    runtime = importlib.import_module("runtime").Runtime(Path(request["folder"]))
+    for probe in request["probes"]:
+        outputs = runtime(**probe["inputs"])
+        for name, values in probe["outputs"].items():
+            expected, got = np.asarray(values), np.asarray(outputs[name])
             if expected.ndim != got.ndim or expected.shape[1:] != got.shape[1:]:
                 sys.exit(f"{name}: expected the shape {expected.shape}, got {got.shape}")
             if expected.shape != got.shape:  # matrices in eight bits may write a longer caption

@@ -1,6 +1,6 @@
 """Loads a SavedModel with TensorFlow alone and compares its answers with expected ones.
 
-Run by `exporting` as a script, in a fresh process. Its input has two lines of JSON, of which the
+Run by `saved_model` as a script, in a fresh process. Its input has two lines of JSON, of which the
 second comes later: {"folder": ..., "probes": {signature: {input: value}}}, then what to expect,
 {signature: {output: value}}.
 """
@@ -19,13 +19,13 @@ import tensorflow as tf
 
 def main(lines: TextIO) -> None:
     """Exits with a message when an output differs by more than 1e-5."""
-    asked = json.loads(lines.readline())
-    loaded, outputs = tf.saved_model.load(asked["folder"]), {}
-    for signature, given in asked["probes"].items():
-        inputs = {name: tf.constant(unpacked(value)) for name, value in given.items()}
+    request = json.loads(lines.readline())
+    loaded, outputs = tf.saved_model.load(request["folder"]), {}
+    for signature, probe in request["probes"].items():
+        inputs = {name: tf.constant(unpacked(value)) for name, value in probe.items()}
         outputs[signature] = loaded.signatures[signature](**inputs)
-    for signature, wanted in json.loads(lines.readline()).items():
-        for name, expected in wanted.items():
+    for signature, values in json.loads(lines.readline()).items():
+        for name, expected in values.items():
             got = outputs[signature][name]
             if got.dtype == tf.string:
                 same = tf.io.encode_base64(got).numpy().astype(str).tolist() == expected
@@ -38,7 +38,7 @@ def main(lines: TextIO) -> None:
 def unpacked(value: str | float | list) -> bytes | float | list:
     """Bytes from base64, a number, or a list of them."""
     if isinstance(value, list):
-        return [unpacked(one) for one in value]
+        return [unpacked(item) for item in value]
     return base64.b64decode(value) if isinstance(value, str) else value
 
 

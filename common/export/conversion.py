@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from common.lstm import loops
+from common.lstm import layer
 from common.runs.errors import UserError
 
 PACKAGES = {
@@ -40,16 +40,16 @@ class Part(NamedTuple):
 
 
 def require(runtime: str) -> None:
-    """Looks for the packages of "onnx" or "litert".
+    """Checks that the packages of "onnx" or "litert" are installed.
 
     Raises:
         UserError: names those that are missing.
     """
-    names = [one.split("==")[0].replace("-", "_") for one in PACKAGES[runtime]]
+    names = [package.split("==")[0].replace("-", "_") for package in PACKAGES[runtime]]
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"--format {runtime}: expected the package {missing[0]}, found none: "
+            f"--format {runtime}: expected the package {missing[0]}, it is not installed: "
             f"pip install {' '.join(PACKAGES[runtime])}"
         )
 
@@ -67,7 +67,6 @@ def convert(part: Part, path: Path, *, int8: bool = False) -> list[str]:
         The names of its outputs, in the order of the file.
     """
     is_onnx = path.suffix == SUFFIXES["onnx"]
-    run = loops.for_onnx if is_onnx else loops.for_litert
     specs = [
         tf.TensorSpec(spec.shape if is_onnx else _one_row(spec.shape), spec.dtype, name)
         for name, spec in part.inputs.items()
@@ -78,7 +77,7 @@ def convert(part: Part, path: Path, *, int8: bool = False) -> list[str]:
         input_signature=specs,
         autograph=False,
     )
-    with loops.traced(run):
+    with layer.converting("onnx" if is_onnx else "litert"):
         traced = function.get_concrete_function()
     outputs = sorted(traced.structured_outputs)
     with _quiet():
@@ -122,7 +121,7 @@ def _write_onnx(frozen, outputs: list[str], path: Path, int8: bool) -> None:
 def _quantize(model, path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    stored = {one.name: one for one in model.graph.initializer}
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "LSTM":
             # ONNX Runtime 1.32 turns the matrices of each LSTM, and so twice those that two share.
@@ -164,7 +163,7 @@ def _as_onnx_lstm(context, node, name, arguments) -> None:
     units, output = len(bias) // 4, node.output[-1]
     context.remove_node(node.name)
     axis = constant("axis", np.array([0]))
-    states = [context.make_node("Unsqueeze", [one, axis]).output[0] for one in (hidden, cell)]
+    states = [context.make_node("Unsqueeze", [state, axis]).output[0] for state in (hidden, cell)]
     matrices = [
         constant("kernel", weights[:-units].T[None]),
         constant("recurrent", weights[-units:].T[None]),
@@ -188,9 +187,9 @@ def _quiet() -> Iterator[None]:
     """Without what the converters print of their own work, on standard error and by logging."""
     before = logging.root.manager.disable
     with tempfile.TemporaryFile() as nowhere, contextlib.ExitStack() as stack:
-        kept = os.dup(2)
-        stack.callback(os.close, kept)
-        stack.callback(os.dup2, kept, 2)
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        stack.callback(os.dup2, stderr, 2)
         stack.callback(logging.disable, before)
         logging.disable(logging.WARNING)
         os.dup2(nowhere.fileno(), 2)

@@ -1,4 +1,4 @@
-"""Writes runs for ONNX Runtime and LiteRT, and checks them where TensorFlow is not."""
+"""Writes runs for ONNX Runtime and LiteRT, and checks them in a process without TensorFlow."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ import numpy as np
 
 from common.export import conversion, saved_model
 from common.export.conversion import Part
+from common.lstm.layer import LSTM
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -39,7 +40,7 @@ def write_runtime(
     in which TensorFlow cannot be imported.
 
     Args:
-        path: a folder; an older one is replaced.
+        path: a folder; an older export there is replaced.
         parts: what becomes a model file, by its name.
         format: "onnx" or "litert"; with "_int8" at its end, the model files hold matrices in eight
             bits (`conversion.convert`), and the answers to the probes are not compared.
@@ -52,11 +53,12 @@ def write_runtime(
         close: how far a number of an answer may be from that.
 
     Raises:
-        UserError: a package is missing.
+        UserError: a package is missing, or `path` holds something else than an export.
         RuntimeError: runtime.py fails there, or an answer differs by more than `close`.
     """
     runtime, _, int8 = format.partition("_")
     conversion.require(runtime)
+    saved_model.require_replaceable(path)
     with files.replacing(path) as folder:
         folder.mkdir()
         outputs = {}
@@ -64,42 +66,41 @@ def write_runtime(
             file = folder / f"{name}{conversion.SUFFIXES[runtime]}"
             outputs[name] = conversion.convert(part, file, int8=bool(int8))
         for source in [*sources, "network.py", *copies]:
-            found = _STANDALONE / source if isinstance(source, str) else source
-            shutil.copyfile(found, folder / found.name)
+            file = _STANDALONE / source if isinstance(source, str) else source
+            shutil.copyfile(file, folder / file.name)
         files.write_json(folder / "settings.json", {"outputs": outputs, **settings})
         needs = ["numpy", *conversion.RUN_BY[runtime]]
         files.write_json(folder / "card.json", {**card, "format": format, "needs": needs})
         check_in_fresh_process(folder, probes, close=float("inf") if int8 else close)
 
 
-def require_portable(model: keras.Model, cell: str = "lstm") -> None:
-    """Looks whether a network can be converted.
+def require_portable(model: keras.Model) -> None:
+    """Checks that every layer of a network can be converted.
 
     Raises:
-        UserError: of its options, the first that stands in the way.
+        UserError: names the first layer that cannot.
     """
-    if cell not in ("lstm", "mlp"):
-        raise UserError(
-            f"expected a run with --model.cell lstm, got {cell}: other recurrent cells are only "
-            "exported with --format saved_model"
-        )
-    if model.compute_dtype != "float32" or any(
-        layer.compute_dtype != "float32" for layer in model.layers
-    ):
-        raise UserError(
-            "expected a run with --train.precision float32, got half precision: export it with "
-            "--format saved_model"
-        )
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.RNN) and not isinstance(layer, LSTM):
+            raise UserError(
+                f"expected LSTM layers, got {layer.path} of {type(layer.cell).__name__}: other "
+                "recurrent cells are exported by --format saved_model only"
+            )
+        if layer.compute_dtype != "float32":
+            raise UserError(
+                f"expected float32 (--train.precision), got {layer.path} in "
+                f"{layer.compute_dtype}: half precision is exported by --format saved_model only"
+            )
 
 
 def check_in_fresh_process(
     folder: Path, probes: Sequence[tuple[Mapping, Mapping]], *, close: float
 ) -> None:
-    """Asks the runtime.py of an export where TensorFlow is not; see `write_runtime`."""
-    content = [{"inputs": given, "outputs": wanted} for given, wanted in probes]
+    """Asks the runtime.py of an export in a process without TensorFlow; see `write_runtime`."""
+    content = [{"inputs": inputs, "outputs": outputs} for inputs, outputs in probes]
     with saved_model.start_elsewhere(_CHECK) as process:
-        asked = {"folder": str(folder.resolve()), "probes": content}
-        line = json.dumps(asked, default=_plain)
+        request = {"folder": str(folder.resolve()), "probes": content}
+        line = json.dumps(request, default=_plain)
         difference = float(saved_model.answer_from_elsewhere(process, line))
     if not difference <= close:
         raise RuntimeError(f"expected the answers of TensorFlow, got some {difference:.1e} away")

@@ -1,4 +1,9 @@
-"""Writes SavedModels whole or not at all, and checks them where this project is not."""
+"""Writes SavedModels whole or not at all, and checks them in a process without this project.
+
+What an inference module uses must be an attribute of it, directly or through other `tf.Module`s:
+variables (`weights_of`), lookup tables, and parts with either, which are `tf.Module`s themselves.
+TensorFlow does not find a table in a plain Python object, and refuses to save the module.
+"""
 
 import base64
 import contextlib
@@ -37,7 +42,7 @@ def write_saved_model(
 
     Args:
         module: `__call__` is a tf.function with a signature of named inputs and a dict of outputs.
-        path: a folder; an older one is replaced.
+        path: a folder; an older export there is replaced.
         card: task, inputs, outputs, training data, metrics, licences.
         probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
@@ -45,14 +50,16 @@ def write_saved_model(
             where the package that has them is not installed.
 
     Raises:
+        UserError: `path` holds something else than an export.
         RuntimeError: the SavedModel would not run elsewhere, or gives other results there.
     """
+    require_replaceable(path)
     probes = {"serving_default": probe, **(others or {})}
     calls = {name: getattr(module, name) for name in others or ()}
     calls["serving_default"] = module.__call__  # type: ignore[operator]
     # It starts TensorFlow while the module is written, and answers while this process does.
     with files.replacing(path) as folder, start_elsewhere(_CHECK) as process:
-        tf.saved_model.save(module, str(folder), signatures=calls)
+        _save(module, folder, calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
         if examples:
@@ -60,17 +67,45 @@ def write_saved_model(
         problems = unportable_operations(folder)
         if problems:
             raise RuntimeError(f"the SavedModel needs this process: {', '.join(sorted(problems))}")
-        asked = {"folder": str(folder.resolve()), "probes": _packed(probes)}
-        ask_elsewhere(process, json.dumps(asked))
+        request = {"folder": str(folder.resolve()), "probes": _packed(probes)}
+        ask_elsewhere(process, json.dumps(request))
         expected = {
-            name: calls[name](**{key: tf.constant(value) for key, value in given.items()})
-            for name, given in probes.items()
+            name: calls[name](**{key: tf.constant(value) for key, value in inputs.items()})
+            for name, inputs in probes.items()
         }
         listed = {
             name: {key: _listed(value) for key, value in outputs.items()}
             for name, outputs in expected.items()
         }
         answer_from_elsewhere(process, json.dumps(listed))
+
+
+def _save(module: tf.Module, folder: Path, calls: Mapping[str, Callable]) -> None:
+    try:
+        tf.saved_model.save(module, str(folder), signatures=calls)
+    except AssertionError as error:
+        if "untracked" not in str(error):
+            raise
+        raise RuntimeError(
+            "the module uses a lookup table or a variable that it does not track: keep it as an "
+            "attribute of the module, or of a tf.Module that is an attribute of it"
+        ) from error
+
+
+def require_replaceable(path: Path) -> None:
+    """Checks that an export may be written to `path`: nothing is there, or an older export.
+
+    Raises:
+        UserError: another file or folder is there.
+    """
+    cards = (path / "assets.extra" / "card.json", path / "card.json")
+    if path.is_dir() and (any(card.is_file() for card in cards) or not any(path.iterdir())):
+        return
+    if path.exists():
+        raise UserError(
+            f"expected a new folder or an older export (with card.json) at {path}, got something "
+            "else: name another --output"
+        )
 
 
 def weights_of(model: keras.Model) -> list[tf.Variable]:
@@ -91,31 +126,31 @@ def probe_images() -> list[bytes]:
 def unportable_operations(folder: Path) -> set[str]:
     """Operations and attributes of a SavedModel that TensorFlow Serving could not run."""
     saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    found = set()
+    operations = set()
     for meta_graph in saved.meta_graphs:
         for function in meta_graph.graph_def.library.function:
-            found |= {node.op for node in function.node_def} & _PYTHON_OPS
-            found |= {"_XlaMustCompile"} & {n for n, v in function.attr.items() if v.b}
-    return found
+            operations |= {node.op for node in function.node_def} & _PYTHON_OPS
+            operations |= {"_XlaMustCompile"} & {n for n, v in function.attr.items() if v.b}
+    return operations
 
 
 def stored_metrics(run_path: Path) -> dict[str, object]:
     """Metrics and baselines that `evaluate` has left in a run directory, by split."""
-    found = {}
+    metrics = {}
     for path in sorted(run_path.glob("metrics-*.json")):
         stored = files.read_json(path)
-        found[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
-    return found
+        metrics[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
+    return metrics
 
 
 def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
     """examples.json: a list of inputs by name, each a text or {"file": name}, a file beside it."""
     try:
-        given = examples()
+        arguments = examples()
     except UserError:
         return
     row = {}
-    for option, value in zip(given[::2], given[1::2], strict=True):
+    for option, value in zip(arguments[::2], arguments[1::2], strict=True):
         path, name = Path(value), option.removeprefix("--")
         if not path.is_absolute():
             row[name] = value
@@ -147,7 +182,7 @@ def start_elsewhere(script: Path) -> Iterator[subprocess.Popen]:
 def ask_elsewhere(process: subprocess.Popen, line: str) -> None:
     """Gives a line to read and does not wait for an answer."""
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended: the answer will tell why
+    with contextlib.suppress(BrokenPipeError):  # it has ended: the answer says why
         process.stdin.write(line + "\n")
         process.stdin.flush()
 
@@ -171,8 +206,8 @@ def _packed(value):
     if isinstance(value, bytes | str):
         return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
     if isinstance(value, Mapping):
-        return {name: _packed(one) for name, one in value.items()}
-    return [_packed(one) for one in value]
+        return {name: _packed(item) for name, item in value.items()}
+    return [_packed(item) for item in value]
 
 
 def _listed(value: tf.Tensor) -> list:

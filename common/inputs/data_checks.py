@@ -1,6 +1,6 @@
-"""What `check_data` of every app tells: sizes, lengths, words, broken rows, enough to train or not.
+"""The report of `check_data` of every app: sizes, lengths, words, broken rows, enough or not.
 
-The app counts; what it demands stands there, each number with its reason.
+The app counts, and states its demands, each number with its reason.
 """
 
 import random
@@ -16,8 +16,10 @@ from common.runs import cli
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+    from common.inputs import text
+
 PARTS = ("train", "validation", "test")
-_NAMED = 20  # broken rows given one by one
+_NAMED = 20  # broken rows that the report lists
 
 
 class Demand(NamedTuple):
@@ -69,7 +71,7 @@ class Tally:
         self._size, self._seen, self._draw = size, 0, random.Random(0)
 
     def offer(self, record: dict) -> None:
-        """Keeps the record, perhaps in place of an earlier one."""
+        """Adds the record to the sample, or not, perhaps in place of an earlier one."""
         self._seen += 1
         if len(self.sample) < self._size:
             self.sample.append(record)
@@ -82,7 +84,7 @@ class Tally:
 
 
 class Report(NamedTuple):
-    """What was found; `demands` is what training needs, `notes` a line each."""
+    """The counts; `demands` is what training needs, `notes` a line each."""
 
     tally: Tally
     notes: Sequence[str]
@@ -101,23 +103,24 @@ class Report(NamedTuple):
             lines.append(f"{what}: {least:.4g} to {most:.4g}, half of them up to {half:.4g}")
         lines += self.notes
         lines.append(f"broken rows: {len(self.broken.skipped):,} of {self.broken.num_rows:,}")
-        lines += [f"  {one}" for one in self.broken.skipped[:_NAMED]]
+        lines += [f"  {row}" for row in self.broken.skipped[:_NAMED]]
         if len(self.broken.skipped) > _NAMED:
             lines.append(f"  and {len(self.broken.skipped) - _NAMED:,} more")
         lines.append("")
-        lines += [f"{'yes' if one.met else 'NO':<4}{one}" for one in self._all_demands()]
+        lines += [f"{'yes' if demand.met else 'NO':<4}{demand}" for demand in self._all_demands()]
         return "\n".join([*lines, "", self.verdict()])
 
     def verdict(self) -> str:
         """A sentence: whether it is enough to train, and if not what to do."""
-        unmet = [one for one in self._all_demands() if not one.met]
+        unmet = [demand for demand in self._all_demands() if not demand.met]
         if not unmet:
             return "Enough to train."
-        return "Not enough to train: " + "; ".join(f"{one}: {one.advice}" for one in unmet) + "."
+        advice = "; ".join(f"{demand}: {demand.advice}" for demand in unmet)
+        return f"Not enough to train: {advice}."
 
     def _all_demands(self) -> list[Demand]:
         share = len(self.broken.skipped) / max(self.broken.num_rows, 1)
-        bound, advice = datasets.MAX_BROKEN, "mend or remove them, training would stop"
+        bound, advice = datasets.MAX_BROKEN, "correct or remove them, training would stop"
         broken = Demand("of the rows broken", share, bound, advice, most=True)
         return [*self.demands, broken]
 
@@ -127,6 +130,7 @@ def survey(
     count: Callable[[Tally, str, dict], None],
     *,
     size: int,
+    tokenizer: "text.Split | None" = None,
 ) -> Tally:
     """Counts the records of each part as preparation would make them; nothing is written.
 
@@ -136,10 +140,13 @@ def survey(
         builder: with a `BrokenRows` in `broken`.
         count: adds a record of a part to the tally.
         size: of the sample.
+        tokenizer: finds the words of texts; `text.WORDS` by default.
 
     Raises:
         UserError: a file is missing, or no table.
     """
+    import tensorflow as tf
+
     from common.inputs import text
 
     builder.broken.max_share = 1.0
@@ -152,7 +159,7 @@ def survey(
             if part == "train":
                 tally.offer(record)
     for (part, what), texts in tally.texts.items():
-        words = text.words(texts)
+        words = (tokenizer or text.WORDS)(tf.constant(texts))
         tally.words[part].update(word.decode() for word in words.flat_values.numpy())
         if part == "train":
             tally.lengths[what] += words.row_lengths().numpy().tolist()
@@ -162,7 +169,7 @@ def survey(
 def unknown_share(known: Counter, counted: Counter) -> float:
     """The share of `counted` that is not among `known`; 1 where nothing was counted."""
     total = counted.total()
-    return sum(n for one, n in counted.items() if one not in known) / total if total else 1.0
+    return sum(n for item, n in counted.items() if item not in known) / total if total else 1.0
 
 
 def frequent_share(counts: Counter, least: int) -> float:
@@ -174,4 +181,4 @@ def frequent_share(counts: Counter, least: int) -> float:
 def commonest(counts: Counter, most: int = 8) -> str:
     """The commonest and their shares, in a line."""
     total = counts.total()
-    return ", ".join(f"{one} {n / total:.0%}" for one, n in counts.most_common(most))
+    return ", ".join(f"{item} {n / total:.0%}" for item, n in counts.most_common(most))

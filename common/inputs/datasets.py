@@ -1,7 +1,7 @@
-"""Preparing data sets with tensorflow-datasets: offline, once, counted, in the user's cache.
+"""Prepares data sets with tensorflow-datasets: offline, once, counted, in the user's cache.
 
-An app's `datasets.py` holds the builders; this module runs them, finds data that came by pip,
-and keeps the account of broken rows.
+An app's `datasets.py` holds the builders; this module runs them and keeps the account of broken
+rows.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cellstate")
 
 MAX_BROKEN = 0.01  # a share above it means the wrong files, not a few bad rows
-_NAMED = 5  # broken rows given one by one in the log
+_NAMED = 5  # broken rows that the log lists
 _LISTED = 100  # where they stop the preparation
 
 
@@ -37,7 +37,7 @@ class BrokenRows:
         self.skipped: list[str] = []
 
     def use(self, where: str, problem: str | None) -> bool:
-        """Counts one row; True when it has no `problem`, else it is named and to be skipped."""
+        """Counts a row; True when it has no `problem`, else the log names it and it is skipped."""
         self.num_rows += 1
         if problem is not None:
             self.skipped.append(f"{where}: {problem}")
@@ -46,12 +46,12 @@ class BrokenRows:
     def check(self) -> None:
         """Raises UserError when too many of the rows are broken; call it after the last row."""
         if len(self.skipped) > self.max_share * self.num_rows:
-            for one in self.skipped[:_LISTED]:
-                logger.info("%s: %s", self.source, one)
+            for row in self.skipped[:_LISTED]:
+                logger.info("%s: %s", self.source, row)
             raise UserError(
                 f"{self.source}: expected at most {self.max_share:.0%} broken rows, got "
                 f"{len(self.skipped)} of {self.num_rows}, the first is "
-                f"{self.skipped[0]}: mend or remove them"
+                f"{self.skipped[0]}: correct or remove them"
             )
 
 
@@ -70,19 +70,26 @@ def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
         )
     path = root
     for part in Path(name).parts:
-        found = path / part
-        if not found.exists() and path.is_dir():
-            found = next((p for p in path.iterdir() if p.name.lower() == part.lower()), found)
-        path = found
+        exact = path / part
+        if not exact.exists() and path.is_dir():
+            path = next((p for p in path.iterdir() if p.name.lower() == part.lower()), exact)
+        else:
+            path = exact
     if not path.exists():
         raise UserError(f"expected {root / name}, found none: get it from {get_it_from}")
     return path
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
-    """A short name for the state of these files, so that data of others is not taken for it."""
-    state = [f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths]
-    return hashlib.sha256("\n".join(state).encode()).hexdigest()[:12]
+def fingerprint(paths: Sequence[Path], *, facts: Sequence[str] = ()) -> str:
+    """A short name for the state of the data, so that data of another state is not taken for it.
+
+    Args:
+        paths: the files that are read.
+        facts: what else the data depends on, such as versions of packages.
+    """
+    stats = [(path.resolve(), path.stat()) for path in paths]
+    state = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
+    return hashlib.sha256("\n".join([*state, *facts]).encode()).hexdigest()[:12]
 
 
 def is_held_back(key: str, *, share: float) -> bool:
@@ -112,10 +119,10 @@ def prepare(
     *,
     run: Callable[[], None] | None = None,
 ) -> None:
-    """Prepares a data set unless that is done; reports rows that were skipped, then and later.
+    """Prepares a data set unless that is done; logs the rows that were skipped, then and later.
 
-    A catalogue set that would be downloaded says so, with its size, before it begins. Of several
-    processes one prepares, and the others wait.
+    The log says what is prepared, and before a download its size. Of several processes one
+    prepares, and the others wait.
 
     Args:
         builder: of the data set.
@@ -128,7 +135,7 @@ def prepare(
     folder = Path(builder.data_dir)
     account = folder / "broken_rows.json"
     if not folder.exists():
-        with files.one_at_a_time(folder.parent):
+        with files.locked(folder.parent):
             if not folder.exists():
                 _prepare_now(builder, run or builder.download_and_prepare)
                 files.write_json(account, {"skipped": broken.skipped if broken else []})
@@ -144,13 +151,12 @@ def prepare(
 def _prepare_now(builder: "tfds.core.DatasetBuilder", run: Callable[[], None]) -> None:
     import tensorflow_datasets as tfds
 
-    size = builder.info.download_size
-    logger.info(
-        "%s: %s, into %s",
-        builder.name,
-        f"downloads {size}, then prepares {builder.info.dataset_size}" if size else "prepares",
-        builder.data_dir,
-    )
+    what = "prepares"
+    if size := builder.info.download_size:
+        what = f"downloads {size}, then prepares {builder.info.dataset_size}"
+    elif _has_other_code(builder):
+        what = "prepares anew, the code that reads it has changed"
+    logger.info("%s: %s, into %s", builder.name, what, builder.data_dir)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     # tensorflow-datasets prints "Downloading ... Unknown size" whatever it does.
@@ -158,9 +164,16 @@ def _prepare_now(builder: "tfds.core.DatasetBuilder", run: Callable[[], None]) -
         run()
 
 
+def _has_other_code(builder: "tfds.core.DatasetBuilder") -> bool:
+    """Whether the same files have been prepared by other code, see `builders.Builder`."""
+    folder = Path(builder.data_dir)  # .../builder/config/version
+    any_code = re.sub("code-[0-9a-f]{8}$", f"code-{'[0-9a-f]' * 8}", folder.parent.name)
+    return any(folder.parents[1].glob(f"{any_code}/{folder.name}"))
+
+
 @contextlib.contextmanager
 def _plain_user_errors() -> Iterator[None]:
-    """tensorflow-datasets wraps what a builder raises; give our own errors back as they were."""
+    """tensorflow-datasets wraps what a builder raises; this raises our own errors unchanged."""
     try:
         yield
     except Exception as error:

@@ -2,7 +2,7 @@
 
 The same functions run in tf.data, in prediction and inside the SavedModel. JPEG, PNG and BMP; grey
 and palette images come out as RGB, a transparent PNG as it looks on white paper. No GIF: its frames
-may be larger than its header says, so that a cap on pixels could not be kept before decoding.
+may be larger than its header says, so that no limit on pixels could be checked before decoding.
 """
 
 import tensorflow as tf
@@ -93,8 +93,8 @@ def _on_white(pixels: tf.Tensor) -> tf.Tensor:
 def decode_and_resize(image: tf.Tensor, size: int, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes one image, string (), and scales it to uint8 (size, size, 3).
 
-    The whole picture is kept and its sides are scaled apart, so that nothing a question may ask
-    about is cropped away. Bilinear with antialiasing.
+    The whole picture is scaled, without regard to its proportions: a crop could lose what a
+    question is about. Bilinear with antialiasing.
     """
     pixels = decode(image, max_pixels=max_pixels)
     # Static rank: decode_image leaves it open, and resize needs it.

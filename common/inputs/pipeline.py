@@ -16,15 +16,15 @@ Length = Callable[[Example], tf.Tensor]
 Change = Callable[[Example, tf.Tensor], Example]
 
 
+_SEED = "seed of change"  # a name that no example has
+
+
 class Service(Protocol):
     """Makes batches in other processes (`scaling.service_batches`)."""
 
     def map(self, parts: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
         """What `make` makes of each of `parts`, in their order."""
         ...
-
-
-_SEED = "seed of change"  # a name that no example has
 
 
 class Buckets(NamedTuple):
@@ -72,40 +72,40 @@ def training_batches(
         seed: together with the epoch it decides the order.
         first_epoch: where to begin, for a resumed run.
         shuffle_buffer: examples held for shuffling; the whole epoch when it is smaller.
-        change: makes of an example what is shown this time, given an int64 (2,) seed that is a
+        change: makes of an example what this epoch has of it, by an int64 (2,) seed that is a
             function of (seed, epoch, place among the examples). It must leave what `length` reads.
         service: makes the same batches in other processes. All of them read all `examples`; each
             changes and pads those of its own batches alone, so `change` is where the work belongs.
     """
 
-    def shown(epoch: tf.Tensor) -> tf.data.Dataset:
+    def shuffled(epoch: tf.Tensor) -> tf.data.Dataset:
         # A seed computed from the epoch: `shuffle` counts its iterations when left to itself, and
         # would begin at the first order again after a resume.
         # Of this traced function alone: `shuffle` mixes it in, and cannot take a zero.
         tf.random.set_seed(1)
         order = tf.random.stateless_uniform([], [seed, epoch], maxval=tf.int64.max, dtype=tf.int64)
-        given: tf.data.Dataset = examples(epoch) if callable(examples) else examples
+        dataset: tf.data.Dataset = examples(epoch) if callable(examples) else examples
         if change is not None:
-            given = given.enumerate().map(
+            dataset = dataset.enumerate().map(
                 lambda place, example: {**example, _SEED: tf.stack([order, place])}
             )
-        return given.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
+        return dataset.shuffle(shuffle_buffer, seed=order, reshuffle_each_iteration=False)
 
     def changed(dataset: tf.data.Dataset, change: Change | None = change) -> tf.data.Dataset:
         if change is None:
             return dataset
         return dataset.map(
-            lambda given: change(
-                {name: given[name] for name in given if name != _SEED}, given[_SEED]
+            lambda example: change(
+                {name: value for name, value in example.items() if name != _SEED}, example[_SEED]
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        return bucketed(changed(shown(epoch)), buckets=buckets, length=length)
+        return bucketed(changed(shuffled(epoch)), buckets=buckets, length=length)
 
     def groups(epoch: tf.Tensor) -> tf.data.Dataset:
-        return _grouped(shown(epoch), buckets=buckets, length=length)
+        return _grouped(shuffled(epoch), buckets=buckets, length=length)
 
     def batch(group: tf.data.Dataset) -> Example:
         return changed(group).padded_batch(max(buckets.batch_sizes)).get_single_element()
@@ -137,7 +137,7 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """One pass of padded batches in the order of `examples`.
 
-    `num_examples`, where known, spares `fit` from finding out by running into the end.
+    With `num_examples`, `fit` knows the number of batches from the start.
     """
     batches = examples.padded_batch(batch_size)
     if num_examples is not None:
@@ -159,8 +159,8 @@ def bucketed(examples: tf.data.Dataset, *, buckets: Buckets, length: Length) -> 
 def num_batches(lengths: Iterable[int], buckets: Buckets) -> int:
     """The number of batches in an epoch over examples of these lengths."""
     filled = np.zeros(len(buckets.batch_sizes), dtype=np.int64)
-    for one in lengths:
-        filled[np.searchsorted(buckets.boundaries, one)] += 1
+    for length in lengths:
+        filled[np.searchsorted(buckets.boundaries, length)] += 1
     return int(np.sum(-(-filled // np.asarray(buckets.batch_sizes))))
 
 

@@ -1,4 +1,4 @@
-"""Tables of a user's own: CSV with a header, read row by row, each with where it stands.
+"""Tables of a user's own: CSV with a header, by row or by part, each row with its place.
 
 Text that is no table at all is an error; a row that cannot be used carries its problem, so that
 the reader counts it and goes on.
@@ -22,7 +22,7 @@ PARTS = {
     "dev": "validation",
     "test": "test",
 }
-_HELD_BACK = 0.1  # share of the images for validation, and for test
+_HELD_BACK = 0.1  # share of the keys for validation, and for test
 _IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 logger = logging.getLogger("cellstate")
@@ -66,8 +66,8 @@ def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Itera
             )
         for fields in reader:
             if fields:
-                given = zip(header, map(str.strip, fields), strict=False)
-                cells = dict.fromkeys(header, "") | dict(given)
+                values = zip(header, map(str.strip, fields), strict=False)
+                cells = dict.fromkeys(header, "") | dict(values)
                 problem = None
                 if len(fields) != len(header):
                     problem = (
@@ -76,17 +76,18 @@ def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Itera
                     )
                 yield Row(f"{path}:{reader.line_num}", cells, problem)
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: expected a table ({error}): mend it") from None
+        raise UserError(
+            f"{path}:{reader.line_num}: expected a table ({error}): correct it"
+        ) from None
 
 
 def lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, or of one that gzip packed, without their ends.
+    """The lines of a text file, which may be packed by gzip, without their ends.
 
     Raises:
         UserError: the file is not UTF-8; names the line.
     """
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -98,6 +99,48 @@ def lines(path: Path) -> Iterator[str]:
             yield text.rstrip("\r\n")
 
 
+class Group(NamedTuple):
+    """Rows that belong together: no other part has a row with their key."""
+
+    key: str
+    rows: list[Row]
+
+
+def read_parts(
+    path: Path, columns: Sequence[str], *, key: str | None = None, dialect: str = "excel"
+) -> dict[str, list[Group]]:
+    """Reads a table by part: "train", "validation", "test"; groups stand in their first order.
+
+    A column `split` decides the parts: train, val (or validation, dev), test. Without it a hash of
+    the key does: a tenth each for validation and test.
+
+    Args:
+        path: the table, as in `read`.
+        columns: that it must have.
+        key: the column whose values stand in one part each, such as the speaker or the document.
+            Without it each row is a group of its own, with those that are equal in all `columns`.
+        dialect: as in `read`.
+
+    Raises:
+        UserError: the table cannot be read, names another split, or one key in two.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    part_of: dict[str, str] = {}
+    for row in read(path, columns if key is None else (key, *columns), dialect=dialect):
+        value = "\t".join(row.cells[name] for name in columns) if key is None else row.cells[key]
+        groups[value].append(row)
+        part = None if row.problem else _part(row, value)  # its cells may stand in other columns
+        if part is not None and part_of.setdefault(value, part) != part:
+            raise UserError(
+                f"{row.where}: expected all rows of {value[:60]} in one split, got {part} after "
+                f"{part_of[value]}: a test on rows of training means nothing"
+            )
+    parts: dict[str, list[Group]] = defaultdict(list)
+    for value, rows in groups.items():
+        parts[part_of.get(value, "train")].append(Group(value, rows))
+    return parts
+
+
 class ImageRows(NamedTuple):
     """An image and the rows that name it."""
 
@@ -107,45 +150,34 @@ class ImageRows(NamedTuple):
 
 
 def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]]:
-    """Reads a table about images that stand beside it, by part.
+    """Reads a table about images that stand beside it, by part as `read_parts` does.
 
-    A column `split` decides the parts: train, val (or validation, dev), test. Without it a hash of
-    the image does: a tenth each for validation and test. Images without a row are counted.
+    Images without a row are counted.
 
     Args:
         path: the table; column `image` holds paths below its folder, or below one folder in it.
         columns: further columns that it must have.
 
     Raises:
-        UserError: the table cannot be read, names another split or one image in two, or no image
-            is there.
+        UserError: as `read_parts`, or no image is there.
     """
-    by_image: dict[str, list[Row]] = defaultdict(list)
-    part_of: dict[str, str] = {}
-    for row in read(path, ("image", *columns)):
-        image = row.cells["image"]
-        by_image[image].append(row)
-        part = None if row.problem else _part(row)  # its cells may stand in other columns
-        if part is not None and part_of.setdefault(image, part) != part:
-            raise UserError(
-                f"{row.where}: expected all rows of {image} in one split, got {part} after "
-                f"{part_of[image]}: an image trained on tells nothing in a test"
-            )
-    folder = folder_of(path.parent, map(Path, by_image))
-    if not any((folder / name).is_file() for name in by_image):
+    parts = read_parts(path, columns, key="image")
+    names = [group.key for groups in parts.values() for group in groups]
+    folder = folder_of(path.parent, map(Path, names))
+    if not any((folder / name).is_file() for name in names):
         raise UserError(
             f"expected images beside {path}, found none of them: the column image holds "
             "their paths below the folder"
         )
-    _count_unlisted(folder, set(by_image))
-    parts: dict[str, list[ImageRows]] = defaultdict(list)
-    for name, rows in by_image.items():
-        parts[part_of.get(name, "train")].append(ImageRows(name, folder / name, rows))
-    return parts
+    _count_unlisted(folder, set(names))
+    return {
+        part: [ImageRows(name, folder / name, rows) for name, rows in groups]
+        for part, groups in parts.items()
+    }
 
 
 def folder_of(root: Path, names: Iterable[Path]) -> Path:
-    """Where the images are: `root`, or the folder in it that holds the first that is found."""
+    """Where the images are: `root`, or the folder in it that holds the first of them."""
     folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
     for name in names:
         for folder in folders:
@@ -154,17 +186,17 @@ def folder_of(root: Path, names: Iterable[Path]) -> Path:
     return root
 
 
-def _part(row: Row) -> str:
+def _part(row: Row, key: str) -> str:
     if "split" in row.cells:
         part = PARTS.get(row.cells["split"].lower())
         if part is None:
             raise UserError(
                 f"{row.where}: expected split train, val or test, got {row.cells['split']!r}: "
-                "mend it, or leave out the column"
+                "correct it, or leave out the column"
             )
         return part
     for part, share in (("validation", _HELD_BACK), ("test", 2 * _HELD_BACK)):
-        if datasets.is_held_back(row.cells["image"], share=share):
+        if datasets.is_held_back(key, share=share):
             return part
     return "train"
 

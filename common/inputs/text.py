@@ -1,12 +1,13 @@
 """Text to word ids and back: strings (batch,) -> token_ids int32 (batch, time), token_mask bool.
 
-One function standardises text, in tf.data and in the SavedModel alike: a model never meets words
-in a form that its vocabulary was not built from. All of it runs inside a TensorFlow graph.
+One `Tokenizer` splits text, in tf.data and in the SavedModel alike: a model never meets words in a
+form that its vocabulary was not built from. All of it runs inside a TensorFlow graph.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tensorflow as tf
 
@@ -17,27 +18,73 @@ PAD, UNK, START, END = range(4)
 SPECIALS = ("<pad>", "<unk>", "<start>", "<end>")
 
 
-def standardize(text: tf.Tensor) -> tf.Tensor:
-    """Lower-cases, and leaves letters, digits, "_" and apostrophes inside words, one space between.
+_WORD = r"[\pL\pN\pM_]+(?:'+[\pL\pN\pM_]+)*"
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Cuts text into words inside a graph: string (batch,) -> ragged string (batch, time).
+
+    A word is a run of letters, digits and "_", with apostrophes inside it. Where a function takes
+    a `tokenizer`, any other function of this signature will do. In an export to ONNX or LiteRT,
+    `split(text, **dataclasses.asdict(tokenizer))` of common/export/standalone/words.py does the
+    same without TensorFlow.
 
     Args:
-        text: string, any shape, UTF-8 (bytes that are not UTF-8 count as separators).
-
-    Returns:
-        string, the same shape; "" where no word is left.
+        lower: writes capitals as small letters.
+        marks: what becomes of all other characters. "drop": they separate words. "split": each is
+            a word of its own, except spaces. "keep": spaces alone separate words, and nothing else
+            is changed, as text needs that is split into words already.
     """
-    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
-    text = tf.strings.regex_replace(text, r"[\x{2019}`]", "'")
-    # Two spaces, so that the quotes of two neighbours need not share one.
-    text = tf.strings.regex_replace(text, r"[^\pL\pN\pM_']+", "  ")
-    text = tf.strings.lower(text, encoding="utf-8")  # not before: `lower` stops at a NUL
-    text = tf.strings.regex_replace(text, r"(^|\s)'+|'+(\s|$)", " ")  # quotes around words
-    return tf.strings.strip(tf.strings.regex_replace(text, r"\s+", " "))
+
+    lower: bool = True
+    marks: Literal["drop", "split", "keep"] = "drop"
+
+    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """The words of each text."""
+        return tf.strings.split(self.standardize(text))
+
+    def split(self, text: str) -> list[str]:
+        """The words of one text, outside a graph."""
+        return self.standardize(tf.constant(text)).numpy().decode().split()
+
+    def standardize(self, text: tf.Tensor) -> tf.Tensor:
+        """The words, one space between.
+
+        Args:
+            text: string, any shape, UTF-8 (each byte that is not UTF-8 counts as U+FFFD, a mark).
+
+        Returns:
+            string, the same shape; "" where there is no word.
+        """
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+        if self.marks != "keep":
+            text = tf.strings.regex_replace(text, r"[\x{2019}`]", "'")
+        if self.marks == "drop":
+            # Two spaces, so that the quotes of two neighbours need not share one.
+            text = tf.strings.regex_replace(text, r"[^\pL\pN\pM_']+", "  ")
+        elif self.marks == "split":
+            pattern = rf"({_WORD}|[^\pZ\p{{Cc}}\p{{Cf}}])"
+            text = tf.strings.regex_replace(text, pattern, r" \1 ")
+            text = tf.strings.regex_replace(text, r"\p{Cf}", " ")  # such as a byte order mark
+        text = tf.strings.regex_replace(text, r"[\pZ\p{Cc}]", " ")
+        if self.lower:
+            text = tf.strings.lower(text, encoding="utf-8")  # not before: it stops at a NUL
+        if self.marks == "drop":
+            text = tf.strings.regex_replace(text, r"(^|\s)'+|'+(\s|$)", " ")  # quotes around words
+        return tf.strings.strip(tf.strings.regex_replace(text, " +", " "))
 
 
-def words(text: tf.Tensor) -> tf.RaggedTensor:
-    """Standardises `text`, string (batch,), and splits it into words, string (batch, time)."""
-    return tf.strings.split(standardize(text))
+WORDS = Tokenizer()
+CASED = Tokenizer(lower=False, marks="split")
+SPACES = Tokenizer(lower=False, marks="keep")
+
+
+Split = Callable[[tf.Tensor], tf.RaggedTensor]
+"""string (batch,) -> string (batch, time), as a `Tokenizer`."""
+
+standardize = WORDS.standardize
+words = WORDS
 
 
 @dataclass(frozen=True)
@@ -95,7 +142,11 @@ class Vocabulary:
 
 
 def encode(
-    text: tf.Tensor, table: tf.lookup.StaticHashTable, *, max_words: int
+    text: tf.Tensor,
+    table: tf.lookup.StaticHashTable,
+    *,
+    max_words: int,
+    tokenizer: Split = WORDS,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Turns strings into padded word ids.
 
@@ -103,12 +154,13 @@ def encode(
         text: string (batch,).
         table: from `Vocabulary.make_table(unknown=UNK)`.
         max_words: words beyond it are cut off.
+        tokenizer: the one that made the words of the vocabulary.
 
     Returns:
         token_ids int32 (batch, time), PAD at the end of shorter rows, and token_mask bool
         (batch, time), True = real. Time is at least 1; a row without words is all padding.
     """
-    split = words(text)
+    split = tokenizer(text)
     lengths = tf.minimum(split.row_lengths(), max_words)
     # At least one step: an LSTM cannot run over zero of them.
     time = tf.maximum(tf.reduce_max(lengths), 1)
@@ -138,5 +190,5 @@ def assert_words(token_mask: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def _frequent(counts: Mapping[str, int], min_count: int, max_size: int | None) -> tuple[str, ...]:
-    kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIALS]
-    return tuple(sorted(kept, key=lambda word: (-counts[word], word))[:max_size])
+    words = [word for word, count in counts.items() if count >= min_count and word not in SPECIALS]
+    return tuple(sorted(words, key=lambda word: (-counts[word], word))[:max_size])

@@ -1,4 +1,4 @@
-"""Attention: a query weighs the steps (or regions) of a memory. Weights are always returned."""
+"""Attention: a query weighs the steps (or regions) of a memory. The weights are returned too."""
 
 import keras
 
@@ -6,7 +6,7 @@ _MASKED = -1e9  # finite, so that a row without any real step gives zeros, not N
 
 
 class _Attention(keras.layers.Layer):
-    """What additive and multiplicative attention share: the masked softmax and the weighted sum."""
+    """Base of both kinds of attention: the masked softmax and the weighted sum."""
 
     def call(self, query, keys, mask=None, projected=None):
         """See the class."""
@@ -27,7 +27,7 @@ class _Attention(keras.layers.Layer):
         return context, keras.KerasTensor((*query.shape[:2], keys.shape[1]), "float32")
 
     def compute_mask(self, *args, **kwargs):
-        """Masks are arguments here; none is handed on."""
+        """Masks are arguments here; no Keras mask is passed on."""
         return None
 
 
@@ -43,8 +43,8 @@ class AdditiveAttention(_Attention):
     Returns: context `(batch, queries, key_dim)`, weights float32 `(batch, queries, time)`, each row
     summing to 1. A row without any real step gives zero weights and a zero context, never NaN.
 
-    A decoder that asks the same keys at each step projects them once: `projected` is what
-    `project(keys)` has given.
+    A decoder with the same keys at each step projects them once: `projected` is the result of
+    `project(keys)`.
 
     Args:
         units: size of the hidden layer.

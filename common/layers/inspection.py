@@ -10,14 +10,12 @@ def cell_of(layer: keras.layers.RNN) -> Cell:
     """The layer's cell as one of ours, with the same weights.
 
     Args:
-        layer: a `Recurrent`, our `LSTM`, or Keras' `LSTM`, `GRU` or `SimpleRNN`, called before.
+        layer: a `Recurrent`, our `LSTM`, or Keras' `LSTM`, `GRU` or `SimpleRNN`, built.
 
     Raises:
-        ValueError: a layer with other activations or zoneout, or of another kind.
+        ValueError: a layer with other activations, or of another kind.
     """
     cell = layer.cell
-    if getattr(layer, "zoneout", ()):
-        raise ValueError("expected a layer without zoneout, which mixes states outside its cell")
     if isinstance(cell, Cell):
         return cell
     if isinstance(layer, keras.layers.LSTM):
@@ -73,7 +71,7 @@ def trace(layer: keras.layers.RNN, inputs, mask=None) -> dict[str, tf.Tensor]:
 
 
 def gradient_norms(layer: keras.layers.RNN, inputs) -> tf.Tensor:
-    """How far the states of each step still move the last output: |d h_T / d s_t|.
+    """How strongly the states of each step affect the last output: |d h_T / d s_t|.
 
     s_t holds all states of the step. The Frobenius norm of the Jacobian, estimated without forming
     it: the root mean square over the batch of |v' dh_T/ds_t| for random signs v (Hutchinson 1990,
@@ -89,15 +87,15 @@ def gradient_norms(layer: keras.layers.RNN, inputs) -> tf.Tensor:
     cell = cell_of(layer)
     inputs = tf.cast(inputs, cell.compute_dtype)
     projected = cell.project(inputs)
-    states, seen = tuple(cell.get_initial_state(inputs.shape[0])), []
+    states, history = tuple(cell.get_initial_state(inputs.shape[0])), []
     with tf.GradientTape() as tape:
         for t in range(inputs.shape[1]):
             states = cell.step(projected[:, t], states).states
             tape.watch(states)
-            seen.append(states)
-        drawn = tf.random.stateless_normal(tf.shape(states[0]), [1, 1], dtype=states[0].dtype)
-        total = tf.reduce_sum(states[0] * tf.sign(drawn))
-    gradients = tape.gradient(total, seen, unconnected_gradients="zero")
+            history.append(states)
+        normal = tf.random.stateless_normal(tf.shape(states[0]), [1, 1], dtype=states[0].dtype)
+        total = tf.reduce_sum(states[0] * tf.sign(normal))
+    gradients = tape.gradient(total, history, unconnected_gradients="zero")
     return tf.stack(
         [
             tf.sqrt(tf.reduce_mean(sum(tf.reduce_sum(g**2, axis=-1) for g in at_step)))

@@ -19,13 +19,3 @@ def masked_max(values, mask):
     real = keras.ops.expand_dims(mask, -1)  # (batch, time, 1)
     highest = keras.ops.max(keras.ops.where(real, values, float("-inf")), axis=1)
     return keras.ops.where(keras.ops.any(real, axis=1), highest, 0.0)
-
-
-def last_real(values, mask):
-    """The value at the last real step, wherever the padding is."""
-    # The number of real steps up to each; at the last real one it reaches the total.
-    real = keras.ops.cast(mask, "int32")
-    count = keras.ops.cumsum(real, axis=1)  # (batch, time)
-    total = keras.ops.sum(real, axis=1, keepdims=True)
-    is_last = keras.ops.logical_and(mask, keras.ops.equal(count, total))
-    return keras.ops.einsum("bt,btd->bd", keras.ops.cast(is_last, values.dtype), values)

@@ -20,26 +20,19 @@ CELLS = {
     "gru": functools.partial(GRUCell, reset_after=False),
     "gru_reset_after": GRUCell,
 }
-Connect = Literal["plain", "residual", "skip"]
+BIDIRECTIONAL = ("no", "concat", "sum")
 
 
-def make_layer(
-    cell: str, units: int, *, recurrent_dropout: float = 0.0, zoneout: tuple = (), **options
-) -> keras.layers.RNN:
-    """A recurrent layer by the name of its cell; "lstm" without regularisers is the fast one.
+def make_layer(cell: str, units: int, **options) -> keras.layers.RNN:
+    """A recurrent layer by the name of its cell; "lstm" is the fast one.
 
     Takes the options of `keras.layers.RNN`. Steps that its mask leaves out give zeros.
     """
     if cell not in CELLS:
         raise ValueError(f"expected a cell out of {', '.join(CELLS)}, got {cell!r}")
-    if cell == "lstm" and not (recurrent_dropout or zoneout):
+    if cell == "lstm":
         return LSTM(units, **options)
-    return Recurrent(
-        CELLS[cell](units, dtype=options.get("dtype")),
-        recurrent_dropout=recurrent_dropout,
-        zoneout=zoneout,
-        **options,
-    )
+    return Recurrent(CELLS[cell](units, dtype=options.get("dtype")), **options)
 
 
 def make_encoder(
@@ -49,12 +42,9 @@ def make_encoder(
     cell: str = "lstm",
     num_layers: int = 1,
     bidirectional: Literal["no", "concat", "sum"] = "no",
-    connect: Connect = "plain",
+    residual: bool = False,
     dropout: float = 0.0,
-    same_dropout: bool = False,
-    recurrent_dropout: float = 0.0,
-    zoneout: tuple[float, ...] = (),
-    name: str = "encoder",
+    name: str | None = None,
 ) -> keras.Model:
     """A stack of recurrent layers that reads a whole sequence.
 
@@ -63,39 +53,35 @@ def make_encoder(
     "concat". `encoded` is zero at padded steps; `last` is the top layer's state after the last real
     step (of the backward direction: after the first), zeros in a row without any.
 
-    The mask may have holes; on a GPU only padding on the right gets the fast cuDNN kernel.
+    The mask is an argument: that of `keras.layers.Embedding(mask_zero=True)` is not read, give
+    `token_ids != 0`. It may have holes; on a GPU only padding on the right gets the fast cuDNN
+    kernel.
 
     Args:
-        input_dim: size of the vectors that come in.
+        input_dim: size of the input vectors.
         units: size of the state, per direction.
         cell: a name in CELLS.
         num_layers: layers on top of each other.
-        bidirectional: each layer also reads backwards, and joins both so.
-        connect: what layers above the first get besides the output below: "residual" adds its own
-            input to its output (GNMT, Wu et al. 2016, https://arxiv.org/abs/1609.08144), "skip"
-            puts `embedded` beside its input (Graves 2013, https://arxiv.org/abs/1308.0850).
+        bidirectional: a word in BIDIRECTIONAL; with "concat" and "sum" each layer also reads
+            backwards, and joins both directions so.
+        residual: layers above the first add their input to their output (GNMT, Wu et al. 2016,
+            https://arxiv.org/abs/1609.08144).
         dropout: share of each layer's input that is dropped in training.
-        same_dropout: the same features in all steps of a sequence (Gal & Ghahramani 2016,
-            https://arxiv.org/abs/1512.05287).
-        recurrent_dropout, zoneout: see `Recurrent`; they rule the fast kernels out.
+        name: of the model; None gives each encoder a name of its own.
     """
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+    if bidirectional not in BIDIRECTIONAL:
+        raise ValueError(
+            f"expected bidirectional out of {', '.join(BIDIRECTIONAL)}, got {bidirectional!r}"
+        )
     embedded = keras.Input((None, input_dim), name="embedded")
     mask = keras.Input((None,), dtype="bool", name="mask")
     encoded = last = embedded
     for number in range(num_layers):
         below = encoded
-        shape = (None, 1, None) if same_dropout else None
-        entering = _enter(number, below, embedded, connect, dropout, noise_shape=shape)
-        layer = make_layer(
-            cell,
-            units,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            return_sequences=True,
-            return_state=True,
-        )
+        entering = keras.layers.Dropout(dropout, name=f"dropout_{number}")(below)
+        layer = make_layer(cell, units, return_sequences=True, return_state=True)
         if bidirectional == "no":
             layer.name = f"{cell}_{number}"
             encoded, last, *_ = layer(entering, mask=mask)
@@ -104,9 +90,10 @@ def make_encoder(
             encoded, *states = both(entering, mask=mask)
             ends = [states[0], states[len(states) // 2]]
             last = ops.concatenate(ends, axis=-1) if bidirectional == "concat" else sum(ends)
-        if connect == "residual" and number:
+        if residual and number:
             encoded = encoded + below
-    return keras.Model([embedded, mask], [encoded, last], name=name)
+    name = name or f"encoder_{keras.backend.get_uid('encoder')}"
+    return _with_checked_inputs(keras.Model([embedded, mask], [encoded, last], name=name))
 
 
 def make_decoder(
@@ -115,11 +102,11 @@ def make_decoder(
     *,
     cell: str = "lstm",
     num_layers: int = 1,
-    connect: Connect = "plain",
+    residual: bool = False,
     dropout: float = 0.0,
-    name: str = "decoder",
+    name: str | None = None,
 ) -> keras.Model:
-    """A stack that starts from given states and gives its states back.
+    """A stack that starts from given states and returns its states.
 
     Takes `[embedded (batch, time, input_dim), mask (batch, time) bool, *states]` and returns
     `[decoded (batch, time, units), *states]`. The whole target in training and one step at a time
@@ -132,10 +119,10 @@ def make_decoder(
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
     embedded = keras.Input((None, input_dim), name="embedded")
     mask = keras.Input((None,), dtype="bool", name="mask")
-    decoded, given, after = embedded, [], []
+    decoded, initial, final = embedded, [], []
     for number in range(num_layers):
         below = decoded
-        entering = _enter(number, below, embedded, connect, dropout)
+        entering = keras.layers.Dropout(dropout, name=f"dropout_{number}")(below)
         layer = make_layer(cell, units, return_sequences=True, return_state=True)
         layer.name = f"{cell}_{number}"
         sizes = layer.cell.state_size
@@ -143,17 +130,26 @@ def make_decoder(
             keras.Input((size,), name=f"state_{number}_{place}") for place, size in enumerate(sizes)
         ]
         decoded, *new = layer(entering, mask=mask, initial_state=states)
-        if connect == "residual" and number:
+        if residual and number:
             decoded = decoded + below
-        given, after = [*given, *states], [*after, *new]
-    return keras.Model([embedded, mask, *given], [decoded, *after], name=name)
+        initial, final = [*initial, *states], [*final, *new]
+    inputs = [embedded, mask, *initial]
+    name = name or f"decoder_{keras.backend.get_uid('decoder')}"
+    return _with_checked_inputs(keras.Model(inputs, [decoded, *final], name=name))
 
 
-def _enter(number: int, below, embedded, connect: Connect, dropout: float, noise_shape=None):
-    """What layer `number` of a stack reads."""
-    if connect == "skip" and number:
-        below = ops.concatenate([below, embedded], axis=-1)
-    return keras.layers.Dropout(dropout, noise_shape=noise_shape, name=f"dropout_{number}")(below)
+def _with_checked_inputs(model: keras.Model) -> keras.Model:
+    """The model, which now refuses a mask that is not bool: Keras would cast it silently."""
+    model.input_spec = [
+        keras.layers.InputSpec(
+            name=tensor.name,
+            ndim=len(tensor.shape),
+            axes={-1: tensor.shape[-1]} if tensor.shape[-1] else None,
+            dtype="bool" if tensor.dtype == "bool" else None,
+        )
+        for tensor in model.inputs
+    ]
+    return model
 
 
 def zero_states(decoder: keras.Model, batch_size) -> list:
@@ -164,16 +160,16 @@ def zero_states(decoder: keras.Model, batch_size) -> list:
 def kernels(model: keras.Model) -> dict[str, str]:
     """What computes each recurrent layer of `model` in training here, by the path of the layer.
 
-    A layer of another kind than `keras.layers.RNN` is among them when it has an attribute `kernel`
-    that is a string, as a decoder that runs cells itself.
+    Any other layer, such as a decoder that runs cells itself, is listed if its attribute `kernel`
+    is a string.
     """
-    found = {}
+    names = {}
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.RNN):
-            found[layer.path] = layer.kernel() if isinstance(layer, LSTM) else "TensorFlow loop"
+            names[layer.path] = layer.kernel() if isinstance(layer, LSTM) else "TensorFlow loop"
         elif isinstance(getattr(layer, "kernel", None), str):
-            found[layer.path] = layer.kernel
-    return found
+            names[layer.path] = layer.kernel
+    return names
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -210,57 +206,25 @@ class Recurrent(keras.layers.RNN):
     """A cell of `common.layers.cells` over a sequence; a `keras.layers.RNN`.
 
     Differs from its base class: the inputs of all steps go through one matrix product before the
-    loop; a step that the mask (batch, time; bool, True = real) leaves out gives zeros and keeps
-    the states, wherever it stands; and two regularisers act on the states in training.
+    loop; and a step that the mask (batch, time; bool, True = real) leaves out gives zeros and keeps
+    the states, wherever it stands.
 
     Args:
         cell: one cell; a stack is a stack of layers.
-        recurrent_dropout: share of the hidden state dropped where it enters the next step, the
-            same units in all steps (Gal & Ghahramani 2016, https://arxiv.org/abs/1512.05287).
-        zoneout: for each state, hidden state first, the chance of a unit to keep its old value in
-            a step; outside training the expected value (Krueger et al. 2017,
-            https://arxiv.org/abs/1606.01305, who take (0.05, 0.5) for an LSTM).
     """
 
-    def __init__(
-        self,
-        cell: keras.layers.Layer,
-        *,
-        recurrent_dropout: float = 0.0,
-        zoneout: tuple[float, ...] = (),
-        zero_output_for_mask: bool = True,
-        **options,
-    ):
+    def __init__(self, cell: keras.layers.Layer, *, zero_output_for_mask: bool = True, **options):
         super().__init__(cell, zero_output_for_mask=zero_output_for_mask, **options)
-        if not all(0.0 <= rate < 1.0 for rate in (recurrent_dropout, *zoneout)):
-            raise ValueError("recurrent_dropout and the rates of zoneout must be in [0, 1)")
-        if zoneout and len(zoneout) != len(cell.state_size):
-            raise ValueError(
-                f"zoneout: expected {len(cell.state_size)} rates, one for each state of "
-                f"{type(cell).__name__}, got {len(zoneout)}"
-            )
-        self.recurrent_dropout = recurrent_dropout
-        self.zoneout = tuple(zoneout)
-        self.seed_generator = keras.random.SeedGenerator()
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """The loop, for `keras.layers.RNN.call`: last output, all outputs, last states."""
         time = tf.shape(sequences)[1]
         steps = _by_time(self.cell.project(sequences))
         real = None if mask is None else _by_time(mask[..., None])
-        recurrent_mask, seed = None, None
-        if training and self.recurrent_dropout:
-            recurrent_mask = keras.random.dropout(
-                tf.ones_like(initial_state[0]), self.recurrent_dropout, seed=self.seed_generator
-            )
-        if training and self.zoneout:
-            seed = tf.cast(self.seed_generator.next(), tf.int32)
 
         def body(t, states, outputs):
             here = time - 1 - t if self.go_backwards else t
-            new = self.cell.step(steps.read(here), states, recurrent_mask).states
-            if self.zoneout:
-                new = self._zoned_out(states, new, seed, t)
+            new = self.cell.step(steps.read(here), states).states
             output = new[0]
             if real is not None:
                 now = real.read(here)
@@ -275,23 +239,6 @@ class Recurrent(keras.layers.RNN):
             lambda t, *_: t < time, body, (0, states, outputs), maximum_iterations=time
         )
         return states[0], tf.transpose(outputs.stack(), [1, 0, 2]), list(states)
-
-    def get_config(self) -> dict:
-        """See the base class."""
-        own = {"recurrent_dropout": self.recurrent_dropout, "zoneout": self.zoneout}
-        return {**super().get_config(), **own}
-
-    def _zoned_out(self, states, new, seed, t):
-        mixed = []
-        for place, (rate, before, after) in enumerate(zip(self.zoneout, states, new, strict=True)):
-            if seed is None:
-                mixed.append(rate * before + (1 - rate) * after)
-            else:
-                drawn = tf.random.stateless_uniform(
-                    tf.shape(after), seed + tf.stack([t, place]), dtype=tf.float32
-                )
-                mixed.append(tf.where(drawn < rate, before, after))
-        return tuple(mixed)
 
 
 def _by_time(values: tf.Tensor) -> tf.TensorArray:

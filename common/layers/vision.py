@@ -125,7 +125,7 @@ def build_small_cnn(
     return keras.Model(pixels, features, name=name)
 
 
-def build_efficientnet_lite0(*, image_size: int, pretrained: bool = True) -> keras.Model:
+def build_efficientnet_lite0(*, image_size: int) -> keras.Model:
     """Builds EfficientNet-Lite0 up to its last feature map, 3.4 million weights.
 
     Tan & Le 2019, https://arxiv.org/abs/1905.11946; the Lite variants (no squeeze-and-excitation,
@@ -135,7 +135,6 @@ def build_efficientnet_lite0(*, image_size: int, pretrained: bool = True) -> ker
 
     Args:
         image_size: Height and width of the images; trained at 224, any size runs.
-        pretrained: Whether to read the ImageNet weights, or start from random ones.
 
     Returns:
         pixels `(batch, image_size, image_size, 3)` float in 0..255 -> features
@@ -144,21 +143,11 @@ def build_efficientnet_lite0(*, image_size: int, pretrained: bool = True) -> ker
     Raises:
         UserError: If the package with the weights is missing or its file is not the known one.
     """
+    path = files.package_folder(_LITE0_PACKAGE, _LITE0_REQUIREMENT) / _LITE0_FILE
+    tensors = read_checkpoint(path, sha256=_LITE0_SHA256)
     pixels, features, logits = _connect_lite0(image_size)
-    if pretrained:
-        _load_lite0(keras.Model(pixels, logits))
+    _load_lite0(keras.Model(pixels, logits), tensors)
     return keras.Model(pixels, features, name="efficientnet_lite0")
-
-
-def build_efficientnet_lite0_classifier(*, image_size: int) -> keras.Model:
-    """Builds pretrained EfficientNet-Lite0 with its head: pixels -> ImageNet logits (batch, 1000).
-
-    Pixels, source, licence and errors are those of `build_efficientnet_lite0`.
-    """
-    pixels, _, logits = _connect_lite0(image_size)
-    classifier = keras.Model(pixels, logits, name="efficientnet_lite0_classifier")
-    _load_lite0(classifier)
-    return classifier
 
 
 def build_application(application: str, *, image_size: int, weights: Path | None) -> keras.Model:
@@ -237,31 +226,29 @@ def _normalize_relu6(inputs, name):
     return keras.layers.ReLU(max_value=6.0)(normalized)
 
 
-def _load_lite0(classifier: keras.Model) -> None:
+def _load_lite0(classifier: keras.Model, tensors: dict[str, np.ndarray]) -> None:
     """Fills every weight of the classifier, and uses every tensor of the checkpoint."""
-    path = files.package_folder(_LITE0_PACKAGE, _LITE0_REQUIREMENT) / _LITE0_FILE
-    tensors = read_checkpoint(path, sha256=_LITE0_SHA256)
     for layer in classifier.layers:
         # Layer "blocks-3-bn0" is "_blocks.3._bn0" in the checkpoint.
         name = ".".join(part if part.isdigit() else f"_{part}" for part in layer.name.split("-"))
         moves = _LITE0_TENSORS.get(type(layer), {}).items()
         layer.set_weights([tensors.pop(f"{name}.{key}").transpose(axes) for key, axes in moves])
     if left_over := [name for name in tensors if not name.endswith("num_batches_tracked")]:
-        raise ValueError(f"{path}: expected to use every tensor, left over {left_over}")
+        raise ValueError(f"expected to use every tensor of {_LITE0_FILE}, left over {left_over}")
 
 
 def _load_application(backbone: keras.Model, application: str, path: Path) -> None:
-    wanted = f"weights of {application} without its top (.weights.h5 or .h5)"
+    expected = f"weights of {application} without its top (.weights.h5 or .h5)"
     if not path.is_file() or path.suffix != ".h5":
-        raise UserError(f"{path}: expected a file with {wanted}; nothing is downloaded")
+        raise UserError(f"{path}: expected a file with {expected}; nothing is downloaded")
     try:
-        with warnings.catch_warnings(action="ignore"):  # Keras warns of what it raises soon after
+        with warnings.catch_warnings(action="ignore"):  # Keras warns before it raises the same
             backbone.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: expected {wanted}, got another file: {reason}") from error
+        raise UserError(f"{path}: expected {expected}, got another file: {reason}") from error
     # The published EfficientNetB* files keep the deviation where Normalization wants its square;
-    # Keras mends it for weights="imagenet" only: github.com/tensorflow/tensorflow/issues/49930
+    # Keras corrects it for weights="imagenet" only: github.com/tensorflow/tensorflow/issues/49930
     for layer in backbone.layers:
         variance = getattr(layer, "adapt_variance", None)
         if variance is not None and np.allclose(variance, _IMAGENET_DEVIATION, atol=1e-3):

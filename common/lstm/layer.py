@@ -1,26 +1,36 @@
-"""The LSTM layer of all apps: `keras.layers.LSTM`, trained in machine code on a CPU."""
+"""The LSTM layer of all apps: `keras.layers.LSTM`, trained in machine code on a CPU.
+
+The public module of the package: the others are imported from here alone.
+"""
 
 import functools
+import logging
 from itertools import chain
 
 import keras
 import tensorflow as tf
 
 from common.lstm import loops
+from common.lstm.loops import converting as converting
+
+logger = logging.getLogger("cellstate")
 
 
 @keras.saving.register_keras_serializable("cellstate")
 class LSTM(keras.layers.LSTM):
     """Long short-term memory (Gers et al. 2000, https://doi.org/10.1162/089976600300015015).
 
-    The same layer, options, weights and results as `keras.layers.LSTM`, so that either can load
-    the weights of the other, and inside `keras.layers.Bidirectional`. On a CPU it trains with the
-    machine code of `common.lstm.kernel`, which skips padding, wherever it stands; outside training,
-    so that an exported model needs TensorFlow alone, `common.lstm.loops` does. Keras' own
-    kernels run on a GPU (cuDNN), and with options that the machine code does not have: other
-    activations, recurrent dropout, float64.
+    The same layer, options, weights and results as `keras.layers.LSTM`: either can load the weights
+    of the other, and `keras.layers.Bidirectional` can wrap it. What computes it:
 
-    Masked steps give zeros, not Keras' repetition of the last output. `unroll` is refused: in
+    - training on a CPU: the machine code of `common.lstm.kernel`, which skips all padding;
+    - outside training on a CPU: the TensorFlow operations of `common.lstm.loops`, so that an
+      exported model needs TensorFlow alone;
+    - everything else: Keras' own code. That is a GPU (cuDNN), training without the package numba,
+      and options that the machine code does not have (other activations, recurrent dropout,
+      float64).
+
+    Masked steps give zeros, where Keras' default repeats the last output. `unroll` is refused: in
     Keras 3.15 an unrolled layer inside `Bidirectional` gives wrong numbers under any mask.
     """
 
@@ -34,7 +44,7 @@ class LSTM(keras.layers.LSTM):
         """The loop, for `keras.layers.RNN.call`: last output, all outputs, last states."""
         if sequences.shape[1] == 1 and not training:
             return self.one_step(sequences, initial_state, mask)
-        if not self.compiles():
+        if not self.is_fast(training):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if self.dropout and training:
             sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
@@ -64,15 +74,18 @@ class LSTM(keras.layers.LSTM):
         return [tf.cast(weight, tf.float32) for weight in weights]
 
     def kernel(self) -> str:
-        """What computes this layer in training here."""
-        if self.compiles():
-            from common.lstm import vectors
+        """What computes this layer in training on this machine."""
+        if tf.config.list_logical_devices("GPU"):
+            return "Keras, cuDNN"
+        if not self.is_fast(training=False):
+            return "Keras"
+        code = machine_code()
+        if code is None:
+            return "Keras, as numba is not installed"
+        return f"machine code, vectors of {code.LANES} floats"
 
-            return f"machine code, vectors of {vectors.LANES} floats"
-        return "Keras, cuDNN" if tf.config.list_logical_devices("GPU") else "Keras"
-
-    def compiles(self) -> bool:
-        """Whether machine code trains this layer here."""
+    def is_fast(self, training: bool) -> bool:
+        """Whether this package computes the layer here, and not Keras' code."""
         return (
             self.activation is keras.activations.tanh
             and self.recurrent_activation is keras.activations.sigmoid
@@ -80,6 +93,7 @@ class LSTM(keras.layers.LSTM):
             and self.zero_output_for_mask
             and self.compute_dtype != "float64"
             and not tf.config.list_logical_devices("GPU")
+            and (not training or machine_code() is not None)
         )
 
 
@@ -92,16 +106,16 @@ class Bidirectional(keras.layers.Bidirectional):
 
     def call(self, sequences, initial_state=None, mask=None, training=None):
         """See the base class."""
-        if not self.compiles():
+        if not self.is_fast(bool(training)):
             return super().call(sequences, initial_state, mask, training)
         layers = self.forward_layer, self.backward_layer
         if initial_state is None:
             initial_state = 4 * [tf.zeros([tf.shape(sequences)[0], layers[0].units])]
-        given = [tf.cast(state, tf.float32) for state in initial_state]
+        states = [tf.cast(state, tf.float32) for state in initial_state]
         outputs, *ends = (run if training else loops.run)(
             sequences,
             [layer.weights_in_float32() for layer in layers],
-            [given[:2], given[2:]],
+            [states[:2], states[2:]],
             mask,
             reverses=[False, True],
         )
@@ -113,11 +127,11 @@ class Bidirectional(keras.layers.Bidirectional):
         (forward_hidden, hidden), (forward_cell, cell) = (tf.split(end, 2, -1) for end in ends)
         return outputs, forward_hidden, forward_cell, hidden, cell
 
-    def compiles(self) -> bool:
-        """Whether machine code trains both directions together here."""
+    def is_fast(self, training: bool) -> bool:
+        """Whether this package computes both directions together here."""
         layers = self.forward_layer, self.backward_layer
         return (
-            all(isinstance(layer, LSTM) and layer.compiles() for layer in layers)
+            all(isinstance(layer, LSTM) and layer.is_fast(training) for layer in layers)
             and not any(layer.dropout for layer in layers)
             and self.return_sequences
             and not self.stateful
@@ -125,8 +139,23 @@ class Bidirectional(keras.layers.Bidirectional):
         )
 
 
+@functools.cache
+def machine_code():
+    """The module `kernel`; None, which the log says once, where numba is not installed."""
+    try:
+        from common.lstm import kernel
+    except ImportError as error:
+        logger.warning(
+            "LSTMs train with Keras' own layer, which is slower: expected the packages numba and "
+            "llvmlite, got %s; run `pip install -r requirements.txt`",
+            error,
+        )
+        return None
+    return kernel
+
+
 def run(inputs, weights, states, mask, *, reverses) -> list:
-    """Runs LSTMs over the real steps of the same sequences; for training, it keeps all gates.
+    """Runs LSTMs in machine code over the real steps of the same sequences, for training.
 
     The products with the kernels are made in the dtype of the inputs, bfloat16 for example; the
     recurrent products, the gates and the states are float32.
@@ -144,12 +173,10 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
         float32: outputs (batch, time, LSTMs * units), zero at padding; the last hidden states, the
         last cell states (batch, LSTMs * units), in a row without real steps those of the start.
     """
-    from common.lstm import kernel as machine_code
-
     if inputs.dtype != tf.bfloat16:
         inputs = tf.cast(inputs, tf.float32)
     units = states[0][0].shape[-1]
-    padding = -units % machine_code.LANES
+    padding = -units % machine_code().LANES
     if padding:
         weights = [[_pad_gates(part, units, padding) for part in parts] for parts in weights]
         weights = [
@@ -158,8 +185,8 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
         ]
         states = [[tf.pad(state, [[0, 0], [0, padding]]) for state in pair] for pair in states]
     hidden, cell = (tf.concat([pair[place] for pair in states], -1) for place in (0, 1))
-    found = _run_padded(inputs, hidden, cell, mask, reverses, *zip(*weights, strict=True))
-    return [_cut(values, len(reverses), units) if padding else values for values in found]
+    results = _run_padded(inputs, hidden, cell, mask, reverses, *zip(*weights, strict=True))
+    return [_cut(values, len(reverses), units) if padding else values for values in results]
 
 
 def _pad_gates(values, units: int, padding: int):
@@ -181,8 +208,7 @@ def _cut(values, count: int, units: int):
 
 def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels, biases):
     """As `run`, for units that fill whole vectors, with the states side by side."""
-    from common.lstm import kernel as machine_code
-
+    code = machine_code()
     width, count = hidden.shape[-1], len(reverses)
     units = width // count
     batch, time = tf.unstack(tf.shape(inputs, tf.int64)[:2])
@@ -211,7 +237,7 @@ def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels
         packed = pack(inputs)
         recurrent = tf.stack(recurrents)
         gates, hiddens, cells, last_hidden, last_cell = _call(
-            functools.partial(machine_code.forward, reverses=reverses),
+            functools.partial(code.forward, reverses=reverses),
             [
                 product(packed, tf.concat(kernels, -1)) + tf.concat(biases, -1),
                 *(starts, lengths, recurrent, hidden, cell),
@@ -221,7 +247,7 @@ def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels
 
         def gradient(doutputs, dlast_hidden, dlast_cell):
             dhidden, dcell, *pairs = _call(
-                functools.partial(machine_code.backward, reverses=reverses),
+                functools.partial(code.backward, reverses=reverses),
                 [
                     *(starts, lengths, recurrent, hidden, cell, gates, hiddens, cells),
                     *(pack(doutputs), dlast_hidden, dlast_cell),

@@ -1,10 +1,9 @@
-"""LSTMs outside training, and in exported models: in TensorFlow operations, skipping padding.
+"""LSTMs outside training and in exported models: TensorFlow operations that skip padding.
 
-A sequence or two go through one operation of TensorFlow (`run_few`), in which a loop of small
-operations takes several times as long. For many at a time the loop is faster (`run_many`): its
-matrix product is then TensorFlow's best, that of the operation is not. `for_onnx` and `for_litert`
-give the same in the operations of other runtimes, for the graphs that `common.export.conversion`
-makes.
+Up to MOST_SEQUENCES sequences go through one operation of TensorFlow (`run_few`): a loop of small
+operations takes several times as long for them. More go through the loop (`run_many`), whose matrix
+product is faster than that of the operation. `converting` gives the same results in the operations
+of other runtimes, for the graphs that `common.export.conversion` makes.
 """
 
 import contextlib
@@ -13,18 +12,27 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-converting: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
-    "converting", default=None
-)
-"""What runs in place of `run` while a graph for another runtime is made (see `traced`)."""
 MOST_SEQUENCES = 4  # in a batch; 8 take longer in the operation than in the loop
+_replacement: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
+    "replacement", default=None
+)  # of `run`, see `converting`
+
+
+@contextlib.contextmanager
+def converting(runtime: str) -> Iterator[None]:
+    """Graphs traced inside have LSTMs that can be converted for "onnx" or "litert"."""
+    token = _replacement.set({"onnx": _run_for_onnx, "litert": _run_for_litert}[runtime])
+    try:
+        yield
+    finally:
+        _replacement.reset(token)
 
 
 def run(inputs, weights, states, mask, *, reverses) -> list:
     """As `layer.run`, arguments and results alike."""
-    other = converting.get()
-    if other is not None:
-        return other(inputs, weights, states, mask, reverses=reverses)
+    replacement = _replacement.get()
+    if replacement is not None:
+        return replacement(inputs, weights, states, mask, reverses=reverses)
 
     def few() -> list:
         return run_few(inputs, weights, states, mask, reverses=reverses)
@@ -47,21 +55,21 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
 
 def run_few(inputs, weights, states, mask, *, reverses) -> list:
     """As `run`, always through the one operation."""
-    found = [
-        _run_one(inputs, *one, mask, reverse=reverse)
-        for *one, reverse in zip(weights, states, reverses, strict=True)
+    results = [
+        _run_one(inputs, *lstm, mask, reverse=reverse)
+        for *lstm, reverse in zip(weights, states, reverses, strict=True)
     ]
-    return [tf.concat(parts, axis=-1) for parts in zip(*found, strict=True)]
+    return [tf.concat(parts, axis=-1) for parts in zip(*results, strict=True)]
 
 
 def _run_one(sequences, weights, states, mask, *, reverse: bool) -> tuple:
-    """Outputs, zero at padding; last hidden and last cell states, of no real step those given."""
+    """Outputs, zero at padding; last hidden and cell states, of no real step the initial ones."""
     if mask is None:
         steps = tf.transpose(sequences, [1, 0, 2])
         steps = tf.reverse(steps, [0]) if reverse else steps
         outputs, cells = _all_steps(steps, weights, states)
-        made = tf.reverse(outputs[1:], [0]) if reverse else outputs[1:]
-        return tf.transpose(made, [1, 0, 2]), outputs[-1], cells[-1]
+        in_order = tf.reverse(outputs[1:], [0]) if reverse else outputs[1:]
+        return tf.transpose(in_order, [1, 0, 2]), outputs[-1], cells[-1]
     batch, time = tf.unstack(tf.shape(sequences)[:2])
     real = tf.cast(tf.where(mask), tf.int32)  # (steps, 2), sequence by sequence
     counts = tf.cast(mask, tf.int32)
@@ -73,9 +81,9 @@ def _run_one(sequences, weights, states, mask, *, reverse: bool) -> tuple:
     steps = tf.scatter_nd(place, tf.gather_nd(sequences, real), shape)
     outputs, cells = _all_steps(steps, weights, states)
     last = tf.stack([lengths, tf.range(batch)], axis=1)
-    made = tf.gather_nd(outputs, place + tf.constant([1, 0]))
+    of_steps = tf.gather_nd(outputs, place + tf.constant([1, 0]))
     return (
-        tf.scatter_nd(real, made, [batch, time, outputs.shape[-1]]),
+        tf.scatter_nd(real, of_steps, [batch, time, outputs.shape[-1]]),
         tf.gather_nd(outputs, last),
         tf.gather_nd(cells, last),
     )
@@ -85,9 +93,9 @@ def _all_steps(steps, weights, states) -> tuple:
     """Hidden and cell states from the start on: (1 + time, batch, units)."""
     kernel, recurrent, bias = weights
     hidden, cell = states
-    peephole = tf.zeros_like(recurrent[:, 0])  # not used, but asked for
+    peephole = tf.zeros_like(recurrent[:, 0])  # not used, but required
     # BlockLSTMV2 has the gates in the order of Keras, but wrong gradients (TensorFlow 2.21).
-    found = tf.raw_ops.BlockLSTM(
+    block = tf.raw_ops.BlockLSTM(
         seq_len_max=tf.shape(steps, tf.int64)[0],
         x=steps,
         cs_prev=cell,
@@ -103,7 +111,7 @@ def _all_steps(steps, weights, states) -> tuple:
     )
     return tuple(
         tf.concat([start[None], values], 0)
-        for start, values in ((hidden, found.h), (cell, found.cs))
+        for start, values in ((hidden, block.h), (cell, block.cs))
     )
 
 
@@ -165,8 +173,8 @@ def _loop_over_rows(sums, recurrents, states, counts) -> tuple[list, list]:
     time = tf.shape(counts)[0]
     begins = tf.cumsum(counts, exclusive=True)
     arrays = [
-        tf.TensorArray(tf.float32, time, element_shape=[None, one.shape[0]], infer_shape=False)
-        for one in recurrents
+        tf.TensorArray(tf.float32, time, element_shape=[None, units], infer_shape=False)
+        for units in (recurrent.shape[0] for recurrent in recurrents)
     ]
 
     def take(number, arrays, states):
@@ -194,17 +202,7 @@ def _replace_first(rows, first):
     return tf.ensure_shape(tf.concat([first, rows[tf.shape(first)[0] :]], axis=0), rows.shape)
 
 
-@contextlib.contextmanager
-def traced(run: Callable) -> Iterator[None]:
-    """Graphs that are traced meanwhile have `run` in the place of `run`."""
-    token = converting.set(run)
-    try:
-        yield
-    finally:
-        converting.reset(token)
-
-
-def for_onnx(inputs, weights, states, mask, *, reverses) -> list:
+def _run_for_onnx(inputs, weights, states, mask, *, reverses) -> list:
     """One BlockLSTM a direction, which `conversion` makes ONNX's LSTM.
 
     The real steps of each sequence are moved to its start in the order of their reading, and its
@@ -215,15 +213,15 @@ def for_onnx(inputs, weights, states, mask, *, reverses) -> list:
     return run_few(inputs, weights, states, mask, reverses=reverses)
 
 
-def for_litert(inputs, weights, states, mask, *, reverses) -> list:
+def _run_for_litert(inputs, weights, states, mask, *, reverses) -> list:
     """A loop over the steps of one sequence: LiteRT asks for the number of rows beforehand."""
-    found = []
+    results = []
     for (kernel, recurrent, bias), pair, reverse in zip(weights, states, reverses, strict=True):
         sums = tf.matmul(inputs[0], kernel) + bias  # (time, 4 units)
         real = tf.ones_like(sums[:, :1], tf.bool) if mask is None else mask[0][:, None]
         first = [tf.reshape(state, [1, recurrent.shape[0]]) for state in pair]
-        found.append(_loop_over_steps(sums, real, recurrent, first, reverse=reverse))
-    return [tf.concat(parts, axis=-1) for parts in zip(*found, strict=True)]
+        results.append(_loop_over_steps(sums, real, recurrent, first, reverse=reverse))
+    return [tf.concat(parts, axis=-1) for parts in zip(*results, strict=True)]
 
 
 def _loop_over_steps(sums, real, recurrent, states, *, reverse: bool) -> tuple:

@@ -58,8 +58,8 @@ def make_forward_tile(num_rows: int):
             )
             for row, old, four, (i, f, g, o) in zip(rows, earlier, quarters, sums, strict=True):
                 i, f, g, o = code.sigmoid(i), code.sigmoid(f), code.tanh(g), code.sigmoid(o)
-                kept = builder.fmul(f, code.load(cell, old, unit))
-                c = code.call("fma", i, g, kept)
+                remembered = builder.fmul(f, code.load(cell, old, unit))
+                c = code.call("fma", i, g, remembered)
                 for quarter, gate in zip(four, (i, f, g, o), strict=True):
                     code.store(gate, gates, *quarter)
                 code.store(c, new_cell, row, unit)

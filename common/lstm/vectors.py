@@ -51,9 +51,9 @@ class Code:
     def load(self, pointer, *places):
         """A vector from `places` on."""
         where = self.at(pointer, *places)
-        found = self.builder.load(self.builder.bitcast(where, _VECTOR.as_pointer()))
-        found.align = 4
-        return found
+        vector = self.builder.load(self.builder.bitcast(where, _VECTOR.as_pointer()))
+        vector.align = 4
+        return vector
 
     def store(self, vector, pointer, *places):
         """Puts a vector from `places` on."""
@@ -87,11 +87,11 @@ class Code:
         weights = [self.load(line, v * LANES) for v in range(width)]
         after = []
         for row, phi in zip(rows, phis, strict=True):
-            one = build.insert_element(
+            lane = build.insert_element(
                 ir.Constant(_VECTOR, ir.Undefined), build.load(self.at(row, k)), _INT32(0)
             )
             mask = ir.Constant(_INTEGERS, [0] * LANES)
-            factor = build.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), mask)
+            factor = build.shuffle_vector(lane, ir.Constant(_VECTOR, ir.Undefined), mask)
             after.append(
                 [self.call("fma", factor, *pair) for pair in zip(weights, phi, strict=True)]
             )
@@ -117,9 +117,9 @@ class Code:
             series = self.call("fma", series, rest, self.splat(term))
         exponent = build.add(build.fptosi(n, _INTEGERS), ir.Constant(_INTEGERS, [127] * LANES))
         power = build.shl(exponent, ir.Constant(_INTEGERS, [23] * LANES))
-        found = build.fmul(series, build.bitcast(power, _VECTOR))
+        result = build.fmul(series, build.bitcast(power, _VECTOR))
         # The bounds have made a number of NaN; a training that diverges must be seen to.
-        return build.select(build.fcmp_unordered("uno", vector, vector), vector, found)
+        return build.select(build.fcmp_unordered("uno", vector, vector), vector, result)
 
     def sigmoid(self, vector):
         """1 / (1 + e^-x)."""

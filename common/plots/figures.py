@@ -1,4 +1,4 @@
-"""Pictures: attention and learning curves. Drawn without a screen, written whole or not at all."""
+"""Figures of attention, images and learning curves, drawn without a screen, written atomically."""
 
 import csv
 import textwrap
@@ -13,12 +13,15 @@ from matplotlib.figure import Figure
 from common.runs import files
 from common.runs.errors import UserError
 
+_COLUMN_INCHES = 2.6
+_COLUMN_CHARS = int(15 * _COLUMN_INCHES)
+
 
 def start(path: Path, *, size: tuple[float, float]) -> Figure:
     """An empty figure of `size` inches that `finish` can write to `path`.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` has another suffix than .png, .pdf and .svg.
     """
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
@@ -28,9 +31,9 @@ def start(path: Path, *, size: tuple[float, float]) -> Figure:
 
 
 def finish(figure: Figure, *, title: str, path: Path) -> None:
-    """Puts a title above, cut where it is long, and writes the file."""
-    most = int(12 * figure.get_figwidth())  # letters that fit
-    figure.suptitle(title if len(title) <= most else f"{title[: most - 3]}...", parse_math=False)
+    """Adds the title, cut where it is too long, and writes the file."""
+    limit = int(12 * figure.get_figwidth())  # characters
+    figure.suptitle(title if len(title) <= limit else f"{title[: limit - 3]}...", parse_math=False)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -63,23 +66,23 @@ def attention_over_image(
 
     Args:
         image: uint8 (height, width, 3).
-        attention: float (hops, rows, columns); each hop is scaled to its own maximum, since the
-            question is where the model looked, not how sharply; the largest share is named.
+        attention: float (hops, rows, columns); each hop is scaled to its own maximum, which its
+            title names.
         answers: (answer, probability), best first.
         title: e.g. the question; long ones are cut.
         path: .png, .pdf or .svg.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` has another suffix.
     """
     hops = len(attention)
     figure = start(path, size=(3.2 * (hops + 2), 3.6))
     axes = figure.subplots(1, hops + 2)
     axes[0].imshow(image)
     axes[0].set_title("image")
-    for hop, (axis, seen) in enumerate(zip(axes[1:-1], attention, strict=True), start=1):
-        heat_map(axis, image, seen)
-        axis.set_title(f"hop {hop} (largest share {seen.max():.0%})")
+    for hop, (axis, weights) in enumerate(zip(axes[1:-1], attention, strict=True), start=1):
+        heat_map(axis, image, weights)
+        axis.set_title(f"hop {hop} (largest share {weights.max():.0%})")
     for axis in axes[:-1]:
         axis.set_axis_off()
     names = [name for name, _ in answers][::-1]
@@ -100,36 +103,33 @@ def images_with_texts(
     title: str,
     path: Path,
     columns: int = 4,
-    columns_in: float = 2.6,
 ) -> None:
-    """Draws images in a grid, each with a text of some short lines under it.
+    """Draws images in a grid, each with a few short lines of text under it.
 
     Args:
         images: uint8 (height, width, 3), of any sizes.
-        texts: one for each image.
+        texts: one for each image; long lines are broken.
         title: long ones are cut.
         path: .png, .pdf or .svg.
         columns: images in a row.
-        columns_in: width of a column in inches; longer lines are broken.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` has another suffix.
     """
-    letters = int(15 * columns_in)  # that fit beside each other
-    broken = [
-        "\n".join(part for line in one.splitlines() for part in textwrap.wrap(line, letters))
-        for one in texts
+    wrapped = [
+        "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, _COLUMN_CHARS))
+        for text in texts
     ]
-    lines = max((one.count("\n") + 1 for one in broken), default=0)
+    lines = max((text.count("\n") + 1 for text in wrapped), default=0)
     rows = -(-len(images) // columns)
-    high = 0.7 * columns_in + 0.17 * lines + 0.2
-    figure = start(path, size=(columns_in * columns, high * rows + 0.4))
+    height = 0.7 * _COLUMN_INCHES + 0.17 * lines + 0.2
+    figure = start(path, size=(_COLUMN_INCHES * columns, height * rows + 0.4))
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.set(xticks=[], yticks=[], frame_on=False)
-    for axis, image, text in zip(axes, images, broken, strict=False):
+    for axis, image, text in zip(axes, images, wrapped, strict=False):
         axis.imshow(image)
-        axis.set_xlabel(text, fontsize=8, parse_math=False)  # a label gets its room
+        axis.set_xlabel(text, fontsize=8, parse_math=False)  # the layout leaves room for labels
     finish(figure, title=title, path=path)
 
 
@@ -144,7 +144,7 @@ def curves(
     every: float = 1,
     log: bool = False,
 ) -> None:
-    """Draws lines over common steps; where numbers are missing or not finite a line ends.
+    """Draws lines over common steps, with gaps where numbers are missing or not finite.
 
     Args:
         series: name -> values of one line.
@@ -155,7 +155,7 @@ def curves(
         log: a logarithmic y axis.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` has another suffix.
     """
     figure = start(path, size=(7.5, 3.6))
     axis = figure.subplots()
@@ -181,7 +181,7 @@ def learning_curves(history: Path, *, metrics: Sequence[str], title: str, path: 
         path: .png, .pdf or .svg.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn, or a metric no column.
+        UserError: `path` has another suffix, or a metric is no column.
     """
     with history.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -190,8 +190,9 @@ def learning_curves(history: Path, *, metrics: Sequence[str], title: str, path: 
         columns = {"training": metric, "validation": f"val_{metric}"}
         columns = {name: column for name, column in columns.items() if column in rows[0]}
         if not columns:
-            known = ", ".join(rows[0])
-            raise UserError(f"expected metrics out of {known}, got {metric!r}: choose one")
+            raise UserError(
+                f"expected metrics out of {', '.join(rows[0])}, got {metric!r}: choose one of them"
+            )
         for name, column in columns.items():
             color = {"training": "#888888", "validation": "#3b6ea5"}[name]
             epochs = [int(row["epoch"]) for row in rows]

@@ -1,4 +1,4 @@
-"""Pictures of what the gates and states of a recurrent layer do, out of `inspection.trace`."""
+"""Figures of the gates and states of a recurrent layer, from `inspection.trace`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,13 +26,13 @@ def gates_over_words(
 
     Args:
         traced: name -> (time, units), one row of `inspection.trace`.
-        words: time of them.
+        words: one for each step.
         title: long ones are cut.
         path: .png, .pdf or .svg.
-        num_units: only so many are drawn, those whose state changes most.
+        num_units: number of units that are drawn, those whose state changes most.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` has another suffix than .png, .pdf and .svg.
     """
     rows = -(-len(traced) // 3)
     figure = figures.start(path, size=(3 * max(2.2, 0.5 * len(words)), 0.8 + 2.6 * rows))
@@ -63,7 +63,7 @@ def gates_over_sound(
         title, path, num_units: see `gates_over_words`.
 
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` has another suffix than .png, .pdf and .svg.
     """
     seconds = len(waveform) / SAMPLE_RATE
     figure = figures.start(path, size=(min(max(5 * seconds, 9), 40), 1.6 + 1.3 * len(traced)))
@@ -93,9 +93,9 @@ def _heat_maps(
 ) -> None:
     """One map (units, time) for each gate or state; gates from 0 to 1, states around 0."""
     state = np.asarray(traced.get("cell", traced["hidden"]))
-    shown = np.argsort(-state.std(axis=0), kind="stable")[:num_units]
+    units = np.argsort(-state.std(axis=0), kind="stable")[:num_units]
     for axis, (name, values) in zip(axes, traced.items(), strict=False):
-        part = np.asarray(values)[:, shown].T
+        part = np.asarray(values)[:, units].T
         largest = 1.0 if name in GATES else max(float(np.abs(part).max()), 1e-6)
         image = axis.imshow(
             part,
@@ -104,9 +104,9 @@ def _heat_maps(
             cmap="viridis" if name in GATES else "RdBu_r",
             vmin=0 if name in GATES else -largest,
             vmax=largest,
-            extent=None if extent is None else (*extent, len(shown) - 0.5, -0.5),
+            extent=None if extent is None else (*extent, len(units) - 0.5, -0.5),
         )
         axis.set_title(TITLES.get(name, f"{name} gate"), fontsize=10)
         axis.set_yticks([])
-        axis.set_ylabel(f"{len(shown)} units")
+        axis.set_ylabel(f"{len(units)} units")
         figure.colorbar(image, ax=axis, pad=0.01)

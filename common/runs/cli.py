@@ -53,10 +53,10 @@ def run(
 
     With `presets`, `main` has the keywords `config`, `preset`, `run_dir` and `resume`, and the
     default of `config` is the named preset, or the stored config of the run when it is resumed.
-    With `app`, its keyword `run_dir` is a run of that app, or the mistake is told at once.
+    With `app`, its keyword `run_dir` must be a run of that app.
 
     Exit codes: 0 success; 2 a user's error, one line on standard error; 130 interrupted. Any other
-    exception is a defect of ours and keeps its stack trace.
+    exception is a defect of this project and has its stack trace.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("cellstate").setLevel(logging.INFO)
@@ -127,17 +127,17 @@ def parse(main: Callable[..., None], arguments: list[str], **defaults: object) -
     """
 
     @functools.wraps(main)
-    def keep(*positional, **keywords) -> functools.partial:
+    def call_later(*positional, **keywords) -> functools.partial:
         return functools.partial(main, *positional, **keywords)
 
-    said = io.StringIO()
+    message = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(functools.partial(keep, **defaults), args=arguments)
+        with contextlib.redirect_stderr(message):
+            return tyro.cli(functools.partial(call_later, **defaults), args=arguments)
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(one_line(said.getvalue())) from None
+        raise UserError(one_line(message.getvalue())) from None
 
 
 def progress(items: Iterable[Item], label: str) -> Iterable[Item]:
@@ -151,13 +151,14 @@ def bars() -> int:
 
 
 def one_line(box: str) -> str:
-    """The text of tyro's framed message as a single line, without its frame and title.
+    """The text of tyro's framed message as a single line, without frame, title and last sentence.
 
     >>> one_line("╭─ Wrong ─╮\\n│ got 'a',   │\\n│ expected 1 │\\n╰────╯")
     "got 'a', expected 1"
     """
     body = box.split("\n", 1)[-1] if "╭" in box else box
-    return re.sub(r"\s+", " ", re.sub(r"[╭╮╰╯│─]+", " ", body)).strip()
+    line = re.sub(r"\s+", " ", re.sub(r"[╭╮╰╯│─]+", " ", body)).strip()
+    return re.sub(r" For full helptext, see .*--help$", "", line)
 
 
 def default_config(presets: Mapping[str, object], arguments: list[str]) -> object:
@@ -172,17 +173,18 @@ def default_config(presets: Mapping[str, object], arguments: list[str]) -> objec
     early.add_argument("--run-dir", "--run_dir", type=Path)
     early.add_argument("--resume", action="store_true")
     try:
-        known, _ = early.parse_known_args(arguments)
+        options, _ = early.parse_known_args(arguments)
     except argparse.ArgumentError:  # e.g. `--preset` without a value: the full parser explains it
         return presets["small"]
-    preset = presets.get(known.preset, presets["small"])
-    if known.resume and known.run_dir is not None and (known.run_dir / "config.json").exists():
-        return directory.read_config(known.run_dir / "config.json", type(preset))
-    return preset if known.config is None else directory.read_config(known.config, type(preset))
+    preset = presets.get(options.preset, presets["small"])
+    path = options.config
+    if options.resume and options.run_dir and (options.run_dir / "config.json").exists():
+        path = options.run_dir / "config.json"
+    return preset if path is None else directory.read_config(path, type(preset))
 
 
 def start_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its start-up lines: they bury the one that a user has to read."""
+    """Imports TensorFlow without its start-up lines, among which a user would miss the one that matters."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "TF_CONFIG" in os.environ:
         # A worker's share of a batch may be empty: in TensorFlow 2.21 on CPUs oneDNN's convolutions
@@ -192,15 +194,15 @@ def start_tensorflow_quietly() -> None:
     # Keras imports these two for features that no command uses: a third of the whole start.
     # None in sys.modules makes its `import` fail, which it allows for.
     hidden = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    kept = os.dup(2)
+    sys.modules.update(dict.fromkeys(hidden))  # pyright: ignore
+    standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # they come from C++, past sys.stderr
     try:
         importlib.import_module("tensorflow")
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
         for name in hidden:
             del sys.modules[name]
 

@@ -11,6 +11,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -116,9 +117,7 @@ class RunDirectory:
         run._log_to_file()
         return run
 
-    def describe(
-        self, *, app: str, config: object, seed: int, kernels: Mapping[str, str]
-    ) -> None:
+    def describe(self, *, app: str, config: object, seed: int, kernels: Mapping[str, str]) -> None:
         """Writes environment.json, then config.json, which makes the folder a run.
 
         `kernels` says, by recurrent layer, what computes it (`layers.recurrent.kernels`).
@@ -170,10 +169,12 @@ class RunDirectory:
     def load_model(self, name: str = "model.keras") -> "keras.Model":
         """Loads a saved model without its optimizer, refusing anything that would run code.
 
-        The layers in it must be known to Keras: import `common.layers`, and the model.py of the app.
+        The classes in it must be registered: import `common.layers`, and the module of each layer
+        that an app has of its own, first.
 
         Raises:
-            UserError: the training of this run has not saved a model yet, or the file is damaged.
+            UserError: the training of this run has not saved a model yet, the file is damaged, or
+                it holds a class that is not registered.
         """
         import keras
 
@@ -186,6 +187,11 @@ class RunDirectory:
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)  # type: ignore[return-value]
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            if unknown := re.search(r"Could not locate class '(\w+)'", str(error)):
+                raise UserError(
+                    f"{path}: expected layers that Keras knows, got {unknown[1]}: first `import "
+                    "common.layers`, and the module that defines it where that is in an app"
+                ) from None
             first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise UserError(
                 f"expected a Keras model in {path}, it cannot be read ({first}): train again"
@@ -255,18 +261,27 @@ def cpu_count() -> int:
 def read_config(path: Path, config_type: type[Config]) -> Config:
     """Reads the file `path`, config.json of a run, back into the dataclass that wrote it.
 
+    Options that it lacks have today's defaults: an older version wrote it.
+
     Raises:
-        UserError: the file is damaged, or another version of the app wrote it.
+        UserError: the file is damaged, or has options or values that this version has not.
     """
     values = _read_options(path)
     values.pop("app", None)
+    unknown: list[str] = []
     try:
-        return _restored(config_type, values)
+        config = _restored(config_type, values, "", unknown)
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: expected the options of this version, it does not "
-            f"fit ({error}): use the version that made the run, or train again"
+            f"{path}: expected options of this version, got others ({error}): use the version "
+            "that made the run, or train again"
         ) from None
+    if unknown:
+        raise UserError(
+            f"{path}: expected options of this version, got the unknown "
+            f"{', '.join(sorted(unknown))}: use the version that made the run, or train again"
+        )
+    return config
 
 
 def _read_options(path: Path) -> dict:
@@ -279,29 +294,37 @@ def _read_options(path: Path) -> dict:
     return values
 
 
-def _restored(cls, values):
-    """Builds the (nested, frozen) dataclass `cls` from JSON values."""
+def _restored(cls, values, prefix: str, unknown: list[str]):
+    """The (nested, frozen) dataclass `cls` of JSON values; names it lacks go to `unknown`."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{prefix[:-1]} = {values!r}")
     hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cls)}
-    if set(values) != known:
-        raise ValueError(f"fields {sorted(set(values) ^ known)}")
-    return cls(**{name: _value(hints[name], value) for name, value in values.items()})
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown += [f"{prefix}{name}" for name in values if name not in names]
+    return cls(
+        **{
+            name: _value(hints[name], value, f"{prefix}{name}.", unknown)
+            for name, value in values.items()
+            if name in names
+        }
+    )
 
 
-def _value(hint, value):
+def _value(hint, value, prefix: str, unknown: list[str]):
     """One value, by its type hint: a dataclass, Path, tuple of these, or `... | None`."""
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
         hint = next(option for option in typing.get_args(hint) if option is not types.NoneType)
     if dataclasses.is_dataclass(hint):
-        return _restored(hint, value)
+        return _restored(hint, value, prefix, unknown)
     if hint is Path:
         return Path(value)
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
         kinds = [kinds[0]] * len(value) if kinds[-1] is ... else kinds
-        return tuple(_value(kind, one) for kind, one in zip(kinds, value, strict=True))
+        pairs = zip(kinds, value, strict=True)
+        return tuple(_value(kind, item, prefix, unknown) for kind, item in pairs)
     return value
 
 

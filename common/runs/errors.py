@@ -1,8 +1,8 @@
-"""The one exception that a person can do something about."""
+"""The exception for mistakes that a user can correct."""
 
 
 class UserError(Exception):
-    """A mistake its user can mend: one line that says what was expected, what came, what to do.
+    """A mistake that its user can correct, in one line: expected ..., got ...: what to do.
 
     The command line prints the message without a stack trace and exits with code 2.
     """

@@ -17,10 +17,10 @@ from common.runs.errors import UserError
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Waits until no other process is in here with the same folder, which is made.
+def locked(folder: Path) -> Iterator[None]:
+    """Lets one process at a time in, for each folder, which is made; the others wait.
 
-    Where the disk has no locks, as some of networks, nobody waits.
+    Where the disk has no locks, as some network disks, they do not wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
     opened = os.open(folder, os.O_RDONLY)

@@ -42,15 +42,15 @@ def examples(
     )
 
 
-def _counted(read: Callable[..., Iterator], source: str, one) -> list:
+def _counted(read: Callable[..., Iterator], source: str, row) -> list:
     from apache_beam.metrics import Metrics  # pyright: ignore[reportPrivateImportUsage]
 
     broken = datasets.BrokenRows(source)
-    found = list(read(one, broken))
+    records = list(read(row, broken))
     Metrics.counter(_NAMESPACE, "rows").inc(broken.num_rows)
     for problem in broken.skipped:
         Metrics.string_set(_NAMESPACE, "skipped").add(problem)
-    return found
+    return records
 
 
 def prepare(
@@ -88,11 +88,12 @@ def _run_pipeline(
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(beam_runner=runner, beam_options=flags)
     )
-    told = runner.result.metrics().query()
-    broken.num_rows = sum(one.result for one in told["counters"] if one.key.metric.name == "rows")
-    for one in told["string_sets"]:
-        if one.key.metric.name == "skipped":
-            broken.skipped += sorted(one.result)
+    metrics = runner.result.metrics().query()
+    counters = [count for count in metrics["counters"] if count.key.metric.name == "rows"]
+    broken.num_rows = sum(count.result for count in counters)
+    for problems in metrics["string_sets"]:
+        if problems.key.metric.name == "skipped":
+            broken.skipped += sorted(problems.result)
     try:
         broken.check()
     except UserError:

@@ -1,4 +1,4 @@
-"""Starts a tf.data service, whose workers make the batches of trainings.
+"""The server: a tf.data service, whose workers make the batches of trainings.
 
     python -m common.scaling.data_service --workers 2
     python -m apps.visual_qa.train --run-dir runs/vqa --data.service grpc://127.0.0.1:5050
@@ -35,7 +35,7 @@ def dispatch(port: int, addresses: Sequence[str]) -> "tf.data.experimental.servi
     config = service.DispatcherConfig(port=port, worker_addresses=list(addresses))
     try:
         return service.DispatchServer(config)
-    except Exception as error:  # TensorFlow raises one kind or another
+    except Exception as error:  # TensorFlow raises different kinds
         raise UserError(f"expected a free --port, {port} is not ({error}): name another") from None
 
 
@@ -52,7 +52,7 @@ def work(address: str, dispatcher: str) -> None:
 
 def serve_here(port: int, workers: int) -> int:
     """A dispatcher with workers of this machine, until one is lost; the exit code."""
-    addresses = [f"127.0.0.1:{one}" for one in launcher.free_ports(workers)]
+    addresses = [f"127.0.0.1:{number}" for number in launcher.free_ports(workers)]
     dispatcher = dispatch(port, addresses)
     command = [
         sys.executable,
@@ -61,14 +61,14 @@ def serve_here(port: int, workers: int) -> int:
         "--dispatcher",
         f"127.0.0.1:{port}",
     ]
-    processes, told = [], False
+    processes, announced = [], False
     try:
         for address in addresses:
             processes.append(subprocess.Popen([*command, "--worker", address]))
         while all(process.poll() is None for process in processes):
-            if not told and dispatcher._num_workers() == workers:
+            if not announced and dispatcher._num_workers() == workers:
                 print(f"--data.service grpc://127.0.0.1:{port}", flush=True)
-                told = True
+                announced = True
             time.sleep(0.1)
         print("a worker was lost", file=sys.stderr)
         return 1
@@ -84,18 +84,18 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=5050, help="of the dispatcher")
     parser.add_argument("--workers", type=int, default=2, help="on this machine")
     parser.add_argument("--elsewhere", nargs="+", metavar="HOST:PORT", help="workers, not here")
-    parser.add_argument("--worker", metavar="HOST:PORT", help="be the one at this address")
+    parser.add_argument("--worker", metavar="HOST:PORT", help="be the worker at this address")
     parser.add_argument("--dispatcher", metavar="HOST:PORT", help="of that worker")
-    given = parser.parse_args()
-    if bool(given.worker) != bool(given.dispatcher) or given.workers < 1:
+    options = parser.parse_args()
+    if bool(options.worker) != bool(options.dispatcher) or options.workers < 1:
         parser.error("expected --workers of at least 1; --worker and --dispatcher together")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        if given.worker:
-            work(given.worker, given.dispatcher)
-        if given.elsewhere:
-            dispatch(given.port, given.elsewhere).join()
-        return serve_here(given.port, given.workers)
+        if options.worker:
+            work(options.worker, options.dispatcher)
+        if options.elsewhere:
+            dispatch(options.port, options.elsewhere).join()
+        return serve_here(options.port, options.workers)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

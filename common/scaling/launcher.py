@@ -1,4 +1,4 @@
-"""Starts the workers of a training on this machine, and starts them again when one is lost.
+"""Starts the workers of a training on this machine, and starts them again when a worker is lost.
 
     python -m common.scaling.launcher -- python -m apps.visual_qa.train --run-dir runs/vqa
 
@@ -79,9 +79,9 @@ def free_ports(number: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody has now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
 
 
 def main() -> int:
@@ -90,11 +90,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--restarts", type=int, default=0)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- python -m apps.…")
-    given = parser.parse_args()
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
-    if not command or given.workers < 1:
+    options = parser.parse_args()
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command or options.workers < 1:
         parser.error("expected --workers of at least 1 and, after --, the command of a training")
-    return launch(command, workers=given.workers, restarts=given.restarts)
+    return launch(command, workers=options.workers, restarts=options.restarts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Batches that the workers of a tf.data service make (data_service.py starts one).
+"""The client: batches that the workers of a tf.data service make (data_service.py is the server).
 
 TensorFlow's own ways to share a data set among workers keep no order. Here worker k of n makes the
 batches k, k + n, ..., a job of its own for each, and they are put together in their order: they are
@@ -61,24 +61,24 @@ def connect(address: str | None) -> Service | None:
         raise UserError(
             f"expected a tf.data service at {address}, nothing answers there ({error}): {_ADVICE}"
         ) from None
-    found: list[int] = []
-    # In a thread, for TensorFlow would wait for ever.
-    asking = threading.Thread(target=lambda: found.extend(_workers(address)), daemon=True)
+    workers: list[int] = []
+    # In a thread: TensorFlow would wait for ever.
+    asking = threading.Thread(target=lambda: workers.extend(_workers(address)), daemon=True)
     asking.start()
     asking.join(SECONDS)
-    if not found:
+    if not workers:
         raise UserError(
             f"expected a tf.data service with workers at {address}, none answered within "
             f"{SECONDS:.0f} seconds: {_ADVICE}"
         )
-    logger.info("%s: %d workers make the batches", address, len(found))
-    return Service(address, tuple(sorted(found)))
+    logger.info("%s: %d workers make the batches", address, len(workers))
+    return Service(address, tuple(sorted(workers)))
 
 
 def _workers(address: str) -> list[int]:
     """The numbers of the workers: each gives the first that is its share of all numbers."""
-    given = _own_number().apply(_server.distribute(_server.ShardingPolicy.HINT, address))
-    return [int(number) for number in given.as_numpy_iterator()]
+    numbers = _own_number().apply(_server.distribute(_server.ShardingPolicy.HINT, address))
+    return [int(number) for number in numbers.as_numpy_iterator()]
 
 
 def _own_number() -> tf.data.Dataset:

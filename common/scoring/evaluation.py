@@ -1,4 +1,4 @@
-"""What `evaluate` gives in every app: the model's metrics with the blind baselines beside them."""
+"""The result of `evaluate` in every app: metrics of the model beside those of blind baselines."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ class Evaluation:
         split: "train", "validation" or "test".
         num_examples: examples that were scored.
         metrics: by name, of the model.
-        baselines: the same metrics of rivals that cannot see what counts, by name.
+        baselines: by name, the same metrics of rivals that do not get the decisive input.
         details: metrics by group of examples, and diagnostics, by name.
         notes: what a reader must know to read the figures.
     """
@@ -33,7 +33,7 @@ class Evaluation:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
     def as_table(self) -> str:
-        """The same for people."""
+        """The same as a table for people."""
         names = list(self.metrics)
         width = max(14, 2 + max(map(len, names), default=0))
         rows = [("", names), ("model", [f"{self.metrics[name]:.4f}" for name in names])]

@@ -1,7 +1,7 @@
-"""Scores of answers and predictions: plain Python in, a float in [0, 1] out.
+"""Scores of answers and predictions: plain Python in, a float in [0, 1] out; no TensorFlow.
 
-Visual question answering: the VQA soft accuracy and WUPS over WordNet. Reports of any app: mean by
-group, and how far predictions collapse onto one answer. Nothing here imports TensorFlow.
+Visual question answering: VQA soft accuracy, and WUPS over WordNet. Any app: means by group, and
+the share of the most frequent prediction.
 """
 
 import math
@@ -11,17 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from common.scoring.vqa_answers import normalize_vqa_answer, single_line
-from common.scoring.wordnet import load_wordnet_similarity
-
-__all__ = [
-    "AnswerCollapse",
-    "accuracy_by_group",
-    "answer_collapse",
-    "load_wordnet_similarity",
-    "normalize_vqa_answer",
-    "vqa_soft_accuracy",
-    "wups",
-]
+from common.scoring.wordnet import load_wordnet_similarity as load_wordnet_similarity
 
 _HUMANS_FOR_FULL_CREDIT = 3
 _WUPS_PENALTY = 0.1  # factor on a similarity below the threshold
@@ -36,7 +26,7 @@ def vqa_soft_accuracy(predicted: str, human_answers: Sequence[str]) -> float:
     Official with ten humans, where 1, 2, 3, 4 matches give 0.3, 0.6, 0.9, 1.
 
     Both sides go through `normalize_vqa_answer` only if the humans differ: as in the official code,
-    answers on which all agree are compared as written, so "Yes" misses ten times "yes".
+    answers on which all agree are compared as written, so "Yes" does not match ten times "yes".
 
     Departure for fewer than four humans, who could never reach full credit: the 3 becomes the
     number of other humans. A single human answer means exact match as written.
@@ -110,7 +100,7 @@ def accuracy_by_group(correct: Sequence[float], groups: Sequence[str]) -> dict[s
 
 
 class AnswerCollapse(NamedTuple):
-    """How far a model's predictions fall onto one answer."""
+    """How often a model predicts its most frequent answer."""
 
     num_distinct: int
     most_frequent: str

@@ -1,7 +1,7 @@
 """Wu-Palmer similarity of two words over WordNet's nouns: (word, word) -> float in [0, 1].
 
-Needs nltk and the noun files of WordNet 3.0. Both are optional: without them there is no function,
-and WUPS is left out of a report.
+Needs nltk and the noun files of WordNet 3.0. Both are optional: without them there is no
+similarity, and reports omit WUPS.
 """
 
 import functools
@@ -32,7 +32,7 @@ def load_wordnet_similarity(folder: Path | None = None) -> Callable[[str, str], 
             data folders, then where Debian's package wordnet-base puts them.
 
     Raises:
-        UserError: the folder that was given lacks one of the files.
+        UserError: `folder` lacks one of the files.
     """
     if folder is not None:
         for name in _NOUN_FILES:

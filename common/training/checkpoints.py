@@ -1,4 +1,4 @@
-"""What a training leaves behind: history, best model, and checkpoints from which it goes on."""
+"""History, best model and checkpoints of a training, and how it continues from them."""
 
 import csv
 import io
@@ -21,17 +21,16 @@ logger = logging.getLogger("cellstate")
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Keeps history, best model and checkpoints of a training; stops it after `patience`.
+    """Writes history, best model and checkpoints of a training; stops it after `patience`.
 
-    Give it to `training.fit`. A checkpoint is written after every epoch, and within an epoch
-    whenever `minutes` have passed since the last one. A training that is killed at any moment goes
-    on from there: the same batches, dropout, clipping counts and metrics as if nothing had
-    happened. A loss that is not finite ends the training before it can reach a checkpoint. Several
-    workers have checkpoints after each epoch alone; the first of them writes them, and all read
-    them.
+    A checkpoint is written after every epoch, and within an epoch whenever `minutes` have passed
+    since the last. A training that is killed at any moment continues from there, with the same
+    batches, dropout, clipping counts and metrics as an uninterrupted one. A loss that is not finite
+    ends the training before it can reach a checkpoint. Several workers have checkpoints after each
+    epoch alone; the first worker writes them, and all read them.
 
-    The history also says which share of the steps a `ClippedAdam` clipped. Where it averages the
-    weights, validation, the callbacks before this one and the best model see the averages.
+    The history has the share of the steps that a `ClippedAdam` clipped. Where it averages the
+    weights, validation, the callbacks before this one and the best model have the averages.
 
     Args:
         run: the run directory.
@@ -39,7 +38,7 @@ class Checkpointing(keras.callbacks.Callback):
         name: `<name>.keras`, `checkpoints/<name>`; the history of "model" is history.csv.
         monitor: a metric of `fit` that should be high.
         patience: epochs without a better value before training stops.
-        minutes: between two checkpoints within an epoch; 0 writes one after every batch.
+        minutes: between two checkpoints within an epoch; 0: after every batch.
     """
 
     def __init__(
@@ -162,7 +161,7 @@ class Checkpointing(keras.callbacks.Callback):
 
     @property
     def _adam(self) -> keras.optimizers.Optimizer:
-        """The optimizer itself, where it is inside one that scales the loss."""
+        """The optimizer, also where another that scales the loss is around it."""
         return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
 
     def _save(self, part: dict | None) -> None:
@@ -189,12 +188,12 @@ def _as_csv(rows: list[dict[str, float]]) -> str:
 
 
 class Checkpoints:
-    """What a training needs to go on as if nothing had happened, after any of its steps.
+    """Checkpoints from which a training continues exactly, after any of its steps.
 
-    One folder a checkpoint, named by the step of the optimizer: the weights, the optimizer, the
-    seeds of dropout (which neither Keras nor `tf.train.Checkpoint` keeps by itself) and
-    state.json, a dict of the caller's. The folder is written under another name and renamed, and
-    only then the older ones are removed, so that two whole ones are there at any moment.
+    Each is a folder, named by the step of the optimizer: the weights, the optimizer, the seeds of
+    dropout (which neither Keras nor `tf.train.Checkpoint` saves by itself) and state.json, a dict
+    of the caller's. The folder is written under another name and renamed, and only then the older
+    ones are removed, so that there are two whole checkpoints at any moment.
 
     Args:
         folder: holds the checkpoints; made when needed.
@@ -202,7 +201,7 @@ class Checkpoints:
         writes: whether this process writes them, or another one that trains the same model.
     """
 
-    KEPT = 2
+    NUM_SAVED = 2
 
     def __init__(self, folder: Path, model: keras.Model, *, writes: bool = True):
         with model.distribute_strategy.scope():
@@ -224,7 +223,7 @@ class Checkpoints:
             temporary.mkdir()
             self._values.write(str(temporary / "weights"))
             files.write_json(temporary / "state.json", state)
-        for old in self._steps()[self.KEPT :]:
+        for old in self._steps()[self.NUM_SAVED :]:
             shutil.rmtree(self.folder / str(old))
 
     def restore(self) -> dict | None:
@@ -233,8 +232,7 @@ class Checkpoints:
         Raises:
             UserError: there are checkpoints, but none of them can be read.
         """
-        unfinished_ones = self.folder.glob(".writing-*") if self.writes else ()
-        for unfinished in unfinished_ones:
+        for unfinished in self.folder.glob(".writing-*") if self.writes else ():
             shutil.rmtree(unfinished)
         steps = self._steps()
         for step in steps:
@@ -265,17 +263,17 @@ class Checkpoints:
         return sorted(map(int, names), reverse=True)
 
 
-def require_same_shapes(name: str, wanted: Sequence, found: Sequence, *, run_dir: Path) -> None:
+def require_same_shapes(name: str, new: Sequence, old: Sequence, *, run_dir: Path) -> None:
     """Raises UserError, naming the part, where the weights of another run have other shapes.
 
     Args:
         name: of the part of the network.
-        wanted: shapes of its new weights, in order.
-        found: of those of the other run; empty where it lacks the part.
+        new: shapes of its new weights, in order.
+        old: shapes of those of the other run; empty where it lacks the part.
         run_dir: of the other run.
     """
-    if list(wanted) != list(found):
+    if list(new) != list(old):
         raise UserError(
-            f"expected weights of the shapes {wanted} for {name} in --train.init-from {run_dir}, "
-            f"got {found}: train both with the same --model options"
+            f"expected weights of the shapes {new} for {name} in --train.init-from {run_dir}, "
+            f"got {old}: train both with the same --model options"
         )

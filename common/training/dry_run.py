@@ -1,4 +1,4 @@
-"""What a dry run tells of a training: its layers, and the minutes that it would take."""
+"""A dry run of a training: its layers, and the minutes that it would take."""
 
 import logging
 import math
@@ -23,9 +23,9 @@ def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batch
         num_batches: of the whole training.
     """
     logger.info("%s:\n%s", name, _parameter_table(model))
-    ended: list[float] = []
+    step_ends: list[float] = []
     clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: ended.append(time.monotonic())
+        on_train_batch_end=lambda batch, logs: step_ends.append(time.monotonic())
     )
     model.fit(
         strategies.read_by_all(batches),
@@ -34,7 +34,7 @@ def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batch
         callbacks=[clock],
         verbose=cli.bars(),
     )
-    seconds = ended[1] - ended[0]  # the first step waits for the graph
+    seconds = step_ends[1] - step_ends[0]  # the first step waits for the graph
     logger.info(
         "%s: %.2f s for a step, at most %.1f minutes for %d steps, without validation",
         name,
@@ -45,19 +45,19 @@ def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batch
 
 
 def _parameter_table(model: keras.Model) -> str:
-    """A line for each layer that has weights: their shapes and number, and whether they learn."""
+    """A line for each layer that has weights: their shapes and number, fixed or not."""
     layers: dict[str, list] = {}
     for weight in model.weights:
         layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
     lines = []
     for name, weights in layers.items():
-        shapes = " ".join("x".join(map(str, one.shape)) or "1" for one in weights)
-        fixed = "" if any(one.trainable for one in weights) else "  fixed"
+        shapes = " ".join("x".join(map(str, weight.shape)) or "1" for weight in weights)
+        fixed = "" if any(weight.trainable for weight in weights) else "  fixed"
         lines.append(f"  {name:<44} {shapes:<36} {_number_of(weights):>11,}{fixed}")
-    learnt = _number_of(model.trainable_weights)
-    lines.append(f"  in all {_number_of(model.weights):,} parameters, {learnt:,} of them learn")
+    trainable = _number_of(model.trainable_weights)
+    lines.append(f"  in all {_number_of(model.weights):,} parameters, {trainable:,} of them learn")
     return "\n".join(lines)
 
 
 def _number_of(weights) -> int:
-    return sum(math.prod(one.shape) for one in weights)
+    return sum(math.prod(weight.shape) for weight in weights)

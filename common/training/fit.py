@@ -1,4 +1,4 @@
-"""What every training does: start, scope, fit."""
+"""The steps of every training: `start`, `scope`, `fit`."""
 
 import contextlib
 import logging
@@ -103,8 +103,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Compiles and fits a network by the options; the best epoch goes to `<name>.keras` of the run.
 
-    It goes on from the last checkpoint, or begins. Of a dry run it takes two steps, and tells the
-    layers and how long the whole would take.
+    It continues from the last checkpoint, if there is one. In a dry run it takes two steps, and
+    logs the layers and how long the whole would take.
 
     Args:
         network: built in the `scope` of a strategy; it is saved whole.
@@ -116,15 +116,15 @@ def fit(
         steps_per_epoch: batches in an epoch.
         loss, metrics, weighted_metrics: as in `keras.Model.compile`.
         monitor: the metric that chooses the best epoch, higher is better.
-        num_examples: in an epoch, to tell how many a second.
+        num_examples: in an epoch, for the log of how many a second.
         unit: what they are, in the plural.
         name: of the network; the history of "model" is history.csv.
         validation_data: finite batches.
         callbacks: called before checkpoints are written; they may add metrics to the epoch's logs.
-        make_samples: makes what TensorBoard shows of validation examples.
+        make_samples: makes a function that gives validation examples for TensorBoard.
 
     Returns:
-        The history, a row for each epoch; nothing of a dry run.
+        The history, a row for each epoch; empty after a dry run.
     """
     with network.distribute_strategy.scope():
         model = strategies.Model(network.input, outputs)
@@ -198,7 +198,7 @@ def run_epochs(
         num_batches=steps_per_epoch,
         make_samples=make_samples,
     )
-    # On several devices the pipeline is copied and asks ahead: nobody could tell who waits.
+    # On several devices the pipeline is copied and reads ahead: waiting could not be measured.
     watch = log.watch if strategy.num_replicas_in_sync == 1 else lambda dataset: dataset
     while checkpointing.first_epoch < epochs and not checkpointing.finished:
         first_epoch, first_batch = checkpointing.first_epoch, checkpointing.first_batch

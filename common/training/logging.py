@@ -1,4 +1,4 @@
-"""What a training tells besides its log lines: events as JSON lines, scalars for TensorBoard."""
+"""The log of a training beside its history: events as JSON lines, TensorBoard, log lines."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ NUM_SAMPLES = 2
 
 
 class Sample(NamedTuple):
-    """What a network says of a validation example, as Markdown, and a picture of how it came to it.
+    """The output for a validation example, as Markdown, and a picture of its attention or the like.
 
     `picture` is a PNG file.
     """
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 
 Samples = Callable[[Path], Iterable[Sample]]
-"""A function of the folder for the pictures; the same examples each time."""
+"""Gives the same examples each time; its argument is the folder for the pictures."""
 
 
 class TrainingLog(keras.callbacks.Callback):
@@ -47,15 +47,15 @@ class TrainingLog(keras.callbacks.Callback):
         tokens_per_second     real steps of the sequences, padding not counted
         padding_ratio         share of padding among the steps, 0 to 1
         traces                how often TensorFlow has made a graph of the training step
-        waiting_share         of the time, for the input; on one device
+        waiting_share         of the time, waiting for input; on one device only
         learning_rate         of the last step
         gradient_norm         of the last step, before clipping
         peak_gib              the largest memory that the process has held
 
     TensorBoard has the same numbers by epoch, the loss every `EVERY` steps, and `Samples` after an
     epoch that ends a minute or more after the last ones, or after the training began. A resumed
-    training goes on in the same files, with another "begin". Where more than half of the
-    predictions on validation are the same one (val_largest_share), a warning says so.
+    training continues the same files, with another "begin". Where more than half of the predictions
+    on validation are equal (val_largest_share), it warns.
 
     Args:
         run: the run directory.
@@ -63,7 +63,7 @@ class TrainingLog(keras.callbacks.Callback):
         num_examples: in an epoch.
         num_batches: in an epoch; the rest of a broken one has fewer.
         unit: of the examples, for the log.
-        make_samples: makes what tells samples, before the first ones; or there are none.
+        make_samples: makes the function that gives samples, when they are first due.
     """
 
     EVERY = 50
@@ -91,29 +91,29 @@ class TrainingLog(keras.callbacks.Callback):
         def now() -> float:
             return time.monotonic()
 
-        def count(asked: float) -> float:
-            self._waited += now() - asked
+        def add_up(start: float) -> float:
+            self._waited += now() - start
             return self._waited
 
-        def arrived(asked, batch):
-            tf.numpy_function(count, [asked], tf.float64)
+        def arrived(start, batch):
+            tf.numpy_function(add_up, [start], tf.float64)
             return batch
 
-        asked = tf.data.Dataset.range(tf.int64.max).map(
+        starts = tf.data.Dataset.range(tf.int64.max).map(
             lambda _: tf.numpy_function(now, [], tf.float64)
         )
         options = tf.data.Options()
-        # It would ask ahead, and wait in the place of the training.
+        # It would read ahead, and wait in the place of the training.
         options.experimental_optimization.inject_prefetch = False
-        return tf.data.Dataset.zip((asked, batches)).map(arrived).with_options(options)
+        return tf.data.Dataset.zip((starts, batches)).map(arrived).with_options(options)
 
     def on_train_begin(self, logs=None):
-        """Begins the files, or goes on in them."""
+        """Begins the files, or continues them."""
         folder = self.run.path / "log"
         folder.mkdir(parents=True, exist_ok=True)
         self._summaries = tf.summary.create_file_writer(str(folder / "tensorboard" / self.name))
         self._sampled = time.monotonic()
-        self._tell("begin", {})
+        self._write_event("begin", {})
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clocks."""
@@ -121,7 +121,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._begun = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        """The loss, now and then."""
+        """Writes the loss, every `EVERY` steps."""
         if batch + 1 == self.params["steps"]:  # validation follows, and begins the metrics again
             self._speed = self._speeds(time.monotonic() - self._begun)
         if batch % self.EVERY == 0 and logs:
@@ -129,7 +129,7 @@ class TrainingLog(keras.callbacks.Callback):
                 tf.summary.scalar("batch_loss", logs["loss"])
 
     def on_epoch_end(self, epoch, logs=None):
-        """All numbers of the epoch."""
+        """Writes all numbers of the epoch, and samples when they are due."""
         row = {
             **{name: float(value) for name, value in (logs or {}).items()},
             **self._speed,
@@ -141,51 +141,51 @@ class TrainingLog(keras.callbacks.Callback):
                 tf.summary.scalar(name, value)
         if self._make_samples and time.monotonic() - self._sampled >= self.SAMPLES_EVERY_S:
             self._samples = self._samples or self._make_samples()
-            self._show(self._samples, step=epoch + 1)
+            self._write_samples(self._samples, step=epoch + 1)
             self._sampled = time.monotonic()
-        self._tell("epoch", {"epoch": epoch + 1, **row})
+        self._write_event("epoch", {"epoch": epoch + 1, **row})
         logger.info("%s: %s", self.name, self._as_line(row))
         if row.get("val_largest_share", 0.0) > 0.5:
             logger.warning(
-                "note: %.0f%% of the predictions on validation are the same one",
+                "note: %.0f%% of the predictions on validation are equal",
                 100 * row["val_largest_share"],
             )
 
     def on_train_end(self, logs=None):
-        """The last line."""
-        self._tell("end", {})
+        """Writes the last event."""
+        self._write_event("end", {})
         self._summaries.close()
 
-    def _show(self, samples: Samples, *, step: int) -> None:
+    def _write_samples(self, samples: Samples, *, step: int) -> None:
         with tempfile.TemporaryDirectory() as folder, self._summaries.as_default(step=step):
             try:
                 for number, (text, picture) in enumerate(samples(Path(folder)), start=1):
                     pixels = tf.io.decode_png(picture.read_bytes(), channels=3)
                     tf.summary.text(f"sample_{number}", text)
                     tf.summary.image(f"sample_{number}", pixels[None])
-            except UserError as problem:  # a strange example is no reason to end a training
-                logger.warning("note: no samples: %s", problem)
+            except UserError as error:  # a strange example is no reason to end a training
+                logger.warning("note: no samples: %s", error)
                 self._make_samples = None
 
     def _speeds(self, seconds: float) -> dict[str, float]:
         share = self.params["steps"] / self.num_batches  # of an epoch that was broken
-        found = {"examples_per_second": share * self.num_examples / seconds}
+        speeds = {"examples_per_second": share * self.num_examples / seconds}
         if isinstance(self.model, strategies.Model):
             real, whole = self.model.count_steps()
-            found["traces"] = self.model.traces
+            speeds["traces"] = self.model.traces
             if whole:
-                found["padding_ratio"] = 1 - real / whole
-                found["tokens_per_second"] = share * real / seconds
+                speeds["padding_ratio"] = 1 - real / whole
+                speeds["tokens_per_second"] = share * real / seconds
         if self._waited:
-            found["waiting_share"] = self._waited / seconds
-        return found
+            speeds["waiting_share"] = self._waited / seconds
+        return speeds
 
     def _of_the_optimizer(self) -> dict[str, float]:
         adam = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        found = {"learning_rate": adam.learning_rate}
+        values = {"learning_rate": adam.learning_rate}
         if hasattr(adam, "gradient_norm"):
-            found["gradient_norm"] = adam.gradient_norm
-        return {name: float(tf.convert_to_tensor(value)) for name, value in found.items()}
+            values["gradient_norm"] = adam.gradient_norm
+        return {name: float(tf.convert_to_tensor(value)) for name, value in values.items()}
 
     def _as_line(self, row: dict[str, float]) -> str:
         parts = [f"{row['examples_per_second']:.0f} {self.unit}/s"]
@@ -204,7 +204,7 @@ class TrainingLog(keras.callbacks.Callback):
     def _step(self) -> int:
         return int(tf.convert_to_tensor(self.model.optimizer.iterations))
 
-    def _tell(self, event: str, values: dict) -> None:
+    def _write_event(self, event: str, values: dict) -> None:
         line = {"time": round(time.time(), 3), "event": event, "name": self.name, **values}
         # Opened for each line: a training may end anywhere.
         with (self.run.path / "log" / "events.jsonl").open("a", encoding="utf-8") as events:

@@ -76,11 +76,11 @@ class StepsCrossEntropy(keras.losses.Loss):
         if not self.smoothing:
             return ops.sparse_categorical_crossentropy(y_true, logits, from_logits=True)
         classes = logits.shape[-1]
-        wanted = (1 - self.smoothing) * ops.one_hot(y_true, classes) + self.smoothing / classes
-        return ops.categorical_crossentropy(wanted, logits, from_logits=True)
+        target = (1 - self.smoothing) * ops.one_hot(y_true, classes) + self.smoothing / classes
+        return ops.categorical_crossentropy(target, logits, from_logits=True)
 
 
 def accuracy(y_true, y_pred):
-    """For `compile`: 1 where the real steps of `StepsCrossEntropy` are told right, float32."""
-    told = tf.argmax(y_pred, axis=-1, output_type=y_true.dtype)
-    return tf.cast(told == tf.boolean_mask(y_true, y_true >= 0), tf.float32)
+    """For `compile`: 1 where the class of a real step of `StepsCrossEntropy` is right, float32."""
+    predicted = tf.argmax(y_pred, axis=-1, output_type=y_true.dtype)
+    return tf.cast(predicted == tf.boolean_mask(y_true, y_true >= 0), tf.float32)

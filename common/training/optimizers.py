@@ -1,4 +1,4 @@
-"""Adam as every app trains with it: rate over the steps, clipping that counts, averaged weights."""
+"""Adam with a schedule, clipping that is counted, and averaged weights."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def make_optimizer(
         total_steps: of the whole training.
         clip_norm: gradients are scaled down to this global norm.
         average: decay of the moving average of the weights, 0 for none (Polyak & Juditsky 1992,
-            https://doi.org/10.1137/0330046); `Checkpointing` validates and keeps the average.
+            https://doi.org/10.1137/0330046); `Checkpointing` validates and saves the average.
         precision: "float16" scales the loss, so that small gradients are not lost (Micikevicius et
             al. 2018, https://arxiv.org/abs/1710.03740).
     """
@@ -69,9 +69,8 @@ class InverseRoot(keras.optimizers.schedules.LearningRateSchedule):
 class ClippedAdam(keras.optimizers.Adam):
     """Keras' Adam; `num_clipped` counts the steps whose gradients it clipped.
 
-    Pascanu et al. 2013, https://arxiv.org/abs/1211.5063. The limit is an option of Keras: either
-    `global_clipnorm`, to which all gradients are scaled down together, or `clipvalue`, to which
-    each number is cut. Without a limit nothing is clipped. `gradient_norm` is that of the last
+    Pascanu et al. 2013, https://arxiv.org/abs/1211.5063. All gradients together are scaled down to
+    the norm `global_clipnorm`; without it nothing is clipped. `gradient_norm` is that of the last
     step, before clipping.
 
     Where the weights are averaged (`use_ema`), `swap_averages` exchanges them with their averages.
@@ -89,26 +88,19 @@ class ClippedAdam(keras.optimizers.Adam):
         if not self.built:
             self.build(trainable_variables)
         places = [place for place, gradient in enumerate(grads) if gradient is not None]
-        whole = strategies.sum_over_replicas([tf.convert_to_tensor(grads[i]) for i in places])
-        norm = tf.linalg.global_norm(whole)
-        clipped = tf.constant(False)
-        if self.global_clipnorm is not None:
-            clipped = norm > self.global_clipnorm
-        elif self.clipvalue is not None:
-            largest = [tf.reduce_max(tf.abs(gradient)) for gradient in whole]
-            clipped = tf.reduce_max(largest) > self.clipvalue
+        summed = strategies.sum_over_replicas([tf.convert_to_tensor(grads[i]) for i in places])
+        norm = tf.linalg.global_norm(summed)
+        limit = float("inf") if self.global_clipnorm is None else self.global_clipnorm
+        clipped = norm > limit
         self.num_clipped.assign_add(tf.cast(clipped, "int32"))
         self.gradient_norm.assign(norm)
         grads = list(grads)
-        for place, gradient in zip(places, whole, strict=True):
+        for place, gradient in zip(places, summed, strict=True):
             grads[place] = gradient
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
         """Keras' update in one pass over the weights; Keras itself makes a tensor of each term."""
-        if self.amsgrad:
-            super().update_step(gradient, variable, learning_rate)
-            return
         place = self._get_variable_index(variable)
         iterations: Any = self.iterations
         step = tf.cast(iterations + 1, variable.dtype)
@@ -134,9 +126,9 @@ class ClippedAdam(keras.optimizers.Adam):
         for weight, average in zip(
             self._trainable_variables, self._model_variables_moving_average, strict=True
         ):
-            kept = tf.identity(weight)
+            trained = tf.identity(weight)
             weight.assign(average)
-            average.assign(kept)
+            average.assign(trained)
 
     def finalize_variable_values(self, var_list):
         """Leaves the weights as they are: `fit` calls this, and may go on in another call."""

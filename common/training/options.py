@@ -14,11 +14,13 @@ StrategyName = Literal["auto", "none", "mirrored", "multi_worker"]
 @dataclass(frozen=True, kw_only=True)
 class Options:
     epochs: int = 10
+    """At most, each one pass over the training examples."""
     patience: int = 3
     """Stop after so many epochs without a better validation metric."""
     batch_size: int = 16
+    """Examples in a step, of all devices together."""
     learning_rate: float = 2e-3
-    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
+    """The highest; `warmup_steps` come before it and `schedule` after it."""
     schedule: Schedule = "cosine"
     """Falls along a cosine to zero at the last epoch, or with the root of the step."""
     warmup_steps: int = 0
@@ -26,7 +28,7 @@ class Options:
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
     average: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
+    """Decay of a moving average of the weights, which is validated and saved; 0: none."""
     precision: Precision = "float32"
     """Of products and activations; weights, logits and loss are float32."""
     strategy: StrategyName = "auto"
@@ -34,11 +36,15 @@ class Options:
     checkpoint_minutes: float = 10.0
     """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
     seed: int = 1
+    """Of the weights, of dropout and of the order of the examples."""
     deterministic: bool = False
     """The same seed gives the same weights, bit for bit."""
 
     def __post_init__(self):
-        if min(self.epochs, self.patience, self.batch_size) < 1:
-            raise ValueError("train.epochs, patience and batch_size must be at least 1")
-        if not 0 <= self.average < 1 or self.warmup_steps < 0:
-            raise ValueError("train.average must be in [0, 1), train.warmup_steps at least 0")
+        for name in ("epochs", "patience", "batch_size"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"expected train.{name} of at least 1, got {value}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"expected train.average in [0, 1), got {self.average}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"expected train.warmup_steps of at least 0, got {self.warmup_steps}")

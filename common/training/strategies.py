@@ -41,14 +41,14 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Returns when every worker has come here."""
+    """Returns when every worker has called it."""
     if is_multi_worker(strategy):
         _add_up(strategy)
 
 
 @contextlib.contextmanager
 def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Lets the other workers begin when the chief has come to the end: they find what it made."""
+    """Lets the other workers begin when the chief has finished: they read what it wrote."""
     if not is_chief(strategy):
         wait_for_all(strategy)
     yield
@@ -114,15 +114,15 @@ class Model(keras.Model):
     def count_steps(self) -> tuple[float, float]:
         """Real steps and all steps of this epoch, of the inputs that are masks.
 
-        Of several workers: those of this one, times the number of workers. Asking the others would
-        cost each training step a message.
+        Of several workers: those of this worker, times their number. The sum over all would cost
+        each training step a message.
         """
-        strategy, found = self.distribute_strategy, []
+        strategy, steps = self.distribute_strategy, []
         for count in self._counts:
-            own = strategy.experimental_local_results(count.total.value)
-            share = len(own) / strategy.num_replicas_in_sync
-            found.append(sum(float(tf.convert_to_tensor(one)) for one in own) / share)
-        return found[0], found[1]
+            totals = strategy.experimental_local_results(count.total.value)
+            share = len(totals) / strategy.num_replicas_in_sync
+            steps.append(sum(float(tf.convert_to_tensor(total)) for total in totals) / share)
+        return steps[0], steps[1]
 
     def test_step(self, data):
         """Keras' step; what it reports as vectors."""
@@ -131,8 +131,8 @@ class Model(keras.Model):
     def get_metrics_result(self):
         """Keras' metrics, without the counts: at the end of an epoch, those of all devices."""
         counts = {count.name for count in self._counts}
-        found = super().get_metrics_result()
-        return {name: value for name, value in found.items() if name not in counts}
+        metrics = super().get_metrics_result()
+        return {name: value for name, value in metrics.items() if name not in counts}
 
     def _reported(self, logs):
         if not is_multi_worker(self.distribute_strategy):
@@ -145,7 +145,7 @@ class Model(keras.Model):
             return
         spec = iterator.data_adapter.get_tf_dataset().element_spec
         targets = tf.nest.map_structure(
-            lambda one: keras.KerasTensor(one.shape, one.dtype), spec[1]
+            lambda target: keras.KerasTensor(target.shape, target.dtype), spec[1]
         )
         with strategy.scope():
             metrics.build(targets, self.output)

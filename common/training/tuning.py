@@ -19,6 +19,9 @@ from common.runs.errors import UserError
 
 logger = logging.getLogger("cellstate")
 
+_POLL_S = 0.1  # between two looks at the history of a trial
+_DRAW_S = 60.0  # between two pictures of a study
+
 # By dotted name of an option: ("log", low, high), ("uniform", low, high) or ("one of", *values).
 SearchSpace = Mapping[str, tuple]
 
@@ -34,10 +37,10 @@ def command(app: str, config_type: type, space: SearchSpace, monitor: str) -> Ca
         config_file: cli.ConfigFile = None,
         trials: int = 20,
     ) -> None:
-        """Trains with other options again and again (SEARCH in config.py) and keeps the best.
+        """Searches the options of SEARCH in config.py by trainings, and writes the best.
 
         Args:
-            study_dir: New folder for the trials, or that of a study to go on with.
+            study_dir: New folder for the trials, or that of a study to continue.
             config: All options, where the search does not set them.
             preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
             config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
@@ -79,9 +82,9 @@ def search(
         app: name of the app.
         config: its options, where the search does not set them.
         space: what to search.
-        command: trains, given --config FILE and --run-dir DIR, and writes history.csv there.
+        command: trains by --config FILE and --run-dir DIR, and writes history.csv there.
         monitor: a column of history.csv that should be high.
-        study_dir: a new folder, or that of a study to go on with.
+        study_dir: a new folder, or that of a study to continue.
         trials: in all, those that are done counted.
         seed: of the search.
 
@@ -92,7 +95,7 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study_dir.mkdir(parents=True, exist_ok=True)
-    _claim(study_dir, {"app": app, "space": {name: list(one) for name, one in space.items()}})
+    _claim(study_dir, {"app": app, "space": {name: list(kind) for name, kind in space.items()}})
     study = optuna.create_study(
         storage=f"sqlite:///{study_dir / 'study.db'}",
         study_name=app,
@@ -100,19 +103,24 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
         load_if_exists=True,
     )
+    drawn = time.monotonic() - _DRAW_S
     while len(_ended(study)) < trials:
         trial = study.ask()
         # Each trial draws for itself: the same where a study goes on, others in other processes.
         study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number)
-        chosen = {name: _suggest(trial, name, one) for name, one in space.items()}
-        logger.info("trial %d: %s", trial.number, _listed(chosen))
-        value, pruned = _train(command, changed(config, chosen), trial, monitor, study_dir)
+        options = {name: _suggest(trial, name, kind) for name, kind in space.items()}
+        logger.info("trial %d: %s", trial.number, _listed(options))
+        value, pruned = _train(command, changed(config, options), trial, monitor, study_dir)
         state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
         study.tell(trial, None if pruned else value, state)  # Optuna has a stopped one's value
         logger.info(
             "trial %d: %s %.4f%s", trial.number, monitor, value, ", stopped" if pruned else ""
         )
-        _report(study, config, monitor, study_dir)
+        best = changed(config, study.best_params)
+        files.write_json(study_dir / "best.json", dataclasses.asdict(best))
+        if len(_ended(study)) >= trials or time.monotonic() - drawn >= _DRAW_S:
+            _draw(study, monitor, study_dir / "study.png")
+            drawn = time.monotonic()
     logger.info(
         "best of %d: %s %.4f with %s; `train --config %s`",
         len(_ended(study)),
@@ -133,20 +141,20 @@ def changed(config: Any, values: Mapping[str, object]) -> Any:
     return config
 
 
-def _claim(study_dir: Path, what: dict) -> None:
-    """Writes study.json, or finds that it says the same."""
+def _claim(study_dir: Path, contents: dict) -> None:
+    """Writes study.json, or checks that it is the same."""
     path = study_dir / "study.json"
     if not path.exists():
-        files.write_json(path, what)
-    elif files.read_json(path) != what:
+        files.write_json(path, contents)
+    elif files.read_json(path) != contents:
         raise UserError(
             f"expected a study of the same app and search space in {study_dir}, "
-            f"{path} says otherwise: name another --study-dir"
+            f"{path} has others: name another --study-dir"
         )
 
 
-def _suggest(trial, name: str, one: tuple):
-    kind, *values = one
+def _suggest(trial, name: str, kind_and_values: tuple):
+    kind, *values = kind_and_values
     if kind == "one of":
         return trial.suggest_categorical(name, values)
     low, high = values
@@ -158,20 +166,20 @@ def _train(
 ) -> tuple[float, bool]:
     """Trains in a process of its own; the best value, and whether it was stopped for being low."""
     run_dir = study_dir / "trials" / f"{trial.number:04d}"
-    given = run_dir.with_suffix(".json")
-    files.write_json(given, dataclasses.asdict(config))
-    options = ("--config", given, "--run-dir", run_dir)
-    told, pruned = 0, False
+    config_file = run_dir.with_suffix(".json")
+    files.write_json(config_file, dataclasses.asdict(config))
+    options = ("--config", config_file, "--run-dir", run_dir)
+    num_reported, pruned = 0, False
     with run_dir.with_suffix(".log").open("w") as log:
         process = subprocess.Popen([*command, *map(str, options)], stdout=log, stderr=log)
         try:
             while process.poll() is None and not pruned:
-                time.sleep(0.1)
+                time.sleep(_POLL_S)
                 values = _values(run_dir, monitor)
-                for epoch in range(told, len(values)):
+                for epoch in range(num_reported, len(values)):
                     trial.report(max(values[: epoch + 1]), epoch)
                     pruned = trial.should_prune()
-                told = len(values)
+                num_reported = len(values)
         finally:
             process.kill()
             process.wait()
@@ -202,23 +210,21 @@ def _listed(values: Mapping[str, object]) -> str:
     )
 
 
-def _report(study, config, monitor: str, study_dir: Path) -> None:
-    """best.json and study.png: the values over each option."""
+def _draw(study, monitor: str, path: Path) -> None:
+    """The values of the trials over each option."""
     from common.plots import figures
 
-    best = changed(config, study.best_params)
-    files.write_json(study_dir / "best.json", dataclasses.asdict(best))
     ended = _ended(study)
     names = list(study.best_params)
-    path = study_dir / "study.png"
     figure = figures.start(path, size=(3.4 * len(names), 3.4))
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
-        text = any(isinstance(trial.params[name], (str, bool)) for trial in ended)
-        for state, marker, label in (("COMPLETE", "o", "to its end"), ("PRUNED", "x", "stopped")):
-            some = [trial for trial in ended if trial.state.name == state]
-            given = [str(one.params[name]) if text else one.params[name] for one in some]
-            axis.plot(given, [one.value for one in some], marker, label=label)
+        is_text = any(isinstance(trial.params[name], (str, bool)) for trial in ended)
+        for state, marker, label in (("COMPLETE", "o", "complete"), ("PRUNED", "x", "stopped")):
+            trials = [trial for trial in ended if trial.state.name == state]
+            options = [trial.params[name] for trial in trials]
+            values = [trial.value for trial in trials]
+            axis.plot(list(map(str, options)) if is_text else options, values, marker, label=label)
         axis.set_xlabel(name)
         if getattr(study.best_trial.distributions[name], "log", False):
             axis.set_xscale("log")

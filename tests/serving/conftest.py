@@ -10,31 +10,53 @@ import pytest
 import tensorflow as tf
 import uvicorn
 
+from common.export import card
 from serving.options import Limits, Settings
 from serving.server import Serving, create_app
 
 SAMPLES = tf.TensorSpec([None, None], tf.float32, name="waveform")
+IMAGE = tf.TensorSpec([None], tf.string, name="image")
+TEXT = tf.TensorSpec([None], tf.string, name="text")
+IMAGES = card.image("batch", max_pixels=10_000)
+TEXTS = card.text("batch")
 CARD = {
-    "task": "test",
+    "task": "everything at once",  # no tab of the page knows it
     "inputs": {
-        "waveform": "float32 (batch, samples) in [-1, 1], 16 kHz",
-        "num_samples": "int32 (batch,), what is real of each row",
+        "waveform": card.numbers("float32", "batch", "samples", sample_rate=16_000, min_samples=1),
+        "num_samples": card.numbers("int32", "batch", description="real samples of each row"),
     },
     "outputs": {
-        "scaled": "float32 (batch, frames), every sample times the factor",
-        "total": "float32 (batch,)",
-        "start_s": "float32 (frames,), seconds",
+        "scaled": card.numbers("float32", "batch", "frames", description="times the factor"),
+        "total": card.numbers("float32", "batch"),
+        "start_s": card.numbers("float32", "frames", description="seconds"),
     },
     "signatures": {
-        "picture": "image string (batch,): JPEG, PNG or BMP bytes -> size int32 (batch, 2)",
-        "echo": "text string (batch,): UTF-8 -> text_bytes string (batch,)",
-        "rank": "question string (), candidates string (candidates,) -> order int32 (candidates,)",
+        "picture": {
+            "inputs": {"image": IMAGES},
+            "outputs": {"size": card.numbers("int32", "batch", 2)},
+        },
+        "echo": {"inputs": {"text": TEXTS}, "outputs": {"text_bytes": TEXTS}},
+        "rank": {
+            "inputs": {"question": card.text(), "candidates": card.text("candidates")},
+            "outputs": {"order": card.numbers("int32", "candidates")},
+        },
+        "look": {
+            "inputs": {"image": IMAGES, "text": TEXTS},
+            "outputs": {
+                "loud": TEXTS,
+                "length": card.numbers("float32", "batch"),
+                "letters": card.text("batch", "time"),
+                "share": card.numbers("float32", "batch", "time"),
+                "attention": card.numbers("float32", "batch", "time", "rows", "columns"),
+                "alignment": card.numbers("float32", "batch", "time", 2),
+            },
+        },
     },
 }
 
 
 class Everything(tf.Module):
-    """Scales waveforms, measures pictures, repeats texts, ranks by length, and counts slowly."""
+    """Scales waveforms, measures images, repeats texts, ranks by length, counts slowly."""
 
     def __init__(self, factor: float):
         super().__init__()
@@ -47,14 +69,14 @@ class Everything(tf.Module):
         start_s = tf.range(tf.shape(waveform)[1], dtype=tf.float32) / 16000.0
         return {"scaled": scaled, "total": tf.reduce_sum(scaled, 1), "start_s": start_s}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+    @tf.function(input_signature=[IMAGE])
     def picture(self, image):
-        def measure(one):
-            return tf.shape(tf.io.decode_image(one, channels=3, expand_animations=False))[:2]
+        def measure(encoded):
+            return tf.shape(tf.io.decode_image(encoded, channels=3, expand_animations=False))[:2]
 
         return {"size": tf.map_fn(measure, image, tf.TensorSpec([2], tf.int32))}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @tf.function(input_signature=[TEXT])
     def echo(self, text):
         return {"text_bytes": tf.identity(text)}
 
@@ -68,6 +90,20 @@ class Everything(tf.Module):
         closeness = tf.abs(tf.strings.length(candidates) - tf.strings.length(question))
         return {"order": tf.argsort(closeness)}
 
+    @tf.function(input_signature=[IMAGE, TEXT])
+    def look(self, image, text):
+        """The letters of each text; each looks at all of the image but for the first row."""
+        letters = tf.strings.unicode_split(text, "UTF-8").to_tensor()
+        real = tf.cast(letters != "", tf.float32)
+        return {
+            "loud": tf.strings.upper(text),
+            "length": tf.reduce_sum(real, 1) + 0.0 * tf.cast(tf.size(image), tf.float32),
+            "letters": letters,
+            "share": real / 3.0,
+            "attention": real[:, :, None, None] * tf.constant([[0.0, 0.0], [0.5, 0.5]]),
+            "alignment": real[:, :, None] * tf.constant([0.25, 0.75]),
+        }
+
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="steps")])
     def slow(self, steps):
         count = tf.while_loop(lambda i: i < steps, lambda i: [i + 1], [0])[0]
@@ -80,7 +116,9 @@ def make_model():
 
     def make(path, factor=2.0):
         module = Everything(factor)
-        calls = {name: getattr(module, name) for name in ("picture", "echo", "rank", "slow")}
+        calls = {
+            name: getattr(module, name) for name in ("picture", "echo", "rank", "look", "slow")
+        }
         tf.saved_model.save(
             module, str(path), signatures={"serving_default": module.__call__, **calls}
         )

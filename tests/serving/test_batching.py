@@ -14,12 +14,12 @@ from serving.signatures import Field, Signature
 FLOAT, INT = np.dtype("float32"), np.dtype("int32")
 SOUND = Signature(
     {
-        "num_samples": Field(INT, (None,), ("batch",), ""),
-        "waveform": Field(FLOAT, (None, None), ("batch", "samples"), "16 kHz"),
+        "num_samples": Field(dtype=INT, shape=(None,), dims=("batch",)),
+        "waveform": Field(dtype=FLOAT, shape=(None, None), dims=("batch", "samples")),
     },
     {
-        "start_s": Field(FLOAT, (None,), ("frames",), ""),
-        "twice": Field(FLOAT, (None, None), ("batch", "frames"), ""),
+        "start_s": Field(dtype=FLOAT, shape=(None,), dims=("frames",)),
+        "twice": Field(dtype=FLOAT, shape=(None, None), dims=("batch", "frames")),
     },
 )
 
@@ -56,7 +56,9 @@ async def together(batcher, requests, call, part=0.0, timeout_s=10):
     """Answers of `requests`, of which all but the first wait while that runs."""
     first = asyncio.create_task(batcher.submit(requests[0], 1, part, timeout_s))
     await asyncio.to_thread(call.started.wait)
-    others = [asyncio.create_task(batcher.submit(one, 1, part, timeout_s)) for one in requests[1:]]
+    others = [
+        asyncio.create_task(batcher.submit(inputs, 1, part, timeout_s)) for inputs in requests[1:]
+    ]
     await asyncio.sleep(0)
     call.go.set()
     return await asyncio.gather(first, *others, return_exceptions=True)
@@ -143,8 +145,8 @@ def test_a_full_queue_and_late_answers_are_told():
 
 
 def test_a_signature_without_batch_runs_every_request_alone():
-    assert not Signature({"n": Field(INT, (), (), "")}, SOUND.outputs).batchable
-    loose = {"x": Field(FLOAT, (None,), ("other",), "")}
+    assert not Signature({"n": Field(dtype=INT, shape=())}, SOUND.outputs).batchable
+    loose = {"x": Field(dtype=FLOAT, shape=(None,), dims=("other",))}
     assert not Signature(SOUND.inputs, {**SOUND.outputs, **loose}).batchable
 
 

@@ -1,4 +1,4 @@
-"""`python -m serving` as a process: options, errors, and how it stops."""
+"""`python -m serving`: options, errors, and how it stops."""
 
 import json
 import re
@@ -12,23 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from serving.__main__ import main
+
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "serving"]
 
 
-def run(*arguments):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+HELP = """
+import sys
+from serving.__main__ import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    print(end.code, {"tensorflow", "numpy"} & set(sys.modules))
+"""
 
 
 def test_help_names_every_option_without_tensorflow():
-    shown = run("--help")
-    assert shown.returncode == 0
-    assert "--max-megapixels" in shown.stdout
-    code = "import sys, serving.__main__; print({'tensorflow', 'numpy'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert found.stdout.strip() == "set()"
+    ended = subprocess.run([sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True)
+    assert "--max-megapixels" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "0 set()"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_help_names_every_option_without_tensorflow():
         (["--model", "a={model}", "--unknown"], "unrecognized arguments"),
     ],
 )
-def test_a_users_error_is_one_line_and_exit_code_2(arguments, said, tmp_path):
+def test_a_users_error_is_one_line_and_exit_code_2(arguments, said, tmp_path, capsys):
     model = tmp_path / "model"
     model.mkdir()
     (model / "saved_model.pb").touch()
@@ -55,19 +58,18 @@ def test_a_users_error_is_one_line_and_exit_code_2(arguments, said, tmp_path):
     empty.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         values = {"tmp": empty, "model": model, "taken": taken.getsockname()[1]}
-        ended = run(*(argument.format(**values) for argument in arguments))
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+        assert main([argument.format(**values) for argument in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_sigterm_lets_accepted_requests_finish(saved_model):
-    line = [*COMMAND, "--model", f"all={saved_model}", "--port", "0"]
-    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    command = [*COMMAND, "--model", f"all={saved_model}", "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     url = None
-    for said in process.stderr:
-        url = url or re.search(r"http://[\d.:]+", said)
-        if "version 1 answers" in said:
+    for line in process.stderr:
+        url = url or re.search(r"http://[\d.:]+", line)
+        if "version 1 answers" in line:
             break
     body = json.dumps({"signature_name": "slow", "inputs": {"steps": 300_000}}).encode()
     answers = []

@@ -8,14 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from google.protobuf import json_format
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from benchmarks.hostile_requests import png, requests
+from serving import wire
 from serving.options import Limits
-from serving.signatures import read_meta_graph
 from tests.serving.conftest import serve
 
 PICTURE = {"b64": base64.b64encode(png(3, 2)).decode()}
+LARGE = {"b64": base64.b64encode(png(101, 100)).decode()}
 GOOD = [
     {"inputs": {"waveform": [[0.1, -0.2]], "num_samples": [2]}},
     {"signature_name": "picture", "instances": [{"image": PICTURE}]},
@@ -32,7 +35,7 @@ def test_every_signature_answers(client):
     answers = [ask(client, document).json() for document in GOOD]
     assert answers[0]["outputs"]["scaled"] == [[0.2, -0.4]]
     assert answers[1] == {"predictions": [[2, 3]]}
-    texts = [base64.b64decode(one["b64"]).decode() for one in answers[2]["predictions"]]
+    texts = [base64.b64decode(text["b64"]).decode() for text in answers[2]["predictions"]]
     assert texts == ["what?", "é"]
     assert answers[3] == {"outputs": [2, 0, 1]}
 
@@ -46,10 +49,10 @@ def test_answers_under_load_are_those_alone(client):
     alone = [ask(client, document).json() for document in documents]
     with ThreadPoolExecutor(16) as pool:
         together = list(pool.map(lambda document: ask(client, document).json(), documents))
-    for one, other in zip(alone, together, strict=True):
-        for name, values in one["outputs"].items():  # a sum may round by the zeros beside it
+    for answer, other in zip(alone, together, strict=True):
+        for name, values in answer["outputs"].items():  # a sum may round by the zeros beside it
             np.testing.assert_allclose(other["outputs"][name], values, rtol=1e-5, atol=1e-6)
-    assert [len(one["outputs"]["start_s"]) for one in alone] == [
+    assert [len(answer["outputs"]["start_s"]) for answer in alone] == [
         document["inputs"]["num_samples"][0] for document in documents
     ]
 
@@ -98,15 +101,12 @@ def test_states_signatures_and_requests_are_those_of_the_protos(client, saved_mo
     answer = client.get("/v1/models/all/metadata").json()
     spec = json_format.ParseDict(answer["model_spec"], model_pb2.ModelSpec())
     assert (spec.name, spec.version.value) == ("all", 1)
-    told = json_format.ParseDict(
+    signatures = json_format.ParseDict(
         answer["metadata"]["signature_def"], get_model_metadata_pb2.SignatureDefMap()
     )
-    stored = read_meta_graph(saved_model).signature_def
-    assert dict(told.signature_def) == dict(stored)
-
-    import tensorflow as tf
-
-    from serving import wire
+    saved = SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
+    stored = saved.meta_graphs[0].signature_def
+    assert dict(signatures.signature_def) == dict(stored)
 
     for document in GOOD:  # what we read from JSON is a request by gRPC too
         version = client.serving.models["all"].version
@@ -151,7 +151,8 @@ def test_a_token_is_asked_for(saved_model):
         ({"inputs": {"waveform": [[0.0] * 1601], "num_samples": [9]}}, "at most 0.1 s"),
         ({"signature_name": "picture", "inputs": [PICTURE] * 5}, "2.4e-05 megapixels"),
         ({"signature_name": "picture", "inputs": ["GIF89a\x03\x00\x03\x00"]}, "row 0 is GIF"),
-        ({"signature_name": "picture", "inputs": ["<svg/>"]}, "expected JPEG, PNG or BMP bytes"),
+        ({"signature_name": "picture", "inputs": ["<svg/>"]}, "expected JPEG, PNG, BMP; row 0"),
+        ({"signature_name": "picture", "inputs": [LARGE]}, "at most 10000 pixels an image"),
     ],
 )
 def test_limits_are_told(limited, document, said):

@@ -10,12 +10,12 @@ from serving.signatures import Field, Signature
 
 TWO = Signature(
     {
-        "a": Field(np.dtype("float32"), (None, 2), ("batch", "2"), ""),
-        "b": Field(np.dtype(object), (None,), ("batch",), "UTF-8"),
+        "a": Field(dtype=np.dtype("float32"), shape=(None, 2), dims=("batch", 2)),
+        "b": Field(dtype=np.dtype(object), shape=(None,), dims=("batch",)),
     },
     {},
 )
-ONE = Signature({"n": Field(np.dtype("int32"), (None,), ("batch",), "")}, {})
+ONE = Signature({"n": Field(dtype=np.dtype("int32"), shape=(None,), dims=("batch",))}, {})
 SIGNATURES = {"serving_default": TWO, "one": ONE}
 
 

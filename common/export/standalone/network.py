@@ -45,15 +45,15 @@ class Network:
                 model_path=str(folder / f"{name}.tflite"), num_threads=threads or os.cpu_count()
             )
             self.indices = {
-                one["name"]: one["index"] for one in self.interpreter.get_input_details()
+                detail["name"]: detail["index"] for detail in self.interpreter.get_input_details()
             }
             self.shapes = {}
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs by name, of the inputs by name."""
         if self.session is not None:
-            found: Any = self.session.run(self.outputs, inputs)
-            return dict(zip(self.outputs, found, strict=True))
+            arrays: Any = self.session.run(self.outputs, inputs)
+            return dict(zip(self.outputs, arrays, strict=True))
         shapes = {name: value.shape for name, value in inputs.items()}
         if shapes != self.shapes:
             for name, shape in shapes.items():
@@ -64,8 +64,8 @@ class Network:
             self.interpreter.set_tensor(self.indices[name], value)
         self.interpreter.invoke()
         details = self.interpreter.get_output_details()
-        found = [self.interpreter.get_tensor(one["index"]) for one in details]
-        return dict(zip(self.outputs, found, strict=True))
+        arrays = [self.interpreter.get_tensor(detail["index"]) for detail in details]
+        return dict(zip(self.outputs, arrays, strict=True))
 
 
 def read_lines(path: Path) -> list[str]:

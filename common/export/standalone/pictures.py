@@ -40,16 +40,16 @@ def _scaled(pixels: np.ndarray, size: int) -> np.ndarray:
 
     In the order of TensorFlow's sums, so that halves are rounded to the same side.
     """
-    length, one = len(pixels), np.float32(1)
-    step = one / (np.float32(size) / np.float32(length))
-    wide = max(step, one)
+    length, unit = len(pixels), np.float32(1)
+    step = unit / (np.float32(size) / np.float32(length))
+    wide = max(step, unit)
     centre = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * step
     first = np.ceil(centre - wide - np.float32(0.5)).clip(0, length - 1).astype(int)
     places = first[:, None] + np.arange(int(2 * wide) + 2)  # (size, neighbours)
-    far = np.abs(places.astype(np.float32) + np.float32(0.5) - centre[:, None]) * (one / wide)
-    weights = np.where(places < length, np.maximum(0, one - far), 0)
-    weights *= one / np.cumsum(weights, axis=1, dtype=np.float32)[:, -1:]
-    found = np.zeros((size, *pixels.shape[1:]), np.float32)
+    far = np.abs(places.astype(np.float32) + np.float32(0.5) - centre[:, None]) * (unit / wide)
+    weights = np.where(places < length, np.maximum(0, unit - far), 0)
+    weights *= unit / np.cumsum(weights, axis=1, dtype=np.float32)[:, -1:]
+    scaled = np.zeros((size, *pixels.shape[1:]), np.float32)
     for place, weight in zip(np.minimum(places, length - 1).T, weights.T, strict=True):
-        found += weight[:, None, None] * pixels[place]
-    return found
+        scaled += weight[:, None, None] * pixels[place]
+    return scaled

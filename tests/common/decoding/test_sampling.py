@@ -1,4 +1,4 @@
-"""Facts about greedy decoding, sampling and their rules, against NumPy and counted draws."""
+"""Facts about sampling, scoring and their rules, against NumPy and counted draws."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,14 @@ def compiled(decode, **options):
     return run
 
 
-GREEDY = compiled(sampling.greedy)
+GREEDY = compiled(sampling.sample, seed=[1, 2], top_k=1)
 
 
 def written(decoded, b, n=0) -> list[int]:
     return decoded.token_ids.numpy()[b, n, : decoded.lengths.numpy()[b, n]].tolist()
 
 
-def test_greedy_writes_the_most_probable_token_until_the_end():
+def test_the_best_token_alone_is_written_with_top_k_of_one_until_the_end():
     decoded = GREEDY(TABLE)
     for b, table in enumerate(TABLE):
         tokens, last, score = [], START, 0.0
@@ -70,7 +70,7 @@ def test_without_attention_none_comes_back():
     def blind(last, tables):
         return (*step(last, tables)[:2], None)
 
-    decoded = sampling.greedy(blind, tf.constant(TABLE), **RULES)
+    decoded = sampling.sample(blind, tf.constant(TABLE), seed=[1, 2], top_k=1, **RULES)
     assert decoded.attention is None
     np.testing.assert_array_equal(decoded.token_ids, GREEDY(TABLE).token_ids)
 
@@ -78,29 +78,12 @@ def test_without_attention_none_comes_back():
 def test_the_end_comes_neither_too_early_nor_too_late():
     ending = np.full((1, VOCAB, VOCAB), 0.01, "float32")
     ending[..., END], ending[..., 2] = 0.6, 0.37
-    decoded = sampling.greedy(step, tf.constant(ending), **RULES, min_steps=3)
+    rules = {"seed": [1, 2], "top_k": 1, **RULES}
+    decoded = sampling.sample(step, tf.constant(ending), **rules, min_steps=3)
     assert written(decoded, 0) == [2, 2, 2, END]
     endless = ending[..., [0, 1, END, 3, 2]]
-    decoded = sampling.greedy(step, tf.constant(endless), **{**RULES, "max_steps": 3})
+    decoded = sampling.sample(step, tf.constant(endless), **{**rules, "max_steps": 3})
     assert written(decoded, 0) == [2, 2, END]
-
-
-@pytest.mark.parametrize("size", [1, 3])
-def test_no_run_of_tokens_is_drawn_twice(size):
-    options = {"seed": [1, 2], "num_results": 200, "max_steps": 12}
-    decoded = compiled(sampling.sample, no_repeat_ngram=size, **options)(TABLE)
-    for b, n in np.ndindex(*decoded.lengths.shape):
-        tokens = written(decoded, b, n)
-        runs = [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
-        assert len(set(runs)) == len(runs)
-
-
-def test_without_that_rule_runs_are_repeated():
-    options = {"seed": [1, 2], "num_results": 200, "max_steps": 12}
-    decoded = compiled(sampling.sample, **options)(TABLE)
-    tokens = [written(decoded, 0, n) for n in range(200)]
-    runs = [[tuple(one[i : i + 3]) for i in range(len(one) - 2)] for one in tokens]
-    assert any(len(set(one)) < len(one) for one in runs)
 
 
 def test_forbidden_tokens_are_not_drawn():
@@ -111,9 +94,9 @@ def test_forbidden_tokens_are_not_drawn():
 
 
 def test_where_the_rules_leave_no_hypothesis_there_is_none():
-    rules = {**RULES, "no_repeat_ngram": 1, "min_steps": 4, "forbidden_ids": (PAD, START)}
-    for decode, options in ((sampling.greedy, {}), (sampling.sample, {"seed": [1, 2]})):
-        decoded = decode(step, tf.constant(TABLE), **rules, **options)
+    rules = {**RULES, "min_steps": 4, "forbidden_ids": (PAD, START, 2, 3)}
+    for options in ({}, {"top_k": 2}):
+        decoded = sampling.sample(step, tf.constant(TABLE), seed=[1, 2], **rules, **options)
         assert (decoded.lengths.numpy() == 0).all()
         assert (decoded.scores.numpy() == -np.inf).all()
 
@@ -127,8 +110,8 @@ FIRST = np.array([0.1, 0.05, 0.4, 0.25, 0.2])
 def first_tokens(**options) -> np.ndarray:
     """How often each token is the first of DRAWS hypotheses."""
     table = tf.constant(np.tile(FIRST, (1, VOCAB, 1)), tf.float32)
-    given = {"seed": [5, 6], "num_results": DRAWS, **RULES, "max_steps": 2, **options}
-    decoded = sampling.sample(step, table, **given)
+    options = {"seed": [5, 6], "num_results": DRAWS, **RULES, "max_steps": 2, **options}
+    decoded = sampling.sample(step, table, **options)
     return np.bincount(decoded.token_ids[0, :, 0].numpy(), minlength=VOCAB)
 
 
@@ -192,19 +175,19 @@ def test_scores_are_log_probabilities_of_the_model_whatever_the_temperature():
 
 
 def test_a_seed_fixes_the_draws_and_another_changes_them():
-    one, again, other = (
+    first, again, other = (
         sampling.sample(step, tf.constant(TABLE), seed=seed, num_results=20, **RULES)
         for seed in ([1, 2], [1, 2], [1, 3])
     )
-    np.testing.assert_array_equal(one.token_ids, again.token_ids)
-    assert one.lengths.numpy().tolist() != other.lengths.numpy().tolist()
+    np.testing.assert_array_equal(first.token_ids, again.token_ids)
+    assert first.lengths.numpy().tolist() != other.lengths.numpy().tolist()
 
 
 def test_what_was_drawn_has_the_same_scores_and_attention_when_it_is_read():
     drawn = sampling.sample(step, tf.constant(TABLE), seed=[3, 1], num_results=4, **RULES)
     missing = STEPS - drawn.token_ids.shape[2]
-    given = tf.pad(drawn.token_ids, [[0, 0], [0, 0], [0, missing]], constant_values=PAD)
-    read = sampling.follow(step, tf.constant(TABLE), given, **RULES)
+    padded = tf.pad(drawn.token_ids, [[0, 0], [0, 0], [0, missing]], constant_values=PAD)
+    read = sampling.follow(step, tf.constant(TABLE), padded, **RULES)
     np.testing.assert_array_equal(read.token_ids, drawn.token_ids)
     np.testing.assert_array_equal(read.lengths, drawn.lengths)
     np.testing.assert_allclose(read.scores, drawn.scores, rtol=1e-6)
@@ -212,9 +195,9 @@ def test_what_was_drawn_has_the_same_scores_and_attention_when_it_is_read():
 
 
 def test_what_breaks_the_rules_is_no_hypothesis_when_it_is_read():
-    given = np.array([[[2, END, PAD], [2, 3, END], [END, PAD, PAD], [2, 3, 2]]], np.int32)
+    token_ids = np.array([[[2, END, PAD], [2, 3, END], [END, PAD, PAD], [2, 3, 2]]], np.int32)
     rules = {**RULES, "max_steps": 3, "min_steps": 1, "forbidden_ids": [3]}
-    read = sampling.follow(step, tf.constant(TABLE[:1]), tf.constant(given), **rules)
+    read = sampling.follow(step, tf.constant(TABLE[:1]), tf.constant(token_ids), **rules)
     np.testing.assert_array_equal(np.isfinite(read.scores), [[True, False, False, False]])
     np.testing.assert_array_equal(read.lengths, [[2, 0, 0, 0]])
     score = np.log(TABLE[0, START, 2] * TABLE[0, 2, END])
@@ -236,9 +219,9 @@ class Exported(tf.Module):
         autograph=False,
     )
     def __call__(self, tables, seed):
-        greedy = sampling.greedy(step, tables, no_repeat_ngram=2, **RULES)
         drawn = sampling.sample(step, tables, seed=seed, num_results=3, top_p=0.9, **RULES)
-        return {"greedy": greedy.token_ids, "drawn": drawn.token_ids, "along": drawn.attention}
+        spread = sampling.spread_sample(step, tables, num_results=3, **RULES)
+        return {"drawn": drawn.token_ids, "along": drawn.attention, "spread": spread.token_ids}
 
 
 def hypotheses(table, last=START, before=(), probability=1.0):
@@ -261,9 +244,9 @@ def test_evenly_spread_draws_are_those_at_the_middles_of_equal_parts():
         every, probabilities = zip(*hypotheses(table.astype("float64")), strict=True)
         middles = (np.arange(count) + 0.5) / count
         places = np.searchsorted(np.cumsum(probabilities), middles)
-        found = [tuple(written(decoded, b, n)) for n in range(count)]
-        assert found == [every[place] for place in places]
-        assert len(set(found)) > 5
+        drawn = [tuple(written(decoded, b, n)) for n in range(count)]
+        assert drawn == [every[place] for place in places]
+        assert len(set(drawn)) > 5
 
 
 def test_a_saved_model_decodes_as_python_does(tmp_path):
@@ -273,9 +256,9 @@ def test_a_saved_model_decodes_as_python_does(tmp_path):
     for batch in (1, 7):
         tables, seed = tf.constant(TABLE[:batch]), tf.constant([1, 2])
         drawn = sampling.sample(step, tables, seed=seed, num_results=3, top_p=0.9, **RULES)
-        greedy = sampling.greedy(step, tables, no_repeat_ngram=2, **RULES)
+        spread = sampling.spread_sample(step, tables, num_results=3, **RULES)
         outputs = loaded(tables, seed)
-        np.testing.assert_array_equal(outputs["greedy"], greedy.token_ids)
+        np.testing.assert_array_equal(outputs["spread"], spread.token_ids)
         np.testing.assert_array_equal(outputs["drawn"], drawn.token_ids)
         np.testing.assert_array_equal(outputs["along"], drawn.attention)
 
@@ -284,7 +267,6 @@ def test_a_saved_model_decodes_as_python_does(tmp_path):
     ("options", "message"),
     [
         ({"min_steps": STEPS}, "min_steps < max_steps"),
-        ({"no_repeat_ngram": -1}, "no_repeat_ngram"),
         ({"forbidden_ids": (END,)}, "end token"),
         ({"temperature": 0.0}, "temperature > 0"),
         ({"top_p": 0.0}, "top_p <= 1"),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import onnxruntime
 import pytest
@@ -14,7 +15,7 @@ from common.export import conversion, portable
 from common.export.conversion import Part
 from common.inputs import images, text
 from common.layers import recurrent
-from common.lstm import loops
+from common.lstm import layer
 from common.runs.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +68,7 @@ def test_onnx_gives_what_keras_gives_wherever_padding_stands(encoder, converted,
 
 def test_the_loop_for_litert_gives_what_keras_gives(encoder, values):
     run = tf.function(lambda values, mask: encoder([values, mask]))
-    with loops.traced(loops.for_litert):
+    with layer.converting("litert"):
         for row, mask in enumerate(MASK ^ (np.arange(6) == 2)):
             given = values[row : row + 1], mask[None]
             for got, wanted in zip(run(*given), encoder(given), strict=True):
@@ -107,10 +108,16 @@ def test_the_packages_named_are_those_of_the_requirements():
 
 def test_other_cells_and_half_precision_are_refused(encoder):
     portable.require_portable(encoder)
-    with pytest.raises(UserError, match=r"--model\.cell lstm, got gru"):
-        portable.require_portable(encoder, "gru")
-    half = tf.keras.Sequential([tf.keras.layers.Dense(1, dtype="mixed_bfloat16")])
-    with pytest.raises(UserError, match=r"--train\.precision float32"):
+    words = keras.Input((None, 3))
+    for other, name in (
+        (recurrent.make_layer("peephole", 2, name="deep"), "deep of LSTMCell"),
+        (keras.layers.GRU(2, name="deep"), "deep of GRUCell"),
+    ):
+        inner = keras.Model(words, other(words))
+        with pytest.raises(UserError, match=f"expected LSTM layers, got .*{name}"):
+            portable.require_portable(keras.Model(words, inner(words)))
+    half = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype="mixed_bfloat16")])
+    with pytest.raises(UserError, match=r"expected float32 .*, got .*dense in bfloat16"):
         portable.require_portable(half)
 
 

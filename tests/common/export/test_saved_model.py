@@ -3,12 +3,14 @@
 import base64
 import io
 import json
+import types
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from common.export import check_saved_model, saved_model
+from common.export import check_saved_model, portable, saved_model
+from common.runs.errors import UserError
 
 STRINGS = tf.TensorSpec([None], tf.string, name="text")
 CARD = {"task": "shout", "licences": ["none"]}
@@ -122,11 +124,41 @@ def test_a_module_that_needs_this_process_is_refused_and_leaves_nothing(
 
 
 def test_an_older_export_stays_when_the_new_one_fails(tmp_path):
-    (tmp_path / "export").mkdir()
-    (tmp_path / "export" / "saved_model.pb").write_bytes(b"old")
+    older = tmp_path / "export" / "assets.extra" / "card.json"
+    older.parent.mkdir(parents=True)
+    older.write_text("old")
     with pytest.raises(RuntimeError, match="needs this process"):
         saved_model.write_saved_model(ThroughPython(), tmp_path / "export", card=CARD, probe=PROBE)
-    assert (tmp_path / "export" / "saved_model.pb").read_bytes() == b"old"
+    assert older.read_text() == "old"
+
+
+def test_nothing_but_an_older_export_is_replaced(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(UserError, match=r"or an older export .* name another --output"):
+            saved_model.write_saved_model(Shout(), path, card=CARD, probe=PROBE)
+        with pytest.raises(UserError, match=r"or an older export .* name another --output"):
+            portable.write_runtime(
+                path, {}, format="onnx", sources=[], settings={}, copies=[], card={}, probes=[]
+            )
+    assert (tmp_path / "notes.txt").exists()
+
+
+class Untracked(tf.Module):
+    """Keeps its table where TensorFlow does not look."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = types.SimpleNamespace(table=Shout().table)
+
+    @tf.function(input_signature=[STRINGS])
+    def __call__(self, text):
+        return {"id": self.parts.table.lookup(text)}
+
+
+def test_a_table_that_is_no_attribute_is_named(tmp_path):
+    with pytest.raises(RuntimeError, match=r"table .* that it does not track: keep it as an attr"):
+        saved_model.write_saved_model(Untracked(), tmp_path / "export", card=CARD, probe=PROBE)
 
 
 # The check in the fresh process, run here

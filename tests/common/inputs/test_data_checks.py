@@ -56,7 +56,7 @@ def test_the_verdict_names_what_is_missing_and_what_to_do():
     report = Report(Tally(1), [], broken, [Demand("images", 3, 5, "add images")])
     assert report.verdict() == (
         "Not enough to train: 3 images, at least 5: add images; 10.0% of the rows broken, "
-        "at most 1.0%: mend or remove them, training would stop."
+        "at most 1.0%: correct or remove them, training would stop."
     )
     assert "x.csv:3: empty" in report.as_text()
     assert Report(Tally(1), [], datasets.BrokenRows("x"), []).verdict() == "Enough to train."

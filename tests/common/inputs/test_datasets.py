@@ -71,15 +71,15 @@ def test_a_package_that_is_missing_or_has_no_folder_gives_the_pip_line(module):
 def test_an_official_file_is_found_under_its_root(tmp_path):
     (tmp_path / "v2").mkdir()
     (tmp_path / "v2" / "train.json").write_text("{}")
-    found = official_file(tmp_path, "v2/train.json", get_it_from="https://x")
-    assert found == tmp_path / "v2" / "train.json"
+    path = official_file(tmp_path, "v2/train.json", get_it_from="https://x")
+    assert path == tmp_path / "v2" / "train.json"
 
 
 def test_upper_and_lower_case_of_files_and_folders_are_taken_as_equal(tmp_path):
     (tmp_path / "TIMIT" / "Train").mkdir(parents=True)
     (tmp_path / "TIMIT" / "Train" / "SA1.WAV").write_text("")
-    found = official_file(tmp_path, "timit/TRAIN/sa1.wav", get_it_from="https://x")
-    assert found == tmp_path / "TIMIT" / "Train" / "SA1.WAV"
+    path = official_file(tmp_path, "timit/TRAIN/sa1.wav", get_it_from="https://x")
+    assert path == tmp_path / "TIMIT" / "Train" / "SA1.WAV"
 
 
 def test_of_two_files_that_differ_in_case_the_exact_name_is_taken(tmp_path):
@@ -123,6 +123,10 @@ def test_a_fingerprint_changes_with_the_files(tmp_path, change):
     before = fingerprint([tmp_path / "a"])
     change(tmp_path / "a")
     assert fingerprint([tmp_path / "a"]) != before
+
+
+def test_a_fingerprint_changes_with_the_facts():
+    assert fingerprint([], facts=["numpy 1"]) != fingerprint([], facts=["numpy 2"])
 
 
 def test_files_of_equal_content_in_two_places_have_two_fingerprints(tmp_path):
@@ -242,14 +246,12 @@ def test_a_part_without_examples_is_named_and_leaves_nothing(rows, tmp_path):
     assert not list(tmp_path.rglob("*.tfrecord*"))
 
 
-def test_skipped_rows_are_told_when_they_are_skipped_and_at_each_later_use(rows, caplog):
+def test_skipped_rows_are_logged_when_they_are_skipped_and_at_each_later_use(rows, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
-    told = []
     for _ in range(2):
         prepare(rows(num_good=200, num_broken=2))
-        told.append([m for m in caplog.messages if "broken" in m])
-        caplog.clear()
-    assert told == [["rows: 2 broken rows skipped: rows.txt:1: no words; rows.txt:2: no words"]] * 2
+    line = "rows: 2 broken rows skipped: rows.txt:1: no words; rows.txt:2: no words"
+    assert [message for message in caplog.messages if "broken" in message] == [line] * 2
 
 
 def test_of_many_skipped_rows_the_first_five_are_named(rows, caplog):
@@ -262,7 +264,7 @@ def test_of_many_skipped_rows_the_first_five_are_named(rows, caplog):
     assert len(json.loads(Path(account).read_text())["skipped"]) == 7
 
 
-def test_nothing_is_told_when_nothing_was_skipped(rows, caplog):
+def test_nothing_is_logged_when_nothing_was_skipped(rows, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
     prepare(rows())
     assert [m for m in caplog.messages if "broken" in m] == []
@@ -282,7 +284,7 @@ def test_an_error_of_the_source_comes_out_as_it_was_raised(rows):
 
 def test_after_an_error_nothing_is_left_and_a_second_try_works(rows, tmp_path):
     with pytest.raises(UserError):
-        prepare(rows(error=UserError("mend it")))
+        prepare(rows(error=UserError("expected 3 fields")))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert prepare(rows()) == [0, 1, 2]
 

@@ -56,14 +56,14 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_file_gives_the_samples(kind):
-    found = sound_files.decode(KINDS[kind])
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, TONE, atol=1e-4)
+    samples = sound_files.decode(KINDS[kind])
+    assert samples.dtype == np.float32
+    np.testing.assert_allclose(samples, TONE, atol=1e-4)
 
 
 def test_eight_bits_give_the_samples_roughly():
-    found = sound_files.decode(wav(np.round(TONE * 127 + 128).astype(np.uint8)))
-    np.testing.assert_allclose(found, TONE, atol=1e-2)
+    samples = sound_files.decode(wav(np.round(TONE * 127 + 128).astype(np.uint8)))
+    np.testing.assert_allclose(samples, TONE, atol=1e-2)
 
 
 def test_channels_are_averaged():
@@ -74,9 +74,9 @@ def test_channels_are_averaged():
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])
 def test_other_sample_rates_are_resampled(rate):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
-    found = sound_files.decode(wav(tone.astype(np.float32), rate))
-    assert len(found) == 16_000
-    np.testing.assert_allclose(found[500:-500], TONE[500:-500], atol=2e-3)
+    samples = sound_files.decode(wav(tone.astype(np.float32), rate))
+    assert len(samples) == 16_000
+    np.testing.assert_allclose(samples[500:-500], TONE[500:-500], atol=2e-3)
 
 
 def test_a_stream_that_did_not_know_its_size_is_read_to_its_end():

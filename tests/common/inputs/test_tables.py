@@ -30,6 +30,41 @@ def test_a_row_with_another_number_of_fields_carries_its_problem(tmp_path):
     assert rows[0].cells == {"a": "1", "b": ""}
 
 
+def test_rows_with_the_same_key_stand_in_one_part(tmp_path):
+    lines = [f"s{number % 100},w{number}\n" for number in range(200)]
+    parts = tables.read_parts(
+        written(tmp_path, "speaker,word\n" + "".join(lines)), [], key="speaker"
+    )
+    assert all(3 <= len(parts[part]) <= 20 for part in ("validation", "test"))
+    groups = [group for part in parts.values() for group in part]
+    assert sorted(group.key for group in groups) == sorted(f"s{n}" for n in range(100))
+    for group in groups:
+        number = int(group.key[1:])
+        assert [row.cells["word"] for row in group.rows] == [f"w{number}", f"w{number + 100}"]
+
+
+def test_without_a_key_equal_rows_stand_in_one_part(tmp_path):
+    text = "word,tag\n" + "a,x\n" * 3 + "".join(f"w{number},y\n" for number in range(97))
+    parts = tables.read_parts(written(tmp_path, text), ["word", "tag"])
+    sizes = [len(group.rows) for part in parts.values() for group in part]
+    assert sorted(sizes) == [1] * 97 + [3]
+    assert all(3 <= len(parts[part]) <= 20 for part in ("validation", "test"))
+    assert parts == tables.read_parts(tmp_path / "table.csv", ["word", "tag"])
+
+
+@pytest.mark.parametrize("key", ["speaker", None])
+def test_a_column_split_decides_the_parts_of_any_key(tmp_path, key):
+    path = written(tmp_path, "speaker,word,split\nA,a,train\nB,a,dev\nC,c,Test\n")
+    parts = tables.read_parts(path, ["speaker", "word"], key=key)
+    assert {
+        part: [g.rows[0].cells["speaker"] for g in groups] for part, groups in parts.items()
+    } == {
+        "train": ["A"],
+        "validation": ["B"],
+        "test": ["C"],
+    }
+
+
 @pytest.fixture
 def photos(tmp_path):
     (tmp_path / "inside").mkdir()

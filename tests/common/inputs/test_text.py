@@ -1,11 +1,15 @@
 """Facts about words, their ids and vocabularies."""
 
+import dataclasses
+import unicodedata
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.export.standalone import words
 from common.inputs import text
 from common.inputs.text import END, PAD, SPECIALS, START, UNK, Vocabulary
 from common.runs.errors import UserError
@@ -68,6 +72,67 @@ def test_no_word_begins_or_ends_with_an_apostrophe(raw):
 
 def test_the_shape_of_strings_is_kept():
     assert text.standardize(tf.constant([["A"], ["b!"]])).numpy().tolist() == [[b"a"], [b"b"]]
+
+
+# Other tokenizers
+
+RAW = "\u201cDon\u2019t\u201d, he's 'SO' e\u0301t\ufeffé\u00a0x: 3.5 km/h \x00 <unk>"
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "expected"),
+    [
+        (text.WORDS, "don't he's so e\u0301t é x 3 5 km h unk"),
+        (
+            text.CASED,
+            "\u201c Don't \u201d , he's ' SO ' e\u0301t é x : 3 . 5 km / h < unk >",
+        ),
+        (
+            text.SPACES,
+            "\u201cDon\u2019t\u201d, he's 'SO' e\u0301t\ufeffé x: 3.5 km/h <unk>",
+        ),
+        (text.Tokenizer(lower=True, marks="split"), None),
+    ],
+)
+def test_a_tokenizer_says_what_is_a_word(tokenizer, expected):
+    if expected is None:
+        expected = " ".join(text.CASED.split(RAW)).lower()
+    assert " ".join(tokenizer.split(RAW)) == expected
+
+
+def assigned() -> list[str]:
+    """All characters that Python's table of Unicode and both of TensorFlow's have."""
+    in_python = [c for c in map(chr, range(1, 0x110000)) if unicodedata.category(c)[0] != "C"]
+    lower = tf.strings.lower(in_python, encoding="utf-8").numpy()
+    return [c for c, small in zip(in_python, lower, strict=True) if c.lower().encode() == small]
+
+
+SPECIAL = "aB1_'\u2019` .,-\u0301\u0308\u0345Σ\u03c3İǅßéÉ\u200d\ufeff\x00\x1c\u2028"
+CHARACTERS = st.sampled_from(SPECIAL) | st.deferred(lambda: st.sampled_from(assigned()))
+
+
+@pytest.mark.parametrize("marks", ["drop", "split", "keep"])
+def test_pipelines_python_and_exports_find_the_same_words(marks):
+    tokenizers = [text.Tokenizer(lower=lower, marks=marks) for lower in (True, False)]
+    given_texts = tf.TensorSpec([None], tf.string)
+    pipelines = [tf.function(one, input_signature=[given_texts]) for one in tokenizers]
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.text(CHARACTERS, max_size=20), min_size=1, max_size=8))
+    def agree(texts):
+        for tokenizer, pipeline in zip(tokenizers, pipelines, strict=True):
+            in_graph = [[w.decode() for w in row] for row in pipeline(tf.constant(texts)).to_list()]
+            options = dataclasses.asdict(tokenizer)
+            assert in_graph == [words.split(raw, **options) for raw in texts]
+            assert in_graph[0] == tokenizer.split(texts[0])
+
+    agree()
+
+
+def test_ids_are_those_of_the_words_of_the_tokenizer():
+    table = Vocabulary.of_words({"A": 3, "dog": 2, "!": 1}).make_table(unknown=UNK)
+    ids, _ = text.encode(tf.constant(["A dog!"]), table, max_words=9, tokenizer=text.CASED)
+    assert ids.numpy().tolist() == [[4, 5, 6]]
 
 
 # Ids

@@ -71,10 +71,10 @@ def test_keys_that_were_projected_before_are_not_projected_again(layer):
     kernel = next(weight for weight in layer.weights if weight.path.endswith("keys/kernel"))
     expected = layer(QUERY, KEYS, mask=mask)
     kernel.assign(tf.zeros_like(kernel))
-    for got, wanted in zip(
+    for got, before in zip(
         layer(QUERY, KEYS, mask=mask, projected=projected), expected, strict=True
     ):
-        np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(got, before)
 
 
 def test_the_weights_of_a_query_sum_to_one(layer):

@@ -81,7 +81,6 @@ def test_an_open_cell_keeps_the_gradient_and_a_simple_network_loses_it():
     [
         keras.layers.LSTM(5, activation="relu"),
         keras.layers.LSTM(5, use_bias=False),
-        Recurrent(ElmanCell(5), zoneout=(0.1,)),
         keras.layers.RNN(keras.layers.StackedRNNCells([keras.layers.LSTMCell(5)])),
     ],
 )

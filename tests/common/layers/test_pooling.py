@@ -1,13 +1,13 @@
-"""Facts about pooling over time; expected values are worked out by hand."""
+"""Facts about pooling over time; expected values are computed by hand."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.layers.pooling import last_real, masked_max, masked_mean
+from common.layers.pooling import masked_max, masked_mean
 
-POOLINGS = [masked_mean, masked_max, last_real]
+POOLINGS = [masked_mean, masked_max]
 VALUES = np.array([[[1, -5], [3, -7], [9, 9]], [[-2, -2], [9, 9], [-4, -1]]], "float32")
 MASK = np.array([[True, True, False], [True, False, True]])
 
@@ -17,7 +17,6 @@ MASK = np.array([[True, True, False], [True, False, True]])
     [
         (masked_mean, [[2, -6], [-3, -1.5]]),
         (masked_max, [[3, -5], [-2, -1]]),
-        (last_real, [[3, -7], [-4, -1]]),
     ],
 )
 def test_padding_takes_no_part(pool, expected):
@@ -48,11 +47,6 @@ def test_padding_has_no_gradient_and_an_empty_row_no_nan(pool):
     gradient = tape.gradient(total, values).numpy()
     np.testing.assert_array_equal(gradient[~mask], np.zeros_like(gradient[~mask]))
     assert gradient[1].sum() == 2.0  # one for each of the two columns
-
-
-def test_the_last_real_step_may_stand_before_or_after_holes():
-    mask = tf.constant([[False, True, False], [False, False, True]])
-    np.testing.assert_array_equal(last_real(tf.constant(VALUES), mask), VALUES[[0, 1], [1, 2]])
 
 
 @pytest.mark.parametrize("pool", POOLINGS)

@@ -46,9 +46,9 @@ def test_the_file_is_a_png_as_wide_as_its_three_panels(tmp_path):
 
 
 def test_each_further_hop_has_a_panel_of_its_own(tmp_path):
-    one = drawn(tmp_path / "one.png", on_one_region(0, 0))
-    two = drawn(tmp_path / "two.png", np.repeat(on_one_region(0, 0), 2, axis=0))
-    assert two.shape[1] - one.shape[1] == 384
+    single = drawn(tmp_path / "one.png", on_one_region(0, 0))
+    double = drawn(tmp_path / "two.png", np.repeat(on_one_region(0, 0), 2, axis=0))
+    assert double.shape[1] - single.shape[1] == 384
 
 
 def test_the_overlay_of_a_square_image_is_a_square(pictures):
@@ -93,17 +93,14 @@ def test_the_answers_are_drawn(tmp_path):
     assert np.any(red != blue, axis=(0, 2))[-300:].any()
 
 
-@pytest.mark.parametrize("title", ["is it $5 or $\\x?", "$\\x$", "x" * 500])
-def test_any_question_can_be_a_title(tmp_path, title):
-    assert drawn(tmp_path / "plot.png", on_one_region(0, 0), title=title).shape == (432, 1152, 3)
-
-
-def test_any_text_can_be_an_answer(tmp_path):
+@pytest.mark.parametrize("title", ["is it $5 or $\\x?", "$\\x$" + "x" * 500])
+def test_any_text_can_be_a_title_and_an_answer(tmp_path, title):
     answers = [("$\\x$ or $5", 0.7), ("$^$", 0.1)]
-    assert drawn(tmp_path / "plot.png", on_one_region(0, 0), answers=answers).shape[0] == 432
+    pixels = drawn(tmp_path / "plot.png", on_one_region(0, 0), answers=answers, title=title)
+    assert pixels.shape == (432, 1152, 3)
 
 
-@pytest.mark.parametrize("name", ["plot.jpg", "plot", "plot.txt"])
+@pytest.mark.parametrize("name", ["plot.jpg", "plot"])
 def test_another_kind_of_file_is_refused_by_name(tmp_path, name):
     with pytest.raises(UserError, match=rf"ending in \.png, \.pdf or \.svg, got '{name}'"):
         drawn(tmp_path / name, on_one_region(0, 0))
@@ -120,10 +117,10 @@ def test_the_suffix_decides_the_format(tmp_path, name, begins):
 def blue_heights(path) -> np.ndarray:
     """The mean height, in pixels from below, of the first line by column; NaN where it is not."""
     with Image.open(path) as file:
-        shown = np.asarray(file.convert("RGB")).astype(int)[:, : 6 * 120]
-    blue = np.abs(shown - (31, 119, 180)).max(axis=-1) <= 8
+        pixels = np.asarray(file.convert("RGB")).astype(int)[:, : 6 * 120]
+    blue = np.abs(pixels - (31, 119, 180)).max(axis=-1) <= 8
     columns = np.nonzero(blue.sum(axis=0))[0]
-    return np.array([len(shown) - np.nonzero(blue[:, one])[0].mean() for one in columns])
+    return np.array([len(pixels) - np.nonzero(blue[:, column])[0].mean() for column in columns])
 
 
 def test_a_rising_curve_rises(tmp_path):

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import pytest
 
 from common.runs import cli
-from common.runs.errors import UserError
 from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def train(monkeypatch):
     """Runs a small command; gives its exit code and the config it was called with."""
 
     def run(*arguments: str) -> tuple[int, Config | None]:
-        seen = []
+        configs = []
 
         def main(
             config: Annotated[Config, cli.FLAT],
@@ -68,12 +68,12 @@ def train(monkeypatch):
             preset: Literal["tiny", "small", "paper"] = "small",
             resume: bool = False,
         ) -> None:
-            seen.append(config)
+            configs.append(config)
 
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         with pytest.raises(SystemExit) as stop:
             cli.run(main, presets=PRESETS)
-        return stop.value.code, seen[0] if seen else None
+        return stop.value.code, configs[0] if configs else None
 
     return run
 
@@ -113,19 +113,19 @@ def fail(monkeypatch):
 )
 def test_a_mistake_is_named_in_one_line_with_exit_code_2(train, capsys, arguments, words):
     code, config = train("--run-dir", "r", *arguments)
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (code, config) == (2, None)
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    assert [word for word in words if word not in said] == []
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert [word for word in words if word not in message] == []
 
 
 def test_a_missing_option_is_named_in_one_line_with_exit_code_2(train, capsys):
     code, _ = train()
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert code == 2
-    assert "--run-dir" in said
-    assert said.count("\n") == 1
+    assert "--run-dir" in message
+    assert message.count("\n") == 1
 
 
 def test_a_mistake_leaves_nothing_on_standard_output(train, capsys):
@@ -136,6 +136,8 @@ def test_a_mistake_leaves_nothing_on_standard_output(train, capsys):
 def test_the_frame_of_a_message_is_taken_away():
     box = "╭─ Parsing error ─╮\n│ first   │\n│ ─────── │\n│  second │\n╰─────────╯\n"
     assert cli.one_line(box) == "first second"
+    more = box.replace("│  second │", "│  second │\n│ For full helptext, see a.py --help │")
+    assert cli.one_line(more) == "first second"
 
 
 # Exit codes
@@ -158,12 +160,12 @@ def test_a_users_error_is_one_line_with_exit_code_2(fail, capsys):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line_with_the_file_and_exit_code_2(fail, capsys, number):
     assert fail(OSError(number, "No space left on device", "runs/a/model.keras")) == 2
-    said = capsys.readouterr().err
-    assert "free disk space, found none while writing runs/a/model.keras" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "free disk space, found none while writing runs/a/model.keras" in message
+    assert message.count("\n") == 1
 
 
-def test_a_full_disk_is_told_also_when_the_file_is_unknown(fail, capsys):
+def test_a_full_disk_is_reported_also_when_the_file_is_unknown(fail, capsys):
     assert fail(OSError(errno.ENOSPC, "No space left on device")) == 2
     assert "None" not in capsys.readouterr().err
 
@@ -230,9 +232,9 @@ def test_a_resumed_run_with_a_damaged_config_is_one_line_with_exit_code_2(
 ):
     (tmp_path / "run" / "config.json").write_text('{"app": "tag')
     assert train("--run-dir", str(tmp_path / "run"), "--resume") == (2, None)
-    said = capsys.readouterr().err
-    assert "config.json: expected JSON" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "config.json: expected JSON" in message
+    assert message.count("\n") == 1
 
 
 # Parts
@@ -251,13 +253,13 @@ def test_reading_options_calls_nothing_yet():
 
 
 def test_evaluation_names_the_place_of_the_data_as_training_does():
-    seen = []
+    places = []
 
     def main(root: cli.DataRoot = None, cache_dir: cli.DataCacheDir = None) -> None:
-        seen.append((root, cache_dir))
+        places.append((root, cache_dir))
 
     cli.parse(main, ["--data.root", "a", "--data.cache-dir", "b"])()
-    assert seen == [(Path("a"), Path("b"))]
+    assert places == [(Path("a"), Path("b"))]
 
 
 def test_progress_gives_the_items_and_is_silent_outside_a_terminal(capsys):
@@ -273,9 +275,9 @@ def test_tensorflow_starts_without_closing_standard_error(capfd):
 
 def test_packages_kept_from_keras_at_the_start_can_be_imported_afterwards():
     code = (
-        "import sys; from common.runs import cli; cli.start_tensorflow_quietly()\n"
-        "assert not {'sklearn', 'matplotlib'} & set(sys.modules)\n"
-        "import keras, sklearn, matplotlib"
+        "import sys, importlib.util; from common.runs import cli; cli.start_tensorflow_quietly()\n"
+        "names = {'sklearn', 'matplotlib'}\n"
+        "assert not names & set(sys.modules) and all(map(importlib.util.find_spec, names))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

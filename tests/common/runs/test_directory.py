@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from common.runs import directory, files
+from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
 from common.runs.files import replacing
-from common.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parents[3]
 
@@ -336,23 +336,50 @@ def test_a_config_comes_back_equal(tmp_path, config):
     assert directory.read_config(tmp_path / "run" / "config.json", Config) == config
 
 
+def changed_config(path: Path, change) -> Path:
+    """config.json of a run, as another version would have written it."""
+    make_run(path, Config(model=ModelConfig(units=16), epochs=9))
+    stored = json.loads((path / "config.json").read_text())
+    change(stored)
+    (path / "config.json").write_text(json.dumps(stored))
+    return path / "config.json"
+
+
+def test_options_that_an_older_version_lacked_have_todays_defaults(tmp_path):
+    def lacks(stored):
+        del stored["epochs"], stored["data"], stored["model"]["channels"]
+
+    path = changed_config(tmp_path / "run", lacks)
+    config = Config(model=ModelConfig(units=16))
+    assert directory.read_config(path, Config) == config
+    assert resume(tmp_path / "run", config).path == tmp_path / "run"
+
+
+def test_options_that_are_unknown_are_named_with_their_place(tmp_path):
+    def has_more(stored):
+        stored["speed"] = 3
+        stored["model"]["crop"]["depth"] = 1
+
+    path = changed_config(tmp_path / "run", has_more)
+    with pytest.raises(
+        UserError, match=r"config\.json: .* got the unknown model\.crop\.depth, speed: use"
+    ):
+        directory.read_config(path, Config)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda stored: stored.pop("epochs"),
-        lambda stored: stored.update(speed=3),
-        lambda stored: stored["model"].pop("units"),
         lambda stored: stored["model"].update(units=0),
+        lambda stored: stored["model"].update(crop={"steps": [[1, 2, 3]]}),
         lambda stored: stored.update(model=7),
+        lambda stored: stored.update(model=[1]),
     ],
 )
-def test_a_config_of_another_version_is_refused(tmp_path, change):
-    make_run(tmp_path / "run")
-    stored = json.loads((tmp_path / "run" / "config.json").read_text())
-    change(stored)
-    (tmp_path / "run" / "config.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=r"config\.json: expected the options of this version"):
-        directory.read_config(tmp_path / "run" / "config.json", Config)
+def test_values_that_do_not_fit_are_refused(tmp_path, change):
+    path = changed_config(tmp_path / "run", change)
+    with pytest.raises(UserError, match=r"config\.json: expected options of this version"):
+        directory.read_config(path, Config)
 
 
 def test_the_environment_names_what_a_repetition_needs(tmp_path, monkeypatch):
@@ -462,5 +489,7 @@ def test_a_model_file_with_an_unknown_layer_is_refused(tmp_path, model):
         }  # fmt: skip
 
     with_config(tmp_path / "model.keras", rename)
-    with pytest.raises(UserError, match=r"expected a Keras model in .*model\.keras"):
+    with pytest.raises(
+        UserError, match=r"model\.keras: .* got Gone: first `import common\.layers`"
+    ):
         run.load_model()

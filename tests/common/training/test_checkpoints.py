@@ -1,4 +1,4 @@
-"""Facts about checkpoints: whole or not there, the last two kept, a damaged one passed over."""
+"""Facts about checkpoints: whole or not there, two at a time, damaged ones passed over."""
 
 import keras
 import numpy as np
@@ -25,11 +25,12 @@ def save(checkpoints: Checkpoints, model: keras.Model, *steps: int) -> None:
 
 def values(model: keras.Model) -> set[float]:
     """The distinct values in weights, optimizer and seeds; learning rate apart."""
-    kept = (v for v in (*model.variables, *model.optimizer.variables) if "learning" not in v.path)
-    return {float(number) for variable in kept for number in np.ravel(variable.numpy())}
+    variables = (*model.variables, *model.optimizer.variables)
+    others = [variable for variable in variables if "learning" not in variable.path]
+    return {float(number) for variable in others for number in np.ravel(variable.numpy())}
 
 
-def held(folder) -> list[str]:
+def saved_steps(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -41,10 +42,10 @@ def test_weights_optimizer_and_dropout_seeds_come_back(tmp_path):
     assert values(other) == {7.0}
 
 
-def test_the_last_two_are_kept(tmp_path):
+def test_the_last_two_are_there(tmp_path):
     model = build_model()
     save(Checkpoints(tmp_path, model), model, 5, 9, 10, 11)
-    assert held(tmp_path) == ["10", "11"]
+    assert saved_steps(tmp_path) == ["10", "11"]
 
 
 def test_there_is_nothing_to_restore_in_a_new_folder(tmp_path):
@@ -52,16 +53,16 @@ def test_there_is_nothing_to_restore_in_a_new_folder(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["weights.index", "weights.data-00000-of-00001", "state.json"])
-@pytest.mark.parametrize("kept", [0.0, 0.5, None])
-def test_a_damaged_one_is_named_and_the_one_before_it_used(tmp_path, caplog, part, kept):
+@pytest.mark.parametrize("share", [0.0, 0.5, None])
+def test_a_damaged_one_is_named_and_the_one_before_it_used(tmp_path, caplog, part, share):
     model = build_model()
     save(Checkpoints(tmp_path, model), model, 3, 4)
     damaged = tmp_path / "4" / part
     whole = damaged.read_bytes()
     # Cut short, or its second half overwritten.
     damaged.write_bytes(
-        whole[: int(kept * len(whole))]
-        if kept is not None
+        whole[: int(share * len(whole))]
+        if share is not None
         else whole[: len(whole) // 2].ljust(len(whole), b"\0")
     )
     other = build_model()
@@ -69,7 +70,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_used(tmp_path, caplog, par
     assert values(other) == {3.0}
     assert f"{tmp_path / '4'} is damaged" in caplog.text
     save(Checkpoints(tmp_path, other), other, 4)  # the step is done again
-    assert held(tmp_path) == ["3", "4"]
+    assert saved_steps(tmp_path) == ["3", "4"]
 
 
 def test_only_damaged_ones_are_a_users_error(tmp_path):
@@ -86,4 +87,4 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path):
     save(Checkpoints(tmp_path, model), model, 3)
     (tmp_path / ".writing-x" / "4").mkdir(parents=True)
     assert Checkpoints(tmp_path, build_model()).restore() == {"step": 3}
-    assert held(tmp_path) == ["3"]
+    assert saved_steps(tmp_path) == ["3"]

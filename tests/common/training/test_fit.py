@@ -1,4 +1,4 @@
-"""Facts about what is kept of a training, when it stops and how it goes on."""
+"""Facts about what a training writes, when it stops and how it continues."""
 
 import contextlib
 import csv
@@ -45,15 +45,19 @@ def build_model(seed: int, *, average: float = 0.0) -> keras.Model:
     return model
 
 
-def keep_run(path, model, *, name="model", patience=100, monitor="val_accuracy") -> Checkpointing:
-    keep = Checkpointing(RunDirectory(path), model, name=name, monitor=monitor, patience=patience)
-    keep.set_model(model)
-    keep.set_params({"steps": 1})
-    keep.restore(model)
-    return keep
+def make_checkpointing(
+    path, model, *, name="model", patience=100, monitor="val_accuracy"
+) -> Checkpointing:
+    checkpointing = Checkpointing(
+        RunDirectory(path), model, name=name, monitor=monitor, patience=patience
+    )
+    checkpointing.set_model(model)
+    checkpointing.set_params({"steps": 1})
+    checkpointing.restore(model)
+    return checkpointing
 
 
-def held(path) -> list[str]:
+def saved_steps(path) -> list[str]:
     return sorted(folder.name for folder in (path / "checkpoints" / "model").iterdir())
 
 
@@ -62,18 +66,18 @@ def number_of(model) -> float:
     return float(model.weights[0].numpy()[0, 0])
 
 
-def go_through(keep: Checkpointing, values: list[float]) -> Checkpointing:
+def go_through(checkpointing: Checkpointing, values: list[float]) -> Checkpointing:
     """Epochs that give these values of the metric, each with weights of its own."""
     for value in values:
-        if keep.model.stop_training:
+        if checkpointing.model.stop_training:
             break
-        epoch = keep.first_epoch
-        keep.on_epoch_begin(epoch)
-        keep.model.weights[0].assign(np.full((DIM, 8), epoch + 1.0))
-        keep.model.optimizer.iterations.assign(epoch + 1)
-        keep.on_train_batch_end(0)
-        keep.on_epoch_end(epoch, {"loss": 0.5, "val_accuracy": value})
-    return keep
+        epoch = checkpointing.first_epoch
+        checkpointing.on_epoch_begin(epoch)
+        checkpointing.model.weights[0].assign(np.full((DIM, 8), epoch + 1.0))
+        checkpointing.model.optimizer.iterations.assign(epoch + 1)
+        checkpointing.on_train_batch_end(0)
+        checkpointing.on_epoch_end(epoch, {"loss": 0.5, "val_accuracy": value})
+    return checkpointing
 
 
 @pytest.fixture
@@ -82,15 +86,15 @@ def model():
 
 
 @pytest.fixture
-def keep(tmp_path, model):
-    return keep_run(tmp_path, model)
+def checkpointing(tmp_path, model):
+    return make_checkpointing(tmp_path, model)
 
 
-# What is kept
+# What is written
 
 
-def test_each_epoch_has_a_row_in_the_history(keep, tmp_path):
-    go_through(keep, [0.1, 0.3, 0.2])
+def test_each_epoch_has_a_row_in_the_history(checkpointing, tmp_path):
+    go_through(checkpointing, [0.1, 0.3, 0.2])
     with (tmp_path / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["loss"], row["val_accuracy"]) for row in rows] == [
@@ -105,31 +109,31 @@ def test_each_epoch_has_a_row_in_the_history(keep, tmp_path):
     ("values", "best_epoch"),
     [([0.1, 0.3, 0.2], 2), ([0.1, 0.2, 0.3], 3), ([0.3, 0.2, 0.1], 1), ([0.2, 0.2], 1)],
 )
-def test_the_saved_model_is_that_of_the_best_epoch(keep, tmp_path, values, best_epoch):
-    go_through(keep, values)
+def test_the_saved_model_is_that_of_the_best_epoch(checkpointing, tmp_path, values, best_epoch):
+    go_through(checkpointing, values)
     assert number_of(RunDirectory(tmp_path).load_model()) == best_epoch
 
 
 def test_a_second_model_in_a_run_has_its_own_file_and_leaves_the_history(tmp_path, model):
-    go_through(keep_run(tmp_path, model), [0.1])
+    go_through(make_checkpointing(tmp_path, model), [0.1])
     history = (tmp_path / "history.csv").read_text()
-    go_through(keep_run(tmp_path, build_model(seed=2), name="rival"), [0.9, 0.8])
+    go_through(make_checkpointing(tmp_path, build_model(seed=2), name="rival"), [0.9, 0.8])
     assert (tmp_path / "history.csv").read_text() == history
     assert number_of(RunDirectory(tmp_path).load_model("rival.keras")) == 1
 
 
-def test_at_most_two_checkpoints_are_held(keep, tmp_path):
-    go_through(keep, [0.1, 0.2, 0.3, 0.4])
-    assert held(tmp_path) == ["3", "4"]
+def test_at_most_two_checkpoints_are_there(checkpointing, tmp_path):
+    go_through(checkpointing, [0.1, 0.2, 0.3, 0.4])
+    assert saved_steps(tmp_path) == ["3", "4"]
 
 
-def test_the_best_value_is_that_of_all_epochs(keep):
-    assert go_through(keep, [0.1, 0.3, 0.2]).best_value == 0.3
+def test_the_best_value_is_that_of_all_epochs(checkpointing):
+    assert go_through(checkpointing, [0.1, 0.3, 0.2]).best_value == 0.3
 
 
-def test_before_the_first_epoch_every_value_is_better(keep):
-    assert keep.best_value == float("-inf")
-    assert not keep.finished
+def test_before_the_first_epoch_every_value_is_better(checkpointing):
+    assert checkpointing.best_value == float("-inf")
+    assert not checkpointing.finished
 
 
 # When it stops
@@ -137,22 +141,24 @@ def test_before_the_first_epoch_every_value_is_better(keep):
 
 @pytest.mark.parametrize("patience", [1, 2, 4])
 def test_training_stops_after_so_many_epochs_without_a_better_value(tmp_path, model, patience):
-    keep = keep_run(tmp_path, model, patience=patience)
-    go_through(keep, [0.1, 0.5] + [0.5] * 10)
-    assert keep.first_epoch == 2 + patience
+    checkpointing = make_checkpointing(tmp_path, model, patience=patience)
+    go_through(checkpointing, [0.1, 0.5] + [0.5] * 10)
+    assert checkpointing.first_epoch == 2 + patience
 
 
 def test_a_better_value_gives_new_patience(tmp_path, model):
-    keep = go_through(keep_run(tmp_path, model, patience=2), [0.3, 0.1, 0.4, 0.1])
-    assert not keep.finished
+    checkpointing = go_through(
+        make_checkpointing(tmp_path, model, patience=2), [0.3, 0.1, 0.4, 0.1]
+    )
+    assert not checkpointing.finished
 
 
 def test_a_training_that_had_finished_is_finished_when_resumed(tmp_path, model):
-    go_through(keep_run(tmp_path, model, patience=1), [0.5] * 5)
-    assert keep_run(tmp_path, build_model(seed=2), patience=1).finished
+    go_through(make_checkpointing(tmp_path, model, patience=1), [0.5] * 5)
+    assert make_checkpointing(tmp_path, build_model(seed=2), patience=1).finished
 
 
-# How it goes on
+# How it continues
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +206,7 @@ def model_of_a_start(deterministic):
 
 def fit(path, model, *, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0) -> Checkpointing:
     training.seed_and_choose_strategy(Options(seed=3, deterministic=True, strategy="none"))
-    keep = Checkpointing(
+    checkpointing = Checkpointing(
         RunDirectory(path),
         model,
         name="model",
@@ -221,7 +227,7 @@ def fit(path, model, *, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0)
         training.run_epochs(
             model,
             batches,
-            keep,
+            checkpointing,
             steps_per_epoch=NUM_EXAMPLES // BATCH_SIZE,
             epochs=epochs,
             num_examples=NUM_EXAMPLES,
@@ -229,23 +235,23 @@ def fit(path, model, *, epochs: int = 4, kill_at: int = 0, minutes: float = 0.0)
             validation_data=tf.data.Dataset.from_tensors((INPUTS, TARGETS)),
             callbacks=[Kill(kill_at)],
         )
-    return keep
+    return checkpointing
 
 
 def values_of(model) -> list[bytes]:
     return [v.numpy().tobytes() for v in (*model.weights, *model.optimizer.variables)]
 
 
-def without_seconds(keep: Checkpointing) -> list[dict]:
-    return [{k: v for k, v in row.items() if k != "train_seconds"} for row in keep.history]
+def without_seconds(checkpointing: Checkpointing) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "train_seconds"} for row in checkpointing.history]
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory, model_of_a_start):
     """History and values of the uninterrupted training."""
     model = model_of_a_start()
-    keep = fit(tmp_path_factory.mktemp("straight"), model)
-    return without_seconds(keep), values_of(model)
+    checkpointing = fit(tmp_path_factory.mktemp("straight"), model)
+    return without_seconds(checkpointing), values_of(model)
 
 
 @pytest.mark.parametrize(
@@ -260,47 +266,52 @@ def test_a_training_killed_at_any_steps_equals_the_uninterrupted_one_bit_for_bit
 ):
     for place, kill_at in enumerate(kills):
         fit(tmp_path, model_of_a_start(resumes=place > 0), kill_at=kill_at, minutes=minutes)
-    model = build_model(seed=99, average=0.9)  # with nothing of before, its graphs neither
-    keep = fit(tmp_path, model, minutes=minutes)
-    assert (without_seconds(keep), values_of(model)) == straight
+    model = model_of_a_start(resumes=True)
+    if minutes == 0:
+        model = build_model(seed=99, average=0.9)  # with nothing of before, its graphs neither
+    checkpointing = fit(tmp_path, model, minutes=minutes)
+    assert (without_seconds(checkpointing), values_of(model)) == straight
 
 
-def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path, model_of_a_start):
+def test_what_is_validated_and_saved_is_the_average_of_the_weights(tmp_path, model_of_a_start):
     model = model_of_a_start()
-    keep = fit(tmp_path, model, epochs=1)  # the best epoch is the last: the averages are its
-    kept = RunDirectory(tmp_path).load_model()
+    # The best epoch is the last: the averages are of it.
+    checkpointing = fit(tmp_path, model, epochs=1)
+    saved = RunDirectory(tmp_path).load_model()
     averages = model.optimizer._model_variables_moving_average
-    for one, average, trained in zip(kept.weights, averages, model.weights, strict=True):
-        np.testing.assert_array_equal(one.numpy(), average.numpy())
-        assert np.abs(one.numpy() - trained.numpy()).max() > 0
-    logits = kept.predict(INPUTS, verbose=0)
+    for weight, average, trained in zip(saved.weights, averages, model.weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), average.numpy())
+        assert np.abs(weight.numpy() - trained.numpy()).max() > 0
+    logits = saved.predict(INPUTS, verbose=0)
     right = np.mean(np.argmax(logits, axis=1) == TARGETS)
-    np.testing.assert_allclose(keep.history[-1]["val_accuracy"], right, rtol=1e-6)
+    np.testing.assert_allclose(checkpointing.history[-1]["val_accuracy"], right, rtol=1e-6)
 
 
 def test_a_longer_training_goes_on_after_the_last_epoch(tmp_path, straight, model_of_a_start):
     fit(tmp_path, model_of_a_start(), epochs=2)
     model = model_of_a_start(resumes=True)
-    keep = fit(tmp_path, model)
-    assert (without_seconds(keep), values_of(model)) == straight
+    checkpointing = fit(tmp_path, model)
+    assert (without_seconds(checkpointing), values_of(model)) == straight
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_ends_the_training_and_names_the_batch(keep, tmp_path, loss):
-    go_through(keep, [0.1])
-    keep.minutes = 0.0
-    keep.set_params({"steps": 5})
-    keep.on_epoch_begin(1)
-    keep.on_train_batch_end(0, {"loss": 0.5})
-    keep.model.optimizer.iterations.assign_add(1)
+def test_a_loss_that_is_not_finite_ends_the_training_and_names_the_batch(
+    checkpointing, tmp_path, loss
+):
+    go_through(checkpointing, [0.1])
+    checkpointing.minutes = 0.0
+    checkpointing.set_params({"steps": 5})
+    checkpointing.on_epoch_begin(1)
+    checkpointing.on_train_batch_end(0, {"loss": 0.5})
+    checkpointing.model.optimizer.iterations.assign_add(1)
     with pytest.raises(UserError, match=f"got {loss} in batch 2 of epoch 2"):
-        keep.on_train_batch_end(1, {"loss": loss})
-    assert held(tmp_path) == ["1"]
+        checkpointing.on_train_batch_end(1, {"loss": loss})
+    assert saved_steps(tmp_path) == ["1"]
 
 
 def test_a_resumed_training_keeps_an_older_better_model(tmp_path, model):
-    go_through(keep_run(tmp_path, model), [0.1, 0.9])
-    go_through(keep_run(tmp_path, build_model(seed=2)), [0.5])
+    go_through(make_checkpointing(tmp_path, model), [0.1, 0.9])
+    go_through(make_checkpointing(tmp_path, build_model(seed=2)), [0.5])
     assert number_of(RunDirectory(tmp_path).load_model()) == 2
 
 

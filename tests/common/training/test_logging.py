@@ -1,4 +1,4 @@
-"""Facts about what a training tells."""
+"""Facts about the log of a training."""
 
 import json
 import time
@@ -10,23 +10,23 @@ import tensorflow as tf
 
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
-from common.training import logging as training_log
 from common.training import strategies
+from common.training.logging import TrainingLog
 from common.training.optimizers import make_optimizer
 
 
-def test_events_and_scalars_tell_each_epoch_and_a_second_start_goes_on(tmp_path, caplog):
+def test_events_and_scalars_have_each_epoch_and_a_second_start_continues_them(tmp_path, caplog):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     rate = {"schedule": "cosine", "warmup_steps": 0, "total_steps": 8}
     model.compile(make_optimizer(0.1, **rate, clip_norm=5.0, average=0.0), "mse")
-    tells = training_log.TrainingLog(
+    log = TrainingLog(
         RunDirectory(tmp_path), name="model", num_examples=8, num_batches=2, unit="rows"
     )
-    given = {"batch_size": 4, "callbacks": [tells], "verbose": 0}
+    options = {"batch_size": 4, "callbacks": [log], "verbose": 0}
     with caplog.at_level("INFO", logger="cellstate"):
-        model.fit(np.ones((8, 2)), np.ones(8), epochs=1, **given)
-        model.fit(np.ones((8, 2)), np.ones(8), initial_epoch=1, epochs=3, **given)
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=1, **options)
+        model.fit(np.ones((8, 2)), np.ones(8), initial_epoch=1, epochs=3, **options)
 
     lines = (tmp_path / "log" / "events.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
@@ -37,8 +37,8 @@ def test_events_and_scalars_tell_each_epoch_and_a_second_start_goes_on(tmp_path,
     epochs = [event for event in events if event["event"] == "epoch"]
     assert [event["epoch"] for event in epochs] == [1, 2, 3]
     expected = [0.1 * 0.5 * (1 + np.cos(np.pi * step / 8)) for step in (2, 4, 6)]
-    np.testing.assert_allclose([one["learning_rate"] for one in epochs], expected, rtol=1e-5)
-    assert all(one["gradient_norm"] > 0 and one["examples_per_second"] > 0 for one in epochs)
+    np.testing.assert_allclose([epoch["learning_rate"] for epoch in epochs], expected, rtol=1e-5)
+    assert all(e["gradient_norm"] > 0 and e["examples_per_second"] > 0 for e in epochs)
     assert caplog.text.count("rows/s") == 3
 
     scalars = [
@@ -49,7 +49,7 @@ def test_events_and_scalars_tell_each_epoch_and_a_second_start_goes_on(tmp_path,
     ]
     losses = {step: value for step, tag, value in scalars if tag == "loss"}
     np.testing.assert_allclose(
-        [losses[one["epoch"]] for one in epochs], [one["loss"] for one in epochs]
+        [losses[epoch["epoch"]] for epoch in epochs], [epoch["loss"] for epoch in epochs]
     )
 
 
@@ -66,16 +66,14 @@ def fit(
         weighted_metrics=["accuracy"],
     )
     sizes = {"num_examples": 2 * steps, "num_batches": steps}
-    tells = training_log.TrainingLog(
-        RunDirectory(path), name="model", unit="rows", **sizes, **options
-    )
+    log = TrainingLog(RunDirectory(path), name="model", unit="rows", **sizes, **options)
     model.fit(
-        tells.watch(batches.repeat()),
+        log.watch(batches.repeat()),
         steps_per_epoch=steps,
         epochs=epochs,
         validation_data=validation,
         shuffle=False,
-        callbacks=[*callbacks, tells],
+        callbacks=[*callbacks, log],
         verbose=0,
     )
     lines = (path / "log" / "events.jsonl").read_text().splitlines()
@@ -93,9 +91,9 @@ def masks(*lengths: tuple[int, int]) -> tf.data.Dataset:
     )
 
 
-def test_padding_is_told_of_each_epoch_and_the_step_is_traced_once(tmp_path):
-    shown = masks((1, 4), (2, 2), (5, 10))  # 5 of 8 steps are real, 4 of 4, 15 of 20
-    rows = fit(tmp_path, shown, steps=3, epochs=2, validation=masks((1, 3)))
+def test_each_epoch_has_its_share_of_padding_and_the_step_is_traced_once(tmp_path):
+    batches = masks((1, 4), (2, 2), (5, 10))  # 5 of 8 steps are real, 4 of 4, 15 of 20
+    rows = fit(tmp_path, batches, steps=3, epochs=2, validation=masks((1, 3)))
     for row in rows:
         assert row["padding_ratio"] == pytest.approx(1 - 24 / 32)
         assert row["tokens_per_second"] == pytest.approx(24 / 6 * row["examples_per_second"])
@@ -103,7 +101,7 @@ def test_padding_is_told_of_each_epoch_and_the_step_is_traced_once(tmp_path):
 
 
 @pytest.mark.parametrize("slow", [True, False])
-def test_who_waits_is_told(tmp_path, slow):
+def test_the_share_of_waiting_is_logged(tmp_path, slow):
     def take(example, *rest):
         time.sleep(0.2)
         return np.int32(0)
@@ -112,14 +110,14 @@ def test_who_waits_is_told(tmp_path, slow):
         with tf.control_dependencies([tf.numpy_function(take, [inputs["mask"]], tf.int32)]):
             return tf.nest.map_structure(tf.identity, (inputs, *rest))
 
-    shown = masks((1, 4), (2, 2))
+    batches = masks((1, 4), (2, 2))
     slow_step = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: time.sleep(0.1)
     )
     row = (
-        fit(tmp_path, shown.map(slowed), steps=10, epochs=2)[1]
+        fit(tmp_path, batches.map(slowed), steps=10, epochs=2)[1]
         if slow
-        else fit(tmp_path, shown, steps=10, epochs=2, callbacks=[slow_step])[1]
+        else fit(tmp_path, batches, steps=10, epochs=2, callbacks=[slow_step])[1]
     )
     assert (row["waiting_share"] > 0.5) == slow
 
@@ -128,25 +126,25 @@ def test_an_example_that_cannot_be_shown_does_not_end_the_training(tmp_path, cap
     def broken(folder):
         raise UserError("expected a question")
 
-    monkeypatch.setattr(training_log.TrainingLog, "SAMPLES_EVERY_S", 0.0)
+    monkeypatch.setattr(TrainingLog, "SAMPLES_EVERY_S", 0.0)
     rows = fit(tmp_path, masks((1, 4)), steps=1, epochs=2, make_samples=lambda: broken)
     assert len(rows) == 2
     assert caplog.text.count("no samples: expected a question") == 1
 
 
-def test_a_model_that_always_says_the_same_is_told(tmp_path, caplog):
+def test_a_model_that_always_predicts_the_same_is_warned_of(tmp_path, caplog):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
-    tells = training_log.TrainingLog(
+    log = TrainingLog(
         RunDirectory(tmp_path), name="model", num_examples=8, num_batches=2, unit="rows"
     )
-    tells.set_model(model)
-    tells.set_params({"steps": 1})
-    tells.on_train_begin()
+    log.set_model(model)
+    log.set_params({"steps": 1})
+    log.on_train_begin()
     for share in (0.4, 0.87):
-        tells.on_epoch_begin(0)
-        tells.on_train_batch_end(0, {"loss": 1.0})
-        tells.on_epoch_end(0, {"val_largest_share": share})
-    assert caplog.text.count("are the same one") == 1
+        log.on_epoch_begin(0)
+        log.on_train_batch_end(0, {"loss": 1.0})
+        log.on_epoch_end(0, {"val_largest_share": share})
+    assert caplog.text.count("are equal") == 1
     assert "87% of the predictions on validation" in caplog.text

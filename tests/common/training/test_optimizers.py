@@ -13,8 +13,8 @@ GRADIENTS = [np.array([3.0, -4.0], "float32"), np.array([[12.0]], "float32")]  #
 def updated(optimizer, gradients=GRADIENTS, steps=1):
     variables = [keras.Variable(np.zeros_like(g)) for g in gradients]
     for _ in range(steps):
-        given = zip([tf.constant(g) for g in gradients], variables, strict=True)
-        optimizer.apply_gradients(given)
+        pairs = zip([tf.constant(g) for g in gradients], variables, strict=True)
+        optimizer.apply_gradients(pairs)
     return [v.numpy() for v in variables]
 
 
@@ -32,8 +32,6 @@ def test_the_norm_is_clipped_as_in_keras(clip_norm):
     [
         ({"global_clipnorm": 12.9}, 3),
         ({"global_clipnorm": 13.1}, 0),
-        ({"clipvalue": 11.9}, 3),
-        ({"clipvalue": 12.1}, 0),
         ({}, 0),
     ],
 )
@@ -57,12 +55,12 @@ def test_the_count_is_saved_with_the_optimizer(tmp_path):
 
 def test_the_cosine_rises_in_a_line_and_falls_to_zero():
     rate = made(warmup_steps=4, total_steps=12)._learning_rate
-    found = [float(rate(step)) for step in range(14)]
-    np.testing.assert_allclose(found[:4], [0.0, 0.025, 0.05, 0.075], atol=1e-8)
+    rates = [float(rate(step)) for step in range(14)]
+    np.testing.assert_allclose(rates[:4], [0.0, 0.025, 0.05, 0.075], atol=1e-8)
     np.testing.assert_allclose(
-        found[4:12], 0.05 * (1 + np.cos(np.pi * np.arange(8) / 8)), rtol=1e-5
+        rates[4:12], 0.05 * (1 + np.cos(np.pi * np.arange(8) / 8)), rtol=1e-5
     )
-    np.testing.assert_allclose(found[12:], 0, atol=1e-8)
+    np.testing.assert_allclose(rates[12:], 0, atol=1e-8)
 
 
 def test_the_inverse_root_is_highest_when_it_has_risen():
@@ -74,25 +72,25 @@ def test_the_inverse_root_is_highest_when_it_has_risen():
 
 
 def made(**options):
-    given = {"schedule": "cosine", "warmup_steps": 0, "total_steps": 100, "clip_norm": 5.0}
-    return make_optimizer(0.1, **{**given, "average": 0.0, **options})
+    fixed = {"schedule": "cosine", "warmup_steps": 0, "total_steps": 100, "clip_norm": 5.0}
+    return make_optimizer(0.1, **{**fixed, "average": 0.0, **options})
 
 
 def test_averages_are_swapped_in_and_out():
     optimizer = made(average=0.75)
     weight = keras.Variable(np.array([1.0, 2.0], "float32"))
     optimizer.build([weight])
-    seen = []
+    weights = []
     for _ in range(3):
         optimizer.apply([tf.constant([1.0, -1.0])], [weight])
-        seen.append(weight.numpy())
-    average = seen[0]
-    for value in seen[1:]:
+        weights.append(weight.numpy())
+    average = weights[0]
+    for value in weights[1:]:
         average = 0.75 * average + 0.25 * value
     optimizer.swap_averages()
     np.testing.assert_allclose(weight.numpy(), average, rtol=1e-6)
     optimizer.swap_averages()
-    np.testing.assert_array_equal(weight.numpy(), seen[-1])
+    np.testing.assert_array_equal(weight.numpy(), weights[-1])
 
 
 def test_a_fit_leaves_the_weights_that_were_trained():
