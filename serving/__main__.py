@@ -1,4 +1,4 @@
-"""Serves SavedModels: python -m serving --model NAME=DIR [--model ...], see docs/serving.md."""
+"""Serves SavedModels: `python -m serving --model NAME=DIR` (docs/guides/serving.md)."""
 
 import argparse
 import dataclasses
