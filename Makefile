@@ -54,8 +54,9 @@ lint: $(VENV)/done-dev ## Check style and format
 types: $(VENV)/done-dev ## Check types
 	@$(BIN)/pyright
 
-docs: $(VENV)/done-dev ## Build the documentation in runs/site, with the notebooks if they are executed
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+# Not --quiet: a dead link would then be no error.
+docs: $(VENV)/done-dev ## Build the documentation in runs/site, with the notebooks that are executed; dead links are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 reproduce: $(VENV)/done ## Measure every app with three seeds and write the tables of their READMEs (an hour)
 	@$(BIN)/python -m benchmarks.reproduce

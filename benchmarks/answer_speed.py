@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -96,7 +97,7 @@ def _texts(run_dir: Path) -> tuple[list[str], list[str]]:
     from common.runs.directory import RunDirectory
 
     config = RunDirectory.open(run_dir, app="answer_selection").read_config(Config)
-    records = list(data.load_split(config.data, "train").take(2000).as_numpy_iterator())
+    records: list[Any] = list(data.load_split(config.data, "train").take(2000).as_numpy_iterator())
     texts = list(dict.fromkeys(text.decode() for one in records for text in one["candidates"]))
     random = np.random.default_rng(0)
     made: dict[str, None] = {}

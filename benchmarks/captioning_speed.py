@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -154,7 +155,7 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     if python is None:
         return ours, None, num_words
     weights = decoder_weights(decoder)
-    arrays = {name: value.numpy() for name, value in inputs.items()}
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in inputs.items()}
     np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **arrays, **weights)
     worker = TorchWorker(python, "torch_captions.py")
     theirs = worker.ask({"weights": str(folder / "weights.npz"), "dropout": 0.3})
@@ -167,7 +168,7 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     return ours, lambda: float(worker.ask({"do": "train"})), num_words
 
 
-def make_model(vocab: int, *, coverage: float = 0.0, **sizes: int):
+def make_model(vocab: int, *, coverage: float = 0.0, **sizes: Any):
     """The model of image captioning with soft attention, for grids of an encoder of this shape."""
     import keras
 
@@ -180,7 +181,7 @@ def make_model(vocab: int, *, coverage: float = 0.0, **sizes: int):
     return build_model(ModelConfig(**sizes), vocab, encoder, coverage=coverage)
 
 
-def decoder_weights(decoder) -> dict[str, np.ndarray]:
+def decoder_weights(decoder) -> dict[str, Any]:
     """By the names that `torch_decoder` knows."""
     return {w.path.split("/", 1)[1]: w.numpy() for w in decoder.trainable_weights}
 

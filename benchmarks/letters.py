@@ -8,6 +8,7 @@ the text to the next, while the gradient stops between them, or they begin anew.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -117,7 +118,7 @@ def _make_step(model: keras.Model, optimizer: keras.optimizers.Optimizer):
     def step(piece, states):
         with tf.GradientTape() as tape:
             logits, *after = model([piece[:, :-1], *states], training=True)
-            losses = keras.losses.sparse_categorical_crossentropy(
+            losses: Any = keras.losses.sparse_categorical_crossentropy(
                 piece[:, 1:], logits, from_logits=True
             )
             loss = tf.reduce_mean(losses)

@@ -34,7 +34,7 @@ def main(*, run_dir: Path, rounds: int = 7) -> None:
         rounds: Timed turns of each; the median counts.
     """
     cli.start_tensorflow_quietly()
-    report = {
+    report: dict[str, object] = {
         "command": " ".join(["python -m benchmarks.phoneme_speed", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
     }

@@ -18,7 +18,7 @@ import sys
 import time
 import venv
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -134,7 +134,8 @@ def make_keras_steps(shape: Shape, lengths, *, ours: bool, bfloat16: bool = Fals
             tape.watch(inputs)
             loss = tf.reduce_mean(tf.square(tf.cast(run(True), tf.float32)))
         # Sums, so that every gradient is computed and little is returned.
-        return [tf.reduce_sum(value) for value in tape.gradient(loss, [inputs, *weights])]
+        gradients: Any = tape.gradient(loss, [inputs, *weights])
+        return [tf.reduce_sum(gradient) for gradient in gradients]
 
     forward = tf.function(lambda: run(False))
 

@@ -57,7 +57,7 @@ def compare(app: str, run_dir: Path, count: int) -> dict:
     exported(app, run_dir, "saved_model")
     saved = tf.saved_model.load(str(run_dir / "saved_model"))
     wanted = [ask_saved_model(app, saved, one.inputs) for one in given]
-    found = {"saved_model": _metrics(app, given, wanted)}
+    found: dict[str, dict] = {"saved_model": _metrics(app, given, wanted)}
     for format in FORMATS:
         folder = exported(app, run_dir, format)
         ask = load_runtime(folder)

@@ -94,7 +94,9 @@ def documents(case: str, number: int = 64) -> list[dict]:
 
     draw = np.random.default_rng(1)
     folder = resources.files("easy_vqa") / "data" / "test" / "images"
-    sentences = [line.strip() for line in inspect.getdoc(np).splitlines() if len(line.split()) > 4]
+    sentences = [
+        line.strip() for line in (inspect.getdoc(np) or "").splitlines() if len(line.split()) > 4
+    ]
     found = []
     for index in range(number):
         image = {"image": [_b64((folder / f"{index}.png").read_bytes())]}

@@ -48,7 +48,7 @@ def make_step(path: str, dropout: float) -> tuple:
         regions, keys, *states = decoder.remember(grid, same_for_all)
         hidden, carry = (state.repeat_interleave(captions, 0) for state in states)
         embedded = drop(decoder.embed(ids.flatten(0, 1).long()))
-        outputs, attention_sum = [], 0.0
+        outputs, attention_sum = [], torch.zeros(())
         for t in range(time_steps):
             now, hidden, carry, attention = decoder.step(
                 embedded[:, t], hidden, carry, regions, keys

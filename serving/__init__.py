@@ -1,1 +1,1 @@
-"""Serves exported SavedModels over TensorFlow Serving's REST interface (docs/serving.md)."""
+"""Serves exported SavedModels over TensorFlow Serving's REST interface (docs/guides/serving.md)."""

@@ -1,4 +1,4 @@
-"""Serves SavedModels: python -m serving --model NAME=DIR [--model ...], see docs/serving.md."""
+"""Serves SavedModels: `python -m serving --model NAME=DIR` (docs/guides/serving.md)."""
 
 import argparse
 import dataclasses
@@ -84,10 +84,8 @@ def serve(options: argparse.Namespace) -> int:
     for name, folder in folders.items():
         check_folder(name, folder)
     try:
-        limits, settings = (
-            kind(**{field.name: getattr(options, field.name) for field in dataclasses.fields(kind)})
-            for kind in (Limits, Settings)
-        )
+        limits = Limits(**chosen(options, Limits))
+        settings = Settings(**chosen(options, Settings))
     except ValueError as error:
         raise UserError(str(error)) from None
     token = read_token(options.token_file)
@@ -121,6 +119,11 @@ def serve(options: argparse.Namespace) -> int:
     if serving.failure:
         raise UserError(serving.failure)
     return 0
+
+
+def chosen(options: argparse.Namespace, kind: type) -> dict:
+    """The options that are fields of `kind`."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(kind)}
 
 
 def check_folder(name: str, folder: Path) -> None:

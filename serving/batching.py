@@ -228,7 +228,11 @@ def request_error(error: Exception) -> RequestError:
     if not isinstance(error, tf.errors.OpError):
         logger.exception("the model failed")
         return RequestError("The model failed; the server's log says how", 500)
-    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|<stack traces unavailable>", "", error.message or "")
+    text = re.sub(
+        r"\{\{.*?\}\}|\[Op:.*?\]|<stack traces unavailable>",
+        "",
+        getattr(error, "message", None) or "",
+    )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     message = " ".join([line for line in lines if not _PLACE.match(line)][:2])
     return RequestError(message[:500] or "refused", _STATUS.get(type(error), 400))

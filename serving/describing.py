@@ -1,5 +1,7 @@
 """What the server says of its models: states and signatures, as TensorFlow Serving words them."""
 
+from typing import Any
+
 from serving.errors import RequestError
 from serving.models import Model, Version
 
@@ -8,7 +10,7 @@ _ERROR = {
     "properties": {"error": {"type": "string"}},
     "required": ["error"],
 }
-ERRORS = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
     for status, text in {
         400: "The request or the model's inputs are wrong.",

@@ -24,7 +24,7 @@ class Phone(NamedTuple):
     end_s: float
 
 
-def over_image(image: bytes, attention: Sequence) -> Image.Image:
+def over_image(image: bytes, attention: Sequence | np.ndarray) -> Image.Image:
     """The image under attention (rows, columns), which is scaled to its own maximum."""
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB")
     picture.thumbnail((_MOST, _MOST))
@@ -38,7 +38,7 @@ def over_image(image: bytes, attention: Sequence) -> Image.Image:
 
 
 def heat_map(
-    values: Sequence, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()
+    values: Sequence | np.ndarray, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()
 ) -> Image.Image:
     """Numbers (rows, columns) as colours, with a scale and the labels where there are any."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")

@@ -136,8 +136,12 @@ def create_app(serving: Serving, token: str | None = None) -> Guard:
     _add_models(app, serving)
     _add_health(app, serving)
     _add_page(app)
-    app.add_exception_handler(HTTPException, _not_found)
-    app.add_exception_handler(RequestError, lambda _, error: JSONResponse(*answer(error)))
+    # Starlette's types want handlers of any exception.
+    app.add_exception_handler(HTTPException, _not_found)  # pyright: ignore[reportArgumentType]
+    app.add_exception_handler(
+        RequestError,
+        lambda _, error: JSONResponse(*answer(error)),  # pyright: ignore[reportArgumentType]
+    )
     app.add_exception_handler(Exception, lambda *_: JSONResponse(*answer(FAILED)))
     return Guard(app, serving.limits, token, frozenset(serving.models))
 

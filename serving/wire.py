@@ -8,7 +8,7 @@ and beyond that NaN and infinite numbers in a request, and empty lists.
 import base64
 import binascii
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -120,7 +120,8 @@ def _is_b64(value: object) -> bool:
 
 
 def _array(name: str, value: object, field: Field) -> np.ndarray:
-    flat, shape = [value], []
+    flat: list[Any] = [value]
+    shape: list[int] = []
     while isinstance(flat[0], list):
         size = len(flat[0])
         if not size:

@@ -49,13 +49,13 @@ def run_command():
     """`run_command(app, command, *arguments)`: as the shell would call it, in this process."""
 
     def run(app: str, command: str, *arguments: object) -> None:
-        given = [str(argument) for argument in arguments]
+        words = [str(argument) for argument in arguments]
         defaults = {}
         if command == "train":
             presets = importlib.import_module(f"apps.{app}.config").PRESETS
-            defaults["config"] = cli.default_config(presets, given)
+            defaults["config"] = cli.default_config(presets, words)
         main = importlib.import_module(f"apps.{app}.{command}").main
-        cli.parse(main, given, **defaults)()
+        cli.parse(main, words, **defaults)()
 
     return run
 

@@ -123,10 +123,10 @@ def test_help_comes_without_tensorflow(app):
 
 
 def test_a_misspelt_option_is_one_line_with_the_right_one_and_exit_code_2(app):
-    done = shell(app, "train", "--run-dir", "x", "--train.epoch", "3")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "--train.epochs" in done.stderr
+    completed = shell(app, "train", "--run-dir", "x", "--train.epoch", "3")
+    assert completed.returncode == 2
+    assert completed.stderr.count("\n") == 1
+    assert "--train.epochs" in completed.stderr
     assert not (ROOT / "x").exists()
 
 
@@ -141,13 +141,13 @@ def test_presets_survive_the_run_directory(app, preset, tmp_path):
 
 def test_the_options_of_a_run_are_a_config_file_for_another(app, tiny):
     presets = module(app, "config").PRESETS
-    found = cli.default_config(presets, ["--config", str(tiny / "config.json")])
-    assert found.model == presets["tiny"].model
-    assert found.train.deterministic
+    config = cli.default_config(presets, ["--config", str(tiny / "config.json")])
+    assert config.model == presets["tiny"].model
+    assert config.train.deterministic
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"model": {}}'])
-def test_a_config_file_without_its_options_is_named(app, tmp_path, text):
+@pytest.mark.parametrize("text", ["[]", "{", '{"model": {"lost": 1}}'])
+def test_a_config_file_that_holds_no_options_of_the_app_is_named(app, tmp_path, text):
     (tmp_path / "best.json").write_text(text)
     with pytest.raises(UserError, match=r"best\.json: expected"):
         cli.default_config(module(app, "config").PRESETS, ["--config", str(tmp_path / "best.json")])
@@ -209,16 +209,16 @@ def test_the_model_of_the_paper_takes_steps_in_half_precision_and_leaves_nothing
 
 def test_tensorboard_shows_validation_examples_after_each_epoch(app, tiny):
     folder = tiny / "log" / "tensorboard" / "model"
-    shown = [
+    samples = [
         (event.step, value.tag, tf.make_ndarray(value.tensor))
         for path in folder.glob("events*")
         for event in tf.compat.v1.train.summary_iterator(str(path))
         for value in event.summary.value
         if value.tag.startswith("sample_")
     ]
-    assert len(shown) == 2 * 2 * NUM_SAMPLES  # a text and a picture in each of two epochs
-    pictures = {(step, tag): found[2] for step, tag, found in shown if found.ndim}
-    for step, tag, text in shown:
+    assert len(samples) == 2 * 2 * NUM_SAMPLES  # a text and a picture in each of two epochs
+    pictures = {(step, tag): value[2] for step, tag, value in samples if value.ndim}
+    for step, tag, text in samples:
         if not text.ndim:
             assert re.search(r"\*\*.+\*\*", text.item().decode()), "nothing said, or nothing right"
             assert tf.io.decode_png(pictures[step, tag], channels=3).numpy().std() > 10
@@ -240,9 +240,9 @@ def test_evaluate_prints_the_promised_object(app, run_command, tiny, split, caps
 def test_predict_answers_in_json_and_draws_a_plot_in_a_process_of_its_own(app, tiny, tmp_path):
     arguments = module(app, "datasets").example_arguments()
     plot = ("--plot", tmp_path / "plot.png")
-    done = shell(app, "predict", "--run-dir", tiny, *arguments, "--json", *plot)
-    assert done.returncode == 0, done.stderr
-    assert isinstance(json.loads(done.stdout), dict)
+    completed = shell(app, "predict", "--run-dir", tiny, *arguments, "--json", *plot)
+    assert completed.returncode == 0, completed.stderr
+    assert isinstance(json.loads(completed.stdout), dict)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -255,10 +255,10 @@ def test_a_run_of_another_app_is_named(app, run_command, command, tmp_path):
 
 
 def test_the_shell_gives_exit_code_2_and_one_line_for_a_missing_run(app, tmp_path):
-    done = shell(app, "evaluate", "--run-dir", tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert f"apps.{app}.train" in done.stderr
+    completed = shell(app, "evaluate", "--run-dir", tmp_path)
+    assert completed.returncode == 2
+    assert completed.stderr.count("\n") == 1
+    assert f"apps.{app}.train" in completed.stderr
 
 
 def test_the_saved_model_takes_and_gives_what_the_card_says(app, exported):
@@ -380,8 +380,8 @@ def test_a_folder_of_ones_own_that_is_not_there_is_one_line(app, run_command, tm
 def test_its_readme_shows_its_commands(app):
     # test_readme.py parses them.
     text = (ROOT / "apps" / app / "README.md").read_text()
-    shown = set(re.findall(rf"python -m apps\.{app}\.(\w+) ", text))
-    assert shown >= {*COMMANDS, "check_data"}
+    commands = set(re.findall(rf"python -m apps\.{app}\.(\w+) ", text))
+    assert commands >= {*COMMANDS, "check_data"}
 
 
 def newest_checkpoint(path: Path) -> int:

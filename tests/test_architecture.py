@@ -43,26 +43,26 @@ OPTIONAL = {
 
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, anywhere in it, by full name."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
 
 
 def top_level_imports(path: Path) -> set[str]:
     """Modules imported when the file itself is, by first name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
+    names = set()
     for node in tree.body:
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").split(".")[0])
-    return found
+            names.add((node.module or "").split(".")[0])
+    return names
 
 
 def ours(path: Path) -> set[str]:
@@ -92,8 +92,8 @@ def test_common_imports_no_app_and_no_package_below(path):
 
 
 def test_common_holds_its_packages_and_nothing_else():
-    found = {path.name for path in (ROOT / "common").iterdir() if path.name != "__pycache__"}
-    assert found == {*PACKAGES, "__init__.py"}
+    names = {path.name for path in (ROOT / "common").iterdir() if path.name != "__pycache__"}
+    assert names == {*PACKAGES, "__init__.py"}
 
 
 def test_no_imports_go_in_circles():

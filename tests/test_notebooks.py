@@ -21,21 +21,21 @@ def nodes(path: Path) -> list[ast.AST]:
 def file_of(module: str) -> Path | None:
     """The file of a module of the project, or of a package its __init__.py."""
     place = ROOT.joinpath(*module.split("."))
-    found = [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()]
-    return found[0] if found else None
+    files = [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()]
+    return files[0] if files else None
 
 
 def names_in(module: str) -> set[str]:
     """What a module binds at its top level."""
-    found = set()
+    names = set()
     for node in ast.parse(file_of(module).read_text(encoding="utf-8")).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         else:
-            found |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
-    return found
+            names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return names
 
 
 def test_there_are_notebooks():

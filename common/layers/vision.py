@@ -8,6 +8,7 @@ import difflib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -42,7 +43,8 @@ _LITE0_TENSORS = {
 }
 
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)  # of RGB in 0..1
-_PIXEL_STATISTICS = {  # of RGB in 0..255; caffe turns RGB into BGR as well
+# Of RGB in 0..255; caffe turns RGB into BGR as well.
+_PIXEL_STATISTICS: dict[str, dict[str, Any]] = {
     "tf": {"mean": [127.5] * 3, "variance": [127.5**2] * 3},
     "caffe": {"mean": [123.68, 116.779, 103.939], "variance": [1.0] * 3},
     "torch": {"mean": [123.675, 116.28, 103.53], "variance": [58.395**2, 57.12**2, 57.375**2]},

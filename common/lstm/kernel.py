@@ -6,6 +6,9 @@ the real steps alone. Within a step the rows are independent: each thread takes 
 through all their steps, and threads never wait for each other.
 """
 
+# A function made of instructions is given its typing context by the compiler, not by its caller.
+# pyright: reportCallIssue=false
+
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

@@ -6,6 +6,7 @@ The public module of the package: the others are imported from here alone.
 import functools
 import logging
 from itertools import chain
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -140,7 +141,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
 
 @functools.cache
-def machine_code():
+def machine_code() -> Any:
     """The module `kernel`; None, which the log says once, where numba is not installed."""
     try:
         from common.lstm import kernel

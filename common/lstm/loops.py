@@ -56,8 +56,8 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
 def run_few(inputs, weights, states, mask, *, reverses) -> list:
     """As `run`, always through the one operation."""
     results = [
-        _run_one(inputs, *lstm, mask, reverse=reverse)
-        for *lstm, reverse in zip(weights, states, reverses, strict=True)
+        _run_one(inputs, parts, start, mask, reverse=reverse)
+        for parts, start, reverse in zip(weights, states, reverses, strict=True)
     ]
     return [tf.concat(parts, axis=-1) for parts in zip(*results, strict=True)]
 

@@ -14,7 +14,6 @@ from common.inputs import datasets
 from common.runs.errors import UserError
 
 if TYPE_CHECKING:
-    import apache_beam
     import tensorflow_datasets as tfds
 
 _NAMESPACE = "cellstate"
@@ -44,7 +43,7 @@ def examples(
 
 
 def _counted(read: Callable[..., Iterator], source: str, row) -> list:
-    from apache_beam.metrics import Metrics
+    from apache_beam.metrics import Metrics  # pyright: ignore[reportPrivateImportUsage]
 
     broken = datasets.BrokenRows(source)
     records = list(read(row, broken))
@@ -76,7 +75,7 @@ def _run_pipeline(
 ) -> None:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-        from apache_beam.runners import create_runner
+        from apache_beam.runners import create_runner  # pyright: ignore[reportPrivateImportUsage]
     except ImportError:
         raise UserError(
             "expected the package apache-beam, for --data.beam, it is not installed: run "
@@ -102,7 +101,7 @@ def _run_pipeline(
         raise
 
 
-def _keeps_result(runner: "apache_beam.runners.PipelineRunner"):
+def _keeps_result(runner: Any) -> Any:
     """The runner, with the result of its last pipeline: tensorflow-datasets drops it."""
     run = runner.run_pipeline
 

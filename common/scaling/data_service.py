@@ -3,7 +3,7 @@
     python -m common.scaling.data_service --workers 2
     python -m apps.visual_qa.train --run-dir runs/vqa --data.service grpc://127.0.0.1:5050
 
-For several machines see docs/scaling.md.
+For several machines see docs/guides/scaling.md.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 Each worker runs the command with TF_CONFIG set for it, on ports of 127.0.0.1. When a worker ends
 with an error, the others cannot go on; they are stopped, and with --restarts left all begin again
 from the last checkpoint, by `--resume` where a run is there. For several machines see
-docs/scaling.md.
+docs/guides/scaling.md.
 """
 
 import argparse

@@ -32,12 +32,11 @@ NOTEBOOKS = {
     for path in sorted(ROOT.glob("notebooks/*.py"))
 }
 SOURCES = TAKEN_IN | NOTEBOOKS
-# A folder is the page of its README.
+# A folder is the page of its README, or else its first page.
 PAGE_OF = SOURCES | {str(Path(source).parent): page for source, page in TAKEN_IN.items()}
-PAGE_OF |= {
-    str(path.parent.relative_to(ROOT)): str(path.relative_to(ROOT / "docs"))
-    for path in (ROOT / "docs").rglob("README.md")
-}
+for folder in sorted(path.parent for path in (ROOT / "docs").glob("*/*.md")):
+    pages = sorted(folder.glob("*.md"), key=lambda path: (path.name != "README.md", path.name))
+    PAGE_OF[str(folder.relative_to(ROOT))] = str(pages[0].relative_to(ROOT / "docs"))
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _OUTPUT = re.compile(r"(^```.*?^```|`[^`\n]+`|(?:^ {4}[^\n]*\n)+)", re.DOTALL | re.MULTILINE)
