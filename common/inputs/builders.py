@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 
-class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore
     """A `GeneratorBasedBuilder` that is not known by name, and whose data is that of its code.
 
     tensorflow-datasets registers each builder under its class name and refuses a second one, so

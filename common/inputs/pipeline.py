@@ -84,7 +84,7 @@ def training_batches(
         # Of this traced function alone: `shuffle` mixes it in, and cannot take a zero.
         tf.random.set_seed(1)
         order = tf.random.stateless_uniform([], [seed, epoch], maxval=tf.int64.max, dtype=tf.int64)
-        dataset = examples(epoch) if callable(examples) else examples
+        dataset: tf.data.Dataset = examples(epoch) if callable(examples) else examples
         if change is not None:
             dataset = dataset.enumerate().map(
                 lambda place, example: {**example, _SEED: tf.stack([order, place])}

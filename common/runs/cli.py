@@ -74,7 +74,8 @@ def run(
         full = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
         if not any(words in str(error) for words in full):
             raise
-        where = f" while writing {error.filename}" if getattr(error, "filename", None) else ""
+        path = getattr(error, "filename", None)
+        where = f" while writing {path}" if path else ""
         sys.exit(
             _report(
                 f"expected free disk space, found none{where}: "
@@ -193,7 +194,7 @@ def start_tensorflow_quietly() -> None:
     # Keras imports these two for features that no command uses: a third of the whole start.
     # None in sys.modules makes its `import` fail, which it allows for.
     hidden = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))
+    sys.modules.update(dict.fromkeys(hidden))  # pyright: ignore
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # they come from C++, past sys.stderr

@@ -1,5 +1,7 @@
 """Adam with a schedule, clipping that is counted, and averaged weights."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -100,7 +102,8 @@ class ClippedAdam(keras.optimizers.Adam):
     def update_step(self, gradient, variable, learning_rate):
         """Keras' update in one pass over the weights; Keras itself makes a tensor of each term."""
         place = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
+        iterations: Any = self.iterations
+        step = tf.cast(iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[place].value.handle,
