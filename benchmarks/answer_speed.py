@@ -35,7 +35,8 @@ def main(*, run_dir: Path, rounds: int = 15) -> None:
     cli.start_tensorflow_quietly()
     import tensorflow as tf
 
-    from apps.answer_selection import corpus, export, predict
+    from apps.answer_selection import export, predict
+    from apps.answer_selection.ranking import retrieval
 
     sentences, questions = _texts(run_dir)
     environment = files.read_json(run_dir / "environment.json")
@@ -56,13 +57,13 @@ def main(*, run_dir: Path, rounds: int = 15) -> None:
             text = "\n\n".join(sentences[number::FILES])
             (folder / "texts" / f"{number}.txt").write_text(text, encoding="utf-8")
         begun = time.monotonic()
-        index = corpus.Corpus.open(folder / "texts", cache_dir=folder / "cache")
+        index = retrieval.Index(folder / "texts")
         indexing = time.monotonic() - begun
         predictor = predict.Predictor.load(run_dir)
 
         def answer(question: str) -> None:
-            found = index.find(question, most=predict.RETRIEVED)
-            predictor.rank(question, [sentence.text for sentence in found])
+            hits = index.search(question, most=retrieval.RETRIEVED)
+            predictor.rank(question, [hit.text for hit in hits])
 
         asked = iter(questions * (1 + (rounds + 2) // len(questions)))
         report = {

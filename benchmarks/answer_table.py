@@ -1,12 +1,11 @@
-"""The table of answer selection: networks and losses over several seeds, beside overlap and BM25.
+"""The table of answer selection: networks over several seeds, beside overlap and BM25.
 
     python -m benchmarks.answer_table --data trecqa --root DIR [--rows blstm_3 ...] [--seeds 1 2 3]
 
 All figures are of validation. Rows come to those of an earlier call in results/answer_<data>.json;
 each keeps its options, commit and date. Times are none of its business: measure them with
-answer_speed.py, at rest. `ensemble` is the mean of the seeds' scores, each in
-deviations from its mean; with `--data wikiqa` each row also tells what the position of a sentence
-in its text adds.
+answer_speed.py, at rest. `ensemble` is the mean of the seeds' scores, each in deviations from its
+mean.
 """
 
 import shutil
@@ -23,22 +22,16 @@ from common.runs import cli, files
 
 STACKED = ("--model.matching", "stacked", "--model.no-match-features")
 ROWS = {
-    "compare_aggregate_pointwise": ("--train.loss", "pointwise"),  # the default
+    "compare_aggregate_pointwise": (),  # the default
     "compare_aggregate_agreement": ("--model.agreement", "8"),
-    "compare_aggregate_listwise": ("--train.loss", "listwise"),
-    "compare_aggregate_pairwise": ("--train.loss", "pairwise"),
-    "compare_aggregate_combination": ("--train.combine-folds", "3"),
-    "attentive_pooling": ("--model.matching", "attentive_pooling"),
     "lstm_1": (*STACKED, "--model.direction", "forward"),
     "blstm_1": STACKED,
     "blstm_3": (*STACKED, "--model.layers", "3"),
-    "blstm_3_combination": (*STACKED, "--model.layers", "3", "--train.combine-folds", "3"),
 }
 NATURAL = (
     *("--model.no-train-word-vectors", "--model.dropout", "0.3"),
     *("--train.candidates-per-question", "16", "--train.epochs", "6"),
 )
-MAX_POSITION = 20  # later sentences count as this one
 OPTIONS = {
     "docstrings": (),
     "trecqa": ("--data.protocol", "raw", *NATURAL),
@@ -101,53 +94,44 @@ def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
 
 
 def joint_figures(runs: Sequence[Path]) -> dict:
-    """The ensemble of the runs, and what sentence positions add where they are known."""
-    from apps.answer_selection import data, ranking
-    from apps.answer_selection.config import Config
+    """The mean of the runs, and their ensemble."""
+    from apps.answer_selection import data
+    from apps.answer_selection.config import Config, Protocol
+    from apps.answer_selection.ranking import metrics
     from common.runs.directory import RunDirectory
 
     opened = [RunDirectory.open(run, app="answer_selection") for run in runs]
     config = opened[0].read_config(Config)
     by_run = [list(_scored(run, data.load_split(config.data, "validation"))) for run in opened]
 
-    def metrics(questions: Iterable[ranking.Ranked], protocol: ranking.Protocol) -> dict:
-        return ranking.summarize(ranking.score_questions(questions), protocol).metrics
+    def score(questions: Iterable[metrics.Ranked], protocol: Protocol) -> dict:
+        return metrics.summarize(metrics.score_questions(questions), protocol).metrics
 
     found: dict = {"protocol": config.data.protocol, "by_protocol": {}}
     means = [
         one[0]._replace(scores=np.mean([same.scores for same in one], axis=0).tolist())
         for one in zip(*map(_scaled, by_run), strict=True)
     ]
-    for protocol in get_args(ranking.Protocol):
-        figures: dict = {"model": summary([metrics(one, protocol) for one in by_run])}
+    for protocol in get_args(Protocol):
+        figures: dict = {"model": summary([score(one, protocol) for one in by_run])}
         if len(runs) > 1:
-            figures["ensemble"] = metrics(means, protocol)
+            figures["ensemble"] = score(means, protocol)
         found["by_protocol"][protocol] = figures
-    prior = _position_prior(data.load_split(config.data, "train"))
-    if prior is not None:
-        found["with_position"] = summary(
-            [
-                metrics((_moved(one, prior) for one in questions), config.data.protocol)
-                for questions in by_run
-            ]
-        )
     return found
 
 
 def _scored(run, records):
     """Questions with the scores of a run's best model."""
-    from apps.answer_selection import combination, data, model, scoring  # noqa: F401
+    from apps.answer_selection import data
     from apps.answer_selection.config import Config
+    from apps.answer_selection.ranking import networks, validation  # noqa: F401
     from common.inputs.text import Vocabulary
 
     config, words = run.read_config(Config), Vocabulary.load(run.path / "vocab_words.txt")
     batches = data.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
-    combined = combination.load(run.path)
-    weight = config.model.agreement
-    for one in scoring.read(run.load_model(), batches, combined=combined, agreement_weight=weight):
-        yield one.ranked()
+    return validation.make_ranker(run.load_model(), batches)(config.model.agreement)
 
 
 def _scaled(questions):
@@ -155,28 +139,6 @@ def _scaled(questions):
     scores = np.concatenate([one.scores for one in questions])
     for one in questions:
         yield one._replace(scores=((np.array(one.scores) - scores.mean()) / scores.std()).tolist())
-
-
-def _position_prior(records) -> np.ndarray | None:
-    """Logarithm of P(right | position) of training sentences; None without positions."""
-    from apps.answer_selection.records import position
-
-    counts = np.ones((MAX_POSITION + 1, 2))  # as if a right and a wrong one had been seen at each
-    for record in records.as_numpy_iterator():
-        for name, label in zip(record["candidate_ids"], record["labels"], strict=True):
-            place = position(name.decode())
-            if place is None:
-                return None
-            counts[min(place, MAX_POSITION), label] += 1
-    return np.log(counts[:, 1] / counts.sum(axis=1))
-
-
-def _moved(one, prior: np.ndarray):
-    """The scores, logarithms of shares by the listwise loss, with those of the positions added."""
-    from apps.answer_selection.records import position
-
-    places = [min(position(name) or 0, MAX_POSITION) for name in one.candidate_ids]
-    return one._replace(scores=(np.array(one.scores) + prior[places]).tolist())
 
 
 def _table(rows: dict[str, dict]) -> str:

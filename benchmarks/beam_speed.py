@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 
 from benchmarks import commands
-from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_network
+from benchmarks.captioning_speed import CHANNELS, SIDE, decoder_weights, make_model
 from benchmarks.recurrent_speed import TorchWorker, make_torch_environment
 from common.runs import cli, directory, files
 
@@ -95,24 +95,24 @@ def make_searches(folder: Path, python: Path, batch: int, *, vocab: int, **sizes
 
     from common.inputs import text
 
-    network = make_network(vocab, **sizes)
+    decoder = make_model(vocab, **sizes).get_layer("decoder")
     grid = np.random.default_rng(1).random((batch, SIDE, SIDE, CHANNELS)).astype(np.float16)
-    captioner = make_captioner(network.decoder, vocab)
+    captioner = make_captioner(decoder, vocab)
     tf.saved_model.save(captioner, str(folder / "model"))
     model = tf.saved_model.load(str(folder / "model"))  # kept: a signature alone loses its weights
-    np.savez(folder / "weights.npz", grid=grid, **decoder_weights(network.decoder))
+    np.savez(folder / "weights.npz", grid=grid, **decoder_weights(decoder))
     worker = TorchWorker(python, "torch_beam.py")
     never = [text.PAD, text.UNK, text.START]
     search = {"start_id": text.START, "end_id": text.END, "never": never, **SEARCH}
     worker.ask({"weights": str(folder / "weights.npz"), **search})
-    given = tf.constant(grid)
-    found, expected = model(given)["scores"], json.loads(worker.ask({"do": "scores"}))
+    grids = tf.constant(grid)
+    scores, expected = model(grids)["scores"], json.loads(worker.ask({"do": "scores"}))
     # Of hypotheses that are as good but for rounding, each may keep another one.
-    assert np.mean(np.isclose(found, expected, rtol=1e-4)) >= 0.95
+    assert np.mean(np.isclose(scores, expected, rtol=1e-4)) >= 0.95
 
     def ours():
         begun = time.perf_counter()
-        model(given)["token_ids"].numpy()
+        model(grids)["token_ids"].numpy()
         return time.perf_counter() - begun
 
     return ours, lambda: float(worker.ask({"do": "beam"}))
@@ -122,7 +122,7 @@ def make_captioner(decoder, vocab: int):
     """A module of which the SavedModel captions grids."""
     import tensorflow as tf
 
-    from apps.image_captioning.writer import Writer
+    from apps.image_captioning.captioning.writer import Writer
     from common.inputs import text
 
     words = text.Vocabulary((*text.SPECIALS, *map(str, range(len(text.SPECIALS), vocab))))

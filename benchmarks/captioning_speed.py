@@ -106,8 +106,8 @@ def make_encoder():
     """JPEG bytes to features, a batch, as they are computed once."""
     import tensorflow as tf
 
+    from apps.image_captioning.captioning.encoder import make_image_encoder
     from apps.image_captioning.config import ModelConfig
-    from apps.image_captioning.model import make_image_encoder
     from common.inputs import images
 
     encoder = make_image_encoder(ModelConfig(image_size=224))
@@ -132,7 +132,8 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
     from common.training import losses
     from common.training.optimizers import ClippedAdam
 
-    network = make_network(VOCAB, coverage=0.01)
+    model = make_model(VOCAB, coverage=0.01)
+    decoder = model.get_layer("decoder")
     random = np.random.default_rng(1)
     lengths = random.integers(WORDS // 2, WORDS + 1, (BATCH, CAPTIONS, 1))
     batch = {
@@ -140,11 +141,11 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
         "token_ids": random.integers(4, VOCAB, (BATCH, CAPTIONS, WORDS + 1)).astype("int32"),
         "token_mask": np.arange(WORDS + 1) <= lengths,
     }
-    inputs, target = as_training(batch, inputs=network.model.input)
+    inputs, target = as_training(batch, inputs=model.input)
     inputs = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
     loss, num_words = losses.StepsCrossEntropy(), int(tf.math.count_nonzero(target >= 0))
-    network.model.compile(ClippedAdam(1e-3, global_clipnorm=5.0), loss, metrics=[])
-    train = tf.function(network.model.train_step)
+    model.compile(ClippedAdam(1e-3, global_clipnorm=5.0), loss, metrics=[])
+    train = tf.function(model.train_step)
 
     def ours():
         begun = time.perf_counter()
@@ -153,36 +154,36 @@ def make_trainings(folder: Path, python: Path | None) -> tuple:
 
     if python is None:
         return ours, None, num_words
-    weights = decoder_weights(network.decoder)
-    given: dict[str, Any] = {name: value.numpy() for name, value in inputs.items()}
-    np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **given, **weights)
+    weights = decoder_weights(decoder)
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in inputs.items()}
+    np.savez(folder / "weights.npz", target=target.numpy()[target >= 0], **arrays, **weights)
     worker = TorchWorker(python, "torch_captions.py")
     theirs = worker.ask({"weights": str(folder / "weights.npz"), "dropout": 0.3})
-    for layer in network.decoder.drop.values():
+    for layer in decoder.drop.values():
         layer.rate = 0.0
-    here = loss(target, network.model(inputs, training=True)) + tf.add_n(network.decoder.losses)
-    for layer in network.decoder.drop.values():
+    here = loss(target, model(inputs, training=True)) + tf.add_n(decoder.losses)
+    for layer in decoder.drop.values():
         layer.rate = 0.3
     np.testing.assert_allclose(float(here), float(theirs), rtol=1e-4)
     return ours, lambda: float(worker.ask({"do": "train"})), num_words
 
 
-def make_network(vocab: int, *, coverage: float = 0.0, **sizes: Any):
-    """A network of image captioning with soft attention, whose CNN stands in for a real one."""
+def make_model(vocab: int, *, coverage: float = 0.0, **sizes: Any):
+    """The model of image captioning with soft attention, for grids of an encoder of this shape."""
     import keras
 
     from apps.image_captioning.config import ModelConfig
-    from apps.image_captioning.model import build_network
+    from apps.image_captioning.model import build_model
 
     keras.utils.set_random_seed(1)
     pixels = keras.Input((SIDE, SIDE, 3))
     encoder = keras.Model(pixels, keras.layers.Conv2D(CHANNELS, 1)(pixels))
-    return build_network(ModelConfig(**sizes), vocab, encoder, coverage=coverage)
+    return build_model(ModelConfig(**sizes), vocab, encoder, coverage=coverage)
 
 
 def decoder_weights(decoder) -> dict[str, Any]:
     """By the names that `torch_decoder` knows."""
-    return {one.path.split("/", 1)[1]: one.numpy() for one in decoder.trainable_weights}
+    return {w.path.split("/", 1)[1]: w.numpy() for w in decoder.trainable_weights}
 
 
 def median(run, rounds: int) -> float:

@@ -1,6 +1,6 @@
 """The table of image captioning: decoders and ways of training over several seeds.
 
-    python -m benchmarks.captioning_table --data karpathy --root DIR [--rows top_down] [--seeds 1 2]
+    python -m benchmarks.captioning_table --data karpathy --root DIR [--rows ROW] [--seeds 1 2]
     python -m benchmarks.captioning_table --data karpathy --root DIR --no-train
 
 All figures are of validation, on which the epoch was chosen too. Each run is scored twice: with the
@@ -27,15 +27,9 @@ TURNED = (
 )
 ROWS = {
     "soft_attention": (),
-    "top_down": ("--model.decoder", "top_down"),
     "show_and_tell": (  # learns more slowly without attention
         *("--model.decoder", "show_and_tell"),
         *("--train.epochs", "60", "--train.patience", "60"),
-    ),
-    "scheduled_sampling": ("--train.scheduled-sampling", "0.25"),
-    "self_critical": (
-        *("--train.self-critical-epochs", "3"),
-        *("--train.self-critical-learning-rate", "2e-4"),
     ),
     "fine_tuned": (
         *("--model.train-image-encoder", "--model.train-encoder-from", "blocks-11"),
@@ -43,26 +37,11 @@ ROWS = {
     ),
     "fine_tuned_turned": TURNED,
     "fine_tuned_turned_16": (*TURNED, "--train.batch-size", "16"),
-    "top_down_turned": ("--model.decoder", "top_down", *TURNED),
-}
-REDRAWN = (
-    *("--augment.redraw", "--train.label-smoothing", "0.1", "--train.average", "0.99"),
-    *("--decoding.length-penalty", "1"),
-)
-DRAWING_ROWS = {
-    "redrawn": (*REDRAWN, "--train.epochs", "20", "--train.patience", "20"),
-    "redrawn_fine_tuned": (
-        *(*REDRAWN, "--model.train-image-encoder"),
-        *("--train.learning-rate", "3e-4", "--train.warmup-steps", "100"),
-        *("--train.epochs", "30", "--train.patience", "30"),
-    ),
 }
 BEGINS_FROM = {  # the run of the same seed in that row
     "fine_tuned": "soft_attention",
     "fine_tuned_turned": "soft_attention",
     "fine_tuned_turned_16": "soft_attention",
-    "top_down_turned": "top_down",
-    "redrawn_fine_tuned": "redrawn",
 }
 PHOTOS = (
     *("--model.image-size", "224", "--model.colour-bins", "None"),
@@ -76,14 +55,13 @@ OPTIONS = {
         *("--data.min-word-count", "3"),
     ),
     "emoji": (),
-    "emoji_vendor": (),
 }
-SHOWN = ("bleu_4", "cider", "exact_match", "word_f1")
+COLUMNS = ("bleu_4", "cider", "exact_match", "word_f1")
 
 
 def main(
     *,
-    data: Literal["karpathy", "flickr8k", "emoji", "emoji_vendor"] = "karpathy",
+    data: Literal["karpathy", "flickr8k", "emoji"] = "karpathy",
     root: Path | None = None,
     rows: tuple[str, ...] | None = None,
     seeds: tuple[int, ...] = (1, 2, 3),
@@ -95,24 +73,23 @@ def main(
     Args:
         data: Which data set.
         root: Folder with its official files.
-        rows: Which networks, of those in ROWS and, for drawings, DRAWING_ROWS; all by default.
-            Those that begin from another row need its runs.
+        rows: Which networks, of those in ROWS; all by default. Those that begin from another row
+            need its runs.
         seeds: One run each.
         train: Not to train is to score the runs again that are there.
         runs_dir: Folder for the runs; older ones of the same rows are replaced.
     """
     path, report = commands.RESULTS / f"captioning_{data}.json", {}
     place = () if root is None else ("--data.root", str(root))
-    known = ROWS | DRAWING_ROWS if data == "emoji_vendor" else ROWS
-    for row in rows or known:
-        options = ("--data.name", data, *OPTIONS[data], *known[row])
+    for row in rows or ROWS:
+        options = ("--data.name", data, *OPTIONS[data], *ROWS[row])
         first = runs_dir / data / BEGINS_FROM[row] if row in BEGINS_FROM else None
         folder, peaks = runs_dir / data / row, {}
         if train:
             done = train_row(folder, (*options, *place), seeds, begins_from=first)
             peaks = {"train_peak_gib": spread([one.peak_gib for one in done])}
-        found = {"options": options, **score_row(folder, seeds), **peaks}
-        report = add_row(path, row, found, order=known)
+        results = {"options": options, **score_row(folder, seeds), **peaks}
+        report = add_row(path, row, results, order=ROWS)
     print(as_table(report["rows"]))
 
 
@@ -153,11 +130,11 @@ def score_row(folder: Path, seeds: Sequence[int]) -> dict:
     }
 
 
-def add_row(path: Path, row: str, found: dict, *, order: Iterable[str]) -> dict:
+def add_row(path: Path, row: str, results: dict, *, order: Iterable[str]) -> dict:
     """Adds a row to the results, as they are now: another call may have written since."""
     report = files.read_json(path) if path.exists() else {"split": "validation", "rows": {}}
     rows = report["rows"]
-    rows[row] = {**rows.get(row, {}), **found}
+    rows[row] = {**rows.get(row, {}), **results}
     report["rows"] = {name: rows[name] for name in order if name in rows}
     files.write_json(path, report)
     return report
@@ -165,7 +142,7 @@ def add_row(path: Path, row: str, found: dict, *, order: Iterable[str]) -> dict:
 
 def as_table(rows: dict[str, dict]) -> str:
     """The rows for a README; below them the baselines of the first: a trained CNN has others."""
-    lines = [f"| | seeds | {' | '.join(SHOWN)} |", "|---|---|" + "---|" * len(SHOWN)]
+    lines = [f"| | seeds | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
     for name, row in rows.items():
         seeds = " ".join(map(str, row["seeds"]))
         lines.append(_line(name, seeds, row["model"]))
@@ -178,10 +155,10 @@ def as_table(rows: dict[str, dict]) -> str:
 
 def _line(name: str, seeds: str, metrics: dict[str, dict]) -> str:
     cells = []
-    for one in SHOWN:
-        found = metrics[one]
-        deviation = f" ± {found['sd']:.3f}" if len(found["values"]) > 1 and seeds else ""
-        cells.append(f"{found['mean']:.3f}{deviation}")
+    for name in COLUMNS:
+        metric = metrics[name]
+        deviation = f" ± {metric['sd']:.3f}" if len(metric["values"]) > 1 and seeds else ""
+        cells.append(f"{metric['mean']:.3f}{deviation}")
     return f"| {name.replace('_', ' ')} | {seeds} | {' | '.join(cells)} |"
 
 

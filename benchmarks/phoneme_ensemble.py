@@ -12,7 +12,6 @@ import datetime
 import sys
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from benchmarks import commands, phoneme_table
@@ -65,24 +64,22 @@ def score(folders: list[Path]) -> dict[str, dict[str, float]]:
     """
     import tensorflow as tf
 
-    from apps.phoneme_tagging import data, scoring
+    from apps.phoneme_tagging import data, model
     from apps.phoneme_tagging.config import Config
-    from apps.phoneme_tagging.model import Decoder
-    from apps.phoneme_tagging.predict import load_language_model
+    from apps.phoneme_tagging.tagging import scoring
     from common.inputs import pipeline
-    from common.inputs.text import Vocabulary
 
     runs = [RunDirectory.open(folder, app=phoneme_table.APP) for folder in folders]
     config = runs[0].read_config(Config)
-    networks = [run.load_model() for run in runs]
-    names = np.asarray(Vocabulary.load(runs[0].path / "vocab_phones.txt").tokens)
-    decoder = Decoder(config.model, load_language_model(runs[0].path))
+    taggers = [model.load_inference(folder) for folder in folders]
+    names = taggers[0].phones.numpy()[:-1].astype(str)
+    decoder = taggers[0].decoder
 
     @tf.function(reduce_retracing=True)
     def tag(features, mask):
         inputs = {"features": features, "frame_mask": mask}
-        told = [tf.nn.softmax(one(inputs, training=False)["logits"]) for one in networks]
-        posteriors = tf.reduce_mean(tf.stack(told), axis=0)
+        members = [tf.nn.softmax(tagger.network(inputs)["logits"]) for tagger in taggers]
+        posteriors = tf.reduce_mean(tf.stack(members), axis=0)
         return tf.argmax(posteriors, axis=-1), decoder(tf.math.log(posteriors + 1e-9), mask)
 
     examples = data.make_examples(data.load_split(config.data, "validation"), config.model)

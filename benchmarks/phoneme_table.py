@@ -99,7 +99,7 @@ def _run(folder: Path, seed: int, fold: int, options: list[str]) -> dict[str, di
         commands.run(APP, "train", "--run-dir", folder, *more, *resume)
         from apps.phoneme_tagging.evaluate import evaluate
 
-        evaluate(folder, with_rivals=False)
+        evaluate(folder, with_baselines=False)
     return files.read_json(folder / "speakers-validation.json")
 
 

@@ -39,20 +39,17 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
 
 def draw_ranking(run_dir: Path, question: str, passages: str, *, most: int = 4) -> None:
     """The best sentences of a text for a question."""
-    from apps.answer_selection import plots, predict
+    from apps.answer_selection import predict
+    from apps.answer_selection.ranking import retrieval
 
     predictor = predict.Predictor.load(run_dir)
-    ranking = predictor.rank(question, list(predict.read_sentences(Path(passages))))
-    shown = []
-    for one in ranking.sentences[:most]:
-        explained = predictor.explain(question, one.text)
-        shown.append((one.score, explained.candidate_words, explained.attention))
-    plots.ranked_sentences(shown, title=question, path=PICTURES / "answer_selection.png")
+    ranking = predictor.rank(question, retrieval.read_sentences(Path(passages)))
+    predictor.draw(question, ranking.sentences[:most], PICTURES / "answer_selection.png")
 
 
 def draw_captions(run_dir: Path, *, most: int = 2) -> None:
     """Drawings of combinations that training has not seen, with the words' attention."""
-    from apps.image_captioning import emoji
+    from apps.image_captioning.corpora import emoji
     from apps.image_captioning.datasets import Emoji
 
     shown = []

@@ -157,10 +157,10 @@ def _same(app: str, answer: dict, wanted: dict) -> float:
 
 def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, float]:
     if app == "answer_selection":
-        from apps.answer_selection import ranking
+        from apps.answer_selection.ranking import metrics
 
         ranked = [
-            ranking.Ranked(
+            metrics.Ranked(
                 one.record["question_id"].decode(),
                 [name.decode() for name in one.record["candidate_ids"]],
                 one.record["labels"].tolist(),
@@ -168,10 +168,10 @@ def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, f
             )
             for one, answer in zip(given, answers, strict=True)
         ]
-        found = ranking.summarize(ranking.score_questions(ranked), "clean").metrics
+        found = metrics.summarize(metrics.score_questions(ranked), "clean").metrics
         return {name: round(found[name], 4) for name in ("map", "mrr")}
     if app == "phoneme_tagging":
-        from apps.phoneme_tagging import scoring
+        from apps.phoneme_tagging.tagging import scoring
 
         rows = [
             scoring.Tagged(

@@ -14,9 +14,9 @@ def main() -> None:
     """Answers until the input ends."""
     step = None
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "weights" in asked:
-            loss, step = make_step(asked["weights"], asked["dropout"])
+        request = json.loads(line)
+        if "weights" in request:
+            loss, step = make_step(request["weights"], request["dropout"])
             print(loss, flush=True)
             continue
         assert step is not None
@@ -34,7 +34,7 @@ def make_step(path: str, dropout: float) -> tuple:
 
     stored = dict(np.load(path))
     names = ("grid", "token_ids", "token_mask", "target")
-    given = {name: torch.from_numpy(stored.pop(name)) for name in names}
+    batch = {name: torch.from_numpy(stored.pop(name)) for name in names}
     decoder = Decoder(stored)
     optimizer = torch.optim.Adam(decoder.parameters(), 1e-3, fused=True)
 
@@ -42,23 +42,23 @@ def make_step(path: str, dropout: float) -> tuple:
         def drop(values):
             return nn.functional.dropout(values, share, share > 0)
 
-        grid, ids = given["grid"], given["token_ids"]
+        grid, ids = batch["grid"], batch["token_ids"]
         captions, time_steps = ids.shape[1:]
         same_for_all = drop(torch.ones(1, grid.shape[1] * grid.shape[2], grid.shape[3]))
         regions, keys, *states = decoder.remember(grid, same_for_all)
         hidden, carry = (state.repeat_interleave(captions, 0) for state in states)
         embedded = drop(decoder.embed(ids.flatten(0, 1).long()))
-        seen, looked = [], torch.zeros(())
+        outputs, attention_sum = [], torch.zeros(())
         for t in range(time_steps):
             now, hidden, carry, attention = decoder.step(
                 embedded[:, t], hidden, carry, regions, keys
             )
-            seen.append(now)
-            looked = looked + attention * given["token_mask"][..., t, None]
-        real = given["token_mask"].flatten(0, 1)
-        logits = decoder.tell(embedded[real], torch.stack(seen, 1)[real], drop)
-        uncovered = ((1 - looked) ** 2).sum(-1).mean()
-        return nn.functional.cross_entropy(logits, given["target"].long()) + 0.01 * uncovered
+            outputs.append(now)
+            attention_sum = attention_sum + attention * batch["token_mask"][..., t, None]
+        real = batch["token_mask"].flatten(0, 1)
+        logits = decoder.tell(embedded[real], torch.stack(outputs, 1)[real], drop)
+        uncovered = ((1 - attention_sum) ** 2).sum(-1).mean()
+        return nn.functional.cross_entropy(logits, batch["target"].long()) + 0.01 * uncovered
 
     def step():
         optimizer.zero_grad()

@@ -23,7 +23,7 @@
 import logging
 import shutil
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -39,11 +39,11 @@ cli.start_tensorflow_quietly()
 import tensorflow as tf
 from IPython.display import Image
 
-from apps.visual_qa import asked, config, data, evaluate, export, predict, priors, train
+from apps.visual_qa import check_data, config, data, evaluate, export, predict, train
 from common.inputs import images
 from common.plots import figures
 
-# What trainings tell stands in log/train.log of their runs.
+# The lines of a training are in log/train.log of its run.
 logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
@@ -64,18 +64,16 @@ options = replace(
 # ten questions each. It arrives as a Python package. A record is an image with all its questions.
 
 # %%
-records = list(data.load_split(options.data, "train"))
-asked.draw_records(records[:8], title="Images with some questions", path=RUNS / "data.png")
+print(check_data.check(options.data, RUNS / "data.png").as_text())
 Image(filename=RUNS / "data.png")
 
 # %%
-questions = [text.decode() for one in records for text in one["question"].numpy()]
-answers = [text.decode() for one in records for text in one["answer"].numpy()]
-kinds = Counter(kind.decode() for one in records for kind in one["question_type"].numpy())
-lengths = [len(question.split()) for question in questions]
-print(f"{len(records)} images, {len(questions)} questions, {len(set(questions))} different ones")
-print(f"{min(lengths)} to {max(lengths)} words; kinds: {dict(kinds)}")
-print("answers:", ", ".join(f"{name} {n}" for name, n in Counter(answers).most_common()))
+records = list(data.load_split(options.data, "train").as_numpy_iterator())
+held_back = list(data.load_split(options.data, "validation").as_numpy_iterator())
+for question, answer in zip(records[0]["question"][:4], records[0]["answer"], strict=False):
+    print(question.decode(), answer.decode())
+kinds = Counter(kind.decode() for record in records for kind in record["question_type"])
+print("kinds of questions:", dict(kinds))
 
 # %% [markdown]
 # ## Blind baselines first
@@ -83,9 +81,19 @@ print("answers:", ", ".join(f"{name} {n}" for name, n in Counter(answers).most_c
 # commonest answer, both counted in training and tried on validation:
 
 # %%
-held_back = list(data.load_split(options.data, "validation"))
-for name, share in priors.score(records, held_back).items():
-    print(f"{name:36} {share:.1%} right")
+by_question = defaultdict(Counter)
+for record in records:
+    for question, answer in zip(record["question"], record["answer"], strict=True):
+        by_question[question][answer] += 1
+[(commonest, _)] = sum(by_question.values(), Counter()).most_common(1)
+best = {question: counts.most_common(1)[0][0] for question, counts in by_question.items()}
+pairs = [
+    pair for record in held_back for pair in zip(record["question"], record["answer"], strict=True)
+]
+right = sum(answer == commonest for _, answer in pairs)
+print(f"most common answer                  {right / len(pairs):.1%} right")
+right = sum(answer == best.get(question, commonest) for question, answer in pairs)
+print(f"most common answer to the question  {right / len(pairs):.1%} right")
 
 # %% [markdown]
 # Two thirds without looking: most yes/no questions name one colour or shape of many, so that "no"
@@ -121,16 +129,10 @@ print(result.as_table())
 
 # %%
 predictor = predict.Predictor.load(run.path)
-example = held_back[0]["image"].numpy()
+example = held_back[0]["image"]
 for number, question in enumerate(["what color is the shape?", "is there not a circle?"]):
     answer = predictor.answer(example, question)
-    figures.attention_over_image(
-        images.decode(example).numpy(),
-        answer.attention,
-        answer.top,
-        title=question,
-        path=RUNS / f"attention_{number}.png",
-    )
+    predict.draw(example, question, answer, RUNS / f"attention_{number}.png")
 Image(filename=RUNS / "attention_0.png")
 
 # %%
@@ -140,28 +142,36 @@ Image(filename=RUNS / "attention_1.png")
 # ## Its errors
 
 # %%
-rows = list(asked.ask(predictor.answerer, held_back))
-wrong = [one for one in rows if one.given != one.right]
-total = Counter(one.kind for one in rows)
-for kind, number in Counter(one.kind for one in wrong).most_common():
+rows = list(evaluate.answer_questions(run, options, "validation"))
+wrong = [row for row in rows if row.choices["model"] != row.answers[0]]
+total = Counter(row.question_type for row in rows)
+for kind, number in Counter(row.question_type for row in wrong).most_common():
     print(f"{kind:8} {number:4} of {total[kind]:5} wrong")
-print("right -> given:")
-for (right, given), number in Counter((one.right, one.given) for one in wrong).most_common(5):
-    print(f"{number:4}  {right} -> {given}")
+print("right -> the model's:")
+confusions = Counter((row.answers[0], row.choices["model"]) for row in wrong)
+for (right, choice), number in confusions.most_common(5):
+    print(f"{number:4}  {right} -> {choice}")
 
 # %% [markdown]
 # Which words stand in questions that go wrong more often than in others?
 
 # %%
-words_in = Counter(word for one in rows for word in set(one.question.strip("?").split()))
-words_wrong = Counter(word for one in wrong for word in set(one.question.strip("?").split()))
-shares = [(words_wrong[word] / n, word) for word, n in words_in.items() if n >= 50]
+in_all = Counter(word for row in rows for word in set(row.question.strip("?").split()))
+in_wrong = Counter(word for row in wrong for word in set(row.question.strip("?").split()))
+shares = [(in_wrong[word] / number, word) for word, number in in_all.items() if number >= 50]
 for share, word in sorted(shares, reverse=True)[:6]:
     print(f"{share:6.1%} of the questions with {word!r}")
 
 # %%
-asked.draw_asked(
-    sorted(wrong, key=attrgetter("probability"), reverse=True)[:8],
+surest = sorted(wrong, key=attrgetter("probability"), reverse=True)[:8]
+by_id = {record["image_id"].decode(): record["image"] for record in held_back}
+figures.images_with_texts(
+    [images.decode(by_id[row.image_id]).numpy() for row in surest],
+    [
+        f"{row.question}\nmodel: {row.choices['model']} ({row.probability:.0%})"
+        f"\nright: {row.answers[0]}"
+        for row in surest
+    ],
     title="The errors of which the model is surest",
     path=RUNS / "errors.png",
 )
@@ -175,14 +185,14 @@ Image(filename=RUNS / "errors.png")
 few = replace(options, data=replace(options.data, max_images=500))
 other = train.train(few, RUNS / "few")
 with_few = evaluate.evaluate(other.path, "validation")
-for name, one in (("all images", result), ("500 images", with_few)):
-    kinds = one.details["accuracy by type"]
+for name, evaluation in (("all images", result), ("500 images", with_few)):
+    kinds = evaluation.details["accuracy by type"]
     by_kind = "  ".join(f"{kind} {share:.1%}" for kind, share in kinds.items())
-    print(f"{name:12} {one.metrics['accuracy']:.1%}  {by_kind}")
-    print(f"{'':12} {one.baselines['question_only']['accuracy']:.1%}  without the image")
+    print(f"{name:12} {evaluation.metrics['accuracy']:.1%}  {by_kind}")
+    print(f"{'':12} {evaluation.baselines['question_only']['accuracy']:.1%}  without the image")
 
 # %% [markdown]
-# With few images it stays near what can be said blindly; a baseline beside it tells that.
+# With few images it stays near what can be said without looking; the baseline beside it shows that.
 
 # %% [markdown]
 # ## Export and call the SavedModel
@@ -202,7 +212,8 @@ print("attention", answers["attention"].shape, "(batch, hops, rows, columns)")
 Image(data=example, width=200)
 
 # %% [markdown]
-# `python -m serving --model vqa=DIR` serves this folder over REST ([serving](../docs/serving.md)).
+# `python -m serving --model vqa=DIR` serves this folder over REST
+# ([serving](../docs/guides/serving.md)).
 #
 # ## Change this next
 # - `config.SMALL` as it is: two minutes, 99.9 %.

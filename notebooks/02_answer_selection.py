@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Answer selection
 #
-# A question and candidate sentences: which one answers? Two BiLSTMs read question and candidate,
-# each attends to the other, and what they found is compared word by word ([Wang & Jiang
+# A question and candidate sentences: which one answers? A BiLSTM reads question and candidate,
+# each attends to the other, and both are compared word by word ([Wang & Jiang
 # 2017](https://arxiv.org/abs/1611.01747)). The app is
 # [apps/answer_selection](../apps/answer_selection/README.md); here it is trained on a third of its
 # default data, with a smaller network.
@@ -38,21 +38,11 @@ import numpy as np
 import tensorflow as tf
 from IPython.display import Image
 
-from apps.answer_selection import (
-    baselines,
-    config,
-    data,
-    errors,
-    evaluate,
-    export,
-    predict,
-    ranking,
-    train,
-)
-from apps.answer_selection import plots as answer_plots
+from apps.answer_selection import config, data, evaluate, export, predict, train
+from apps.answer_selection.ranking import baselines, metrics
 from common.plots import figures
 
-# What trainings tell stands in log/train.log of their runs.
+# The log of a training is log/train.log of its run.
 logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
@@ -76,30 +66,30 @@ options = replace(
 
 # %%
 records = list(data.load_split(options.data, "train").as_numpy_iterator())
-held_back = list(data.load_split(options.data, "validation").as_numpy_iterator())
-for record in held_back[:2]:
+validation = list(data.load_split(options.data, "validation").as_numpy_iterator())
+for record in validation[:2]:
     print(record["question"].decode())
     for text, label in zip(record["candidates"], record["labels"], strict=True):
         print("  right" if label else "       ", text.decode()[:90])
 
 # %%
-sizes = np.array([len(one["candidates"]) for one in records])
-lengths = np.array([len(text.split()) for one in records for text in one["candidates"]])
-print(f"{len(records)} training and {len(held_back)} validation questions")
+sizes = np.array([len(record["candidates"]) for record in records])
+lengths = np.array([len(text.split()) for record in records for text in record["candidates"]])
+print(f"{len(records)} training and {len(validation)} validation questions")
 print("candidates of a question, 5 %, 50 %, 95 %:", *np.quantile(sizes, [0.05, 0.5, 0.95]))
 print("words of a candidate,     5 %, 50 %, 95 %:", *np.quantile(lengths, [0.05, 0.5, 0.95]))
 
 # %% [markdown]
 # ## Blind baselines first
-# What can be had without a network: chance, shared words, shared rare words, and BM25 ([Robertson &
+# Scorers without a network: chance, shared words, shared rare words, and BM25 ([Robertson &
 # Zaragoza 2009](https://doi.org/10.1561/1500000019)). MAP, MRR and P@1 are those of trec_eval; each
 # question here has one right candidate, so that MAP is MRR.
 
 # %%
-scorers = baselines.fit((text.decode() for one in records for text in one["candidates"]), seed=1)
-for name, ranked in baselines.rank(scorers, held_back).items():
-    metrics = ranking.summarize(ranking.score_questions(ranked), "clean").metrics
-    print(f"{name:14}", "  ".join(f"{metric} {value:.3f}" for metric, value in metrics.items()))
+texts = (text.decode() for record in records for text in record["candidates"])
+for name, ranked in baselines.rank(baselines.fit(texts, seed=1), validation).items():
+    summary = metrics.summarize(metrics.score_questions(ranked), "clean")
+    print(f"{name:14}", "  ".join(f"{key} {value:.3f}" for key, value in summary.metrics.items()))
 
 # %% [markdown]
 # BM25 is no weak rival: the LSTM of [Wang & Nyberg 2015](https://aclanthology.org/P15-2116) alone
@@ -127,10 +117,10 @@ print(result.as_table())
 # first few?
 
 # %%
-ranks = errors.read_ranks(run.path, "validation")
+ranks = evaluate.read_ranks(run.path, "validation")
 figures.curves(
     {
-        name: [np.mean([one[name] <= most for one in ranks.values()]) for most in range(1, 9)]
+        name: [np.mean([row[name] <= most for row in ranks.values()]) for most in range(1, 9)]
         for name in ("model", "bm25", "random")
     },
     x_label="candidates that are looked at, best first",
@@ -143,20 +133,15 @@ Image(filename=RUNS / "ranks.png")
 
 # %% [markdown]
 # ## Which words count?
-# Above, the share of each word of the candidate in its score; below, which words of the candidate
-# each word of the question looks at, in each row.
+# The candidates, best first, with the probability that the network gives each, and in colour the
+# words with more than the mean share of the attention.
 
 # %%
 predictor = predict.Predictor.load(run.path)
-record = held_back[0]
+record = validation[0]
 question = record["question"].decode()
-found = predictor.rank(question, [text.decode() for text in record["candidates"]])
-for sentence in found.sentences[:4]:
-    print(f"{sentence.score:7.2f}  {sentence.text[:90]}")
-best = found.sentences[0].text
-answer_plots.attention_over_words(
-    *predictor.explain(question, best), title=question, path=RUNS / "words.png"
-)
+ranking = predictor.rank(question, [text.decode() for text in record["candidates"]])
+predictor.draw(question, ranking.sentences[:4], RUNS / "words.png")
 Image(filename=RUNS / "words.png")
 
 # %% [markdown]
@@ -164,42 +149,42 @@ Image(filename=RUNS / "words.png")
 # Where the right sentence shares no word with the question, BM25 gives it no point.
 
 # %%
-for kind, names in errors.by_kind(held_back).items():
-    shares = [
-        f"{scorer} {np.mean([ranks[name][scorer] == 1 for name in names]):4.0%}"
-        for scorer in ("model", "bm25", "random")
-    ]
-    print(f"{kind:22} {len(names):4} questions, right: {'  '.join(shares)}")
+shared = {"a word is shared": [], "no word is shared": []}
+for record in validation:
+    right = record["candidates"][record["labels"].argmax()].decode()
+    overlap = baselines.word_overlap(record["question"].decode(), [right])[0]
+    kind = "a word is shared" if overlap else "no word is shared"
+    shared[kind].append(ranks[record["question_id"].decode()])
+for kind, rows in shared.items():
+    right = {name: np.mean([row[name] == 1 for row in rows]) for name in ("model", "bm25")}
+    print(kind, len(rows), {name: f"{share:.0%}" for name, share in right.items()})
 
 # %% [markdown]
 # Some questions that BM25 answers and the model does not:
 
 # %%
-lost = [name for name, one in ranks.items() if one["bm25"] == 1 < one["model"]]
-for one in [one for one in held_back if one["question_id"].decode() in lost[:3]]:
-    question, texts = one["question"].decode(), [text.decode() for text in one["candidates"]]
+lost = [name for name, row in ranks.items() if row["bm25"] == 1 < row["model"]][:3]
+for record in [row for row in validation if row["question_id"].decode() in lost]:
+    question, texts = record["question"].decode(), [t.decode() for t in record["candidates"]]
+    ranking = predictor.rank(question, texts)
     print(question)
-    print("  model:", predictor.rank(question, texts).sentences[0].text[:100])
-    print("  right:", texts[one["labels"].argmax()][:100])
+    print("  model:", ranking.sentences[0].text[:100])
+    print("  right:", texts[record["labels"].argmax()][:100])
 
 # %%
-answer_plots.attention_over_words(
-    *predictor.explain(question, predictor.rank(question, texts).sentences[0].text),
-    title=f"wrong: {question}",
-    path=RUNS / "wrong.png",
-)
+predictor.draw(f"wrong: {question}", ranking.sentences[:4], RUNS / "wrong.png")
 Image(filename=RUNS / "wrong.png")
 
 # %% [markdown]
 # ## Change one thing and see
-# The same network, not told which words match and how rare they are:
+# The same network without the features of words that match and how rare they are:
 
 # %%
-untold = replace(options, model=replace(options.model, match_features=False))
-other = train.train(untold, RUNS / "untold")
+plain = replace(options, model=replace(options.model, match_features=False))
+other = train.train(plain, RUNS / "plain")
 without = evaluate.evaluate(other.path, "validation")
-for name, one in (("told which words match", result), ("not told", without)):
-    print(f"{name:24} MAP {one.metrics['map']:.3f}   BM25 {one.baselines['bm25']['map']:.3f}")
+for name, scores in (("with match features", result), ("without", without)):
+    print(f"{name:20} MAP {scores.metrics['map']:.3f}  BM25 {scores.baselines['bm25']['map']:.3f}")
 
 # %% [markdown]
 # ## Export and call the SavedModel
@@ -213,15 +198,17 @@ candidates = ["Tolerance for stopping criteria.", "Number of jobs to run.", "See
 answer = model.signatures["rank"](
     question=tf.constant("what is tol in fit"), candidates=tf.constant(candidates)
 )
+probabilities = tf.sigmoid(answer["scores"]).numpy()
 for place in answer["order"].numpy():
-    print(f"{answer['scores'][place]:7.2f}  {candidates[place]}")
+    print(f"{probabilities[place]:6.1%}  {candidates[place]}")
 
 # %% [markdown]
-# `python -m serving --model qa=DIR` serves this folder over REST ([serving](../docs/serving.md)). A
-# score orders the candidates of one question; it is no probability.
+# `python -m serving --model qa=DIR` serves this folder over REST
+# ([serving](../docs/guides/serving.md)). A score is the log-odds that a sentence answers; its
+# sigmoid is the probability.
 #
 # ## Change this next
-# - `loss="listwise"` or `"pairwise"` in `options.train`: what is the network asked to get right?
+# - `candidates_per_question` in `options.train`: more wrong sentences to learn from.
 # - `matching="stacked", layers=3` in `options.model`: the LSTM of Wang & Nyberg, which reads both
 #   texts as one.
 # - A table of questions and passages of your own: [05_your_own_data](05_your_own_data.py).

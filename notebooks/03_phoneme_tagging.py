@@ -38,13 +38,14 @@ cli.start_tensorflow_quietly()
 import tensorflow as tf
 from IPython.display import Audio, Image
 
-from apps.phoneme_tagging import config, data, evaluate, export, phones, predict, scoring, train
-from apps.phoneme_tagging import plots as phone_plots
+from apps.phoneme_tagging import config, data, evaluate, export, predict, train
+from apps.phoneme_tagging.corpora import phones
+from apps.phoneme_tagging.tagging import plots, scoring
 from common.inputs import sound_files
 from common.inputs.audio import SAMPLE_RATE
 from common.plots import figures
 
-# What trainings tell stands in log/train.log of their runs.
+# What trainings log stands in log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
@@ -69,14 +70,14 @@ options = replace(
 
 # %%
 records = list(data.load_split(options.data, "train").as_numpy_iterator())
-phone_plots.labelled_spectrograms(
+plots.labelled_spectrograms(
     [
         (
-            one["speaker"].decode(),
-            one["waveform"] / 32768.0,
-            list(zip(one["phone"].astype(str), one["start"], one["end"], strict=True)),
+            record["speaker"].decode(),
+            record["waveform"] / 32768.0,
+            list(zip(record["phone"].astype(str), record["start"], record["end"], strict=True)),
         )
-        for one in records[:3]
+        for record in records[:3]
     ],
     title="Voices and their phones, at most 3 seconds of each",
     path=RUNS / "data.png",
@@ -88,11 +89,13 @@ print(records[0]["text"].decode())
 Audio(records[0]["waveform"], rate=SAMPLE_RATE)
 
 # %%
-seconds = [len(one["waveform"]) / SAMPLE_RATE for one in records]
+seconds = [len(record["waveform"]) / SAMPLE_RATE for record in records]
 durations = Counter()
-for one in records:
-    for phone, start, end in zip(one["phone"].astype(str), one["start"], one["end"], strict=True):
-        durations[phone] += int(end - start)
+for record in records:
+    for phone, length in zip(
+        record["phone"].astype(str), record["end"] - record["start"], strict=True
+    ):
+        durations[phone] += int(length)
 print(f"{len(records)} sentences, {sum(seconds) / 60:.1f} minutes, {len(durations)} phones")
 print(f"{min(seconds):.1f} to {max(seconds):.1f} s each")
 shares = [f"{phone} {n / durations.total():.1%}" for phone, n in durations.most_common(8)]
@@ -100,9 +103,9 @@ print("of the time:", ", ".join(shares))
 
 # %% [markdown]
 # ## Baselines first
-# Always the commonest phone is right in the share of time above. `evaluate`, below, fits two more
-# on the same features: a logistic regression that sees one frame, and a perceptron that sees ten
-# frames. What the LSTM adds to the perceptron is memory.
+# To say always the commonest phone is right in the share of time above. `evaluate`, below, fits two
+# more on the same features: a logistic regression that sees one frame, and a perceptron that sees
+# ten frames. What the LSTM adds to the perceptron is memory.
 
 # %% [markdown]
 # ## Train
@@ -125,7 +128,7 @@ print(result.as_table())
 # %% [markdown]
 # A phone error is a phone too many, too few, or another one; the rate is their number by the
 # phones that were spoken, folded to the 39 of [Lee & Hon (1989)](https://doi.org/10.1109/29.46546).
-# All rivals are decoded in the same way.
+# All baselines are decoded in the same way.
 
 # %% [markdown]
 # ## What does it hear?
@@ -136,7 +139,7 @@ print(result.as_table())
 predictor = predict.Predictor.load(run.path)
 held_back = list(data.load_split(options.data, "validation").as_numpy_iterator())
 example = held_back[0]["waveform"] / 32768.0
-phone_plots.phones_over_spectrogram(
+plots.phones_over_spectrogram(
     example,
     predictor.tag(example),
     title=held_back[0]["text"].decode(),
@@ -170,19 +173,19 @@ for name, value in result.details["by speaker"].items():
 
 # %%
 rates = []
-for number, one in enumerate(held_back):
-    heard = [found.phone for found in predictor.tag(one["waveform"] / 32768.0).phones]
-    row = scoring.Tagged([], [], heard, one["phone"].astype(str).tolist(), [])
+for number, record in enumerate(held_back):
+    heard = [phone.phone for phone in predictor.tag(record["waveform"] / 32768.0).phones]
+    row = scoring.Tagged([], [], heard, record["phone"].astype(str).tolist(), [])
     rates.append((scoring.error_rate([row]), number))
 rate, number = max(rates)
 worst = held_back[number]
 waveform = worst["waveform"] / 32768.0
 spoken = list(zip(worst["phone"].astype(str), worst["start"], worst["end"], strict=True))
 heard = [
-    (one.phone, one.start_s * SAMPLE_RATE, one.end_s * SAMPLE_RATE)
-    for one in predictor.tag(waveform).phones
+    (phone.phone, phone.start_s * SAMPLE_RATE, phone.end_s * SAMPLE_RATE)
+    for phone in predictor.tag(waveform).phones
 ]
-phone_plots.labelled_spectrograms(
+plots.labelled_spectrograms(
     [("spoken", waveform, spoken), ("heard", waveform, heard)],
     title=f"The worst of {len(rates)} sentences: phone error rate {rate:.0%}",
     path=RUNS / "worst.png",
@@ -200,11 +203,14 @@ Audio(worst["waveform"], rate=SAMPLE_RATE)
 # %%
 forward = replace(options, model=replace(options.model, direction="forward"))
 other = train.train(forward, RUNS / "forward")
-without = evaluate.evaluate(other.path, "validation", with_rivals=False)
-for name, one in (("both directions", result), ("forwards only", without)):
+forward_result = evaluate.evaluate(other.path, "validation", with_baselines=False)
+for name, metrics in (
+    ("both directions", result.metrics),
+    ("forwards only", forward_result.metrics),
+):
     print(
-        f"{name:16} {one.metrics['frame_accuracy_61']:.1%} of the frames right, "
-        f"phone error rate {one.metrics['phone_error_rate']:.1%}"
+        f"{name:16} {metrics['frame_accuracy_61']:.1%} of the frames right, "
+        f"phone error rate {metrics['phone_error_rate']:.1%}"
     )
 
 # %% [markdown]
@@ -226,11 +232,9 @@ print(" ".join(f"{phone}@{starts[first]:.2f}" for phone, first in phones.runs(na
 
 # %% [markdown]
 # `python -m serving --model phones=DIR` serves this folder over REST
-# ([serving](../docs/serving.md)).
+# ([serving](../docs/guides/serving.md)).
 #
 # ## Change this next
 # - `config.SMALL` as it is: 2,000 sentences and ten epochs.
 # - `cell="mlp", window_frames=10`: the perceptron as a network of the app; `cell="gru"`, `"elman"`.
-# - `ctc_weight=0.3`: a second head that learns the string of phones without times
-#   ([Graves et al. 2006](https://doi.org/10.1145/1143844.1143891)).
 # - Recordings of your own: [05_your_own_data](05_your_own_data.py).

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Image captioning
 #
-# An image, and a sentence about it, word by word: at each word an LSTM looks at the regions of a
+# An image, and a sentence about it, word by word: for each word an LSTM attends to the regions of a
 # CNN's grid ([Xu et al. 2015](https://arxiv.org/abs/1502.03044)), and beam search keeps the best
 # sentences. The app is [apps/image_captioning](../apps/image_captioning/README.md); here it is
 # trained on its default data.
@@ -38,12 +38,12 @@ cli.start_tensorflow_quietly()
 import tensorflow as tf
 from IPython.display import Image
 
-from apps.image_captioning import config, data, evaluate, export, predict, ptb, train
-from apps.image_captioning import plots as caption_plots
+from apps.image_captioning import config, data, evaluate, export, predict, train
+from apps.image_captioning.corpora import ptb
 from common.inputs import images
 from common.plots import figures
 
-# What trainings tell stands in log/train.log of their runs.
+# Trainings write to log/train.log of their runs.
 logging.basicConfig(handlers=[logging.NullHandler()])
 tf.get_logger().setLevel("ERROR")
 
@@ -64,10 +64,11 @@ options = replace(small, train=replace(small.train, epochs=8, batch_size=16))
 # %%
 records = list(data.load_split(options.data, "train").records.as_numpy_iterator())
 held_back = list(data.load_split(options.data, "validation").records.as_numpy_iterator())
-captions = [one["captions"][0].decode() for one in records]
+captions = [record["captions"][0].decode() for record in records]
+examples = [*records[:4], *held_back[:4]]
 figures.images_with_texts(
-    [images.decode(one["image"]).numpy() for one in [*records[:4], *held_back[:4]]],
-    [one["captions"][0].decode() for one in [*records[:4], *held_back[:4]]],
+    [images.decode(example["image"]).numpy() for example in examples],
+    [example["captions"][0].decode() for example in examples],
     title="Above from training, below from validation",
     path=RUNS / "data.png",
 )
@@ -75,14 +76,14 @@ Image(filename=RUNS / "data.png")
 
 # %%
 words = [ptb.tokenize(caption) for caption in captions]
-lengths = [len(one) for one in words]
-vocabulary = Counter(word for one in words for word in one)
+lengths = [len(caption) for caption in words]
+vocabulary = Counter(word for caption in words for word in caption)
 print(f"{len(captions)} images, {len(set(captions))} different captions")
 print(f"{min(lengths)} to {max(lengths)} words, {len(vocabulary)} different ones")
 print("the commonest:", ", ".join(f"{word} {n}" for word, n in vocabulary.most_common(8)))
-wanted = [one["captions"][0].decode() for one in held_back]
-known = sum(caption in set(captions) for caption in wanted) / len(wanted)
-print(f"{known:.0%} of the {len(wanted)} captions of validation stand in training")
+references = [record["captions"][0].decode() for record in held_back]
+copied = sum(caption in set(captions) for caption in references) / len(references)
+print(f"{copied:.0%} of the {len(references)} captions of validation are also in training")
 
 # %% [markdown]
 # ## Blind baselines first
@@ -90,17 +91,18 @@ print(f"{known:.0%} of the {len(wanted)} captions of validation stand in trainin
 # (by the CNN's mean feature), the caption that the twelve nearest agree on most ([Devlin et al.
 # 2015](https://arxiv.org/abs/1505.04467)), and the model itself with another image. Nearest
 # neighbours are hard to beat where captions repeat; here they know every word, but not the
-# combination. `evaluate` has their scores, beside the model's, below; the first one we know now:
+# combination. `evaluate` prints their scores beside the model's, below; here is the first:
 
 # %%
-(commonest, times), *_ = Counter(captions).most_common(1)
-right = sum(caption == commonest for caption in wanted) / len(wanted)
-print(f"always {commonest!r}, {times} times in training: {right:.1%} right")
+((commonest, count),) = Counter(captions).most_common(1)
+right = sum(caption == commonest for caption in references) / len(references)
+print(f"always {commonest!r}, {count} times in training: {right:.1%} right")
 
 # %% [markdown]
 # ## Train
-# The CNN is frozen, its features are kept; the decoder learns. The epoch that is kept has the best
-# CIDEr ([Vedantam et al. 2015](https://arxiv.org/abs/1411.5726)) of captions that it wrote freely.
+# The CNN is frozen, its features are computed once; the decoder learns. The best epoch is chosen by
+# the CIDEr of greedy captions on validation ([Vedantam et al.
+# 2015](https://arxiv.org/abs/1411.5726)).
 
 # %%
 run = train.train(options, RUNS / "attention")
@@ -123,23 +125,18 @@ print(result.as_table())
 
 # %%
 predictor = predict.Predictor.load(run.path)
-told = predictor.caption([one["image"] for one in held_back])
-caption_plots.words_over_images(
-    [
-        (images.decode(one["image"]).numpy(), said.tokens, said.attention, said.captions[0][0])
-        for one, said in zip(held_back[:4], told, strict=False)
-    ],
-    path=RUNS / "attention.png",
-)
+photos = [record["image"] for record in held_back]
+outputs = predictor.caption(photos)
+predict.draw_captions(photos[:4], outputs[:4], RUNS / "attention.png")
 Image(filename=RUNS / "attention.png")
 
 # %% [markdown]
-# ## What else would it say?
+# ## The other captions of the beam
 # Beam search keeps five sentences; each with its log-probability.
 
 # %%
-print("right:", wanted[0])
-for caption, score in told[0].captions:
+print("right:", references[0])
+for caption, score in outputs[0].captions:
     print(f"{score:7.2f}  {caption}")
 
 # %% [markdown]
@@ -149,47 +146,48 @@ for caption, score in told[0].captions:
 # %%
 tones = ("light", "medium-light", "medium", "medium-dark", "dark")
 kinds, wrong = Counter(), []
-for one, said, caption in zip(held_back, told, wanted, strict=True):
-    given, asked = said.captions[0][0].split(), ptb.tokenize(caption)
-    same_tone = [w for w in given if w in tones] == [w for w in asked if w in tones]
-    same_rest = [w for w in given if w not in tones] == [w for w in asked if w not in tones]
+for photo, output, reference in zip(photos, outputs, references, strict=True):
+    caption, score = output.captions[0]
+    written, right = caption.split(), ptb.tokenize(reference)
+    same_tone = [w for w in written if w in tones] == [w for w in right if w in tones]
+    same_rest = [w for w in written if w not in tones] == [w for w in right if w not in tones]
     kinds[
         ("right" if same_rest else "another subject")
         if same_tone
         else ("another skin tone" if same_rest else "both wrong")
     ] += 1
-    if given != asked:
-        wrong.append((said.captions[0][1], one, said.captions[0][0], caption))
+    if written != right:
+        wrong.append((score, photo, caption, reference))
 for kind, number in kinds.most_common():
-    print(f"{kind:18} {number:4}  {number / len(told):.0%}")
+    print(f"{kind:18} {number:4}  {number / len(outputs):.0%}")
 
 # %%
 surest = sorted(wrong, key=itemgetter(0), reverse=True)[:8]
 figures.images_with_texts(
-    [images.decode(one["image"]).numpy() for _, one, _, _ in surest],
-    [f"{given}\n(right: {caption})" for _, _, given, caption in surest],
-    title="The errors of which it is surest",
+    [images.decode(photo).numpy() for _, photo, _, _ in surest],
+    [f"{caption}\n(right: {reference})" for _, _, caption, reference in surest],
+    title="The errors with the highest scores",
     path=RUNS / "errors.png",
 )
 Image(filename=RUNS / "errors.png")
 
 # %% [markdown]
 # ## Change one thing and see
-# Neighbours and beam together: of twenty sentences and those of the nearest training image, the one
-# is taken that agrees best with the captions of near images and with what the model draws. Nothing
-# is trained for it.
+# Reranking: among twenty captions of the beam and those of the nearest training image, the one that
+# agrees best with the captions of near images and with samples of the network. Nothing is trained
+# for it.
 
 # %%
 reranked = evaluate.evaluate(run.path, "validation", rerank=True)
-for name, one in (("best by the model", result), ("agrees with neighbours", reranked)):
+for name, scores in (("beam search", result), ("reranked", reranked)):
     print(
-        f"{name:24} exact match {one.metrics['exact_match']:.1%}, "
-        f"BLEU-4 {one.metrics['bleu_4']:.3f}, CIDEr {one.metrics['cider']:.2f}"
+        f"{name:12} exact match {scores.metrics['exact_match']:.1%}, "
+        f"BLEU-4 {scores.metrics['bleu_4']:.3f}, CIDEr {scores.metrics['cider']:.2f}"
     )
 
 # %% [markdown]
 # No neighbour has a combination that was held out, so agreement with them pulls a caption to one
-# that training has. Where captions of training may repeat, as on photographs, it can help.
+# that training has. Where captions repeat, as on aerial photographs, it helps.
 
 # %% [markdown]
 # ## Export and call the SavedModel
@@ -199,22 +197,18 @@ for name, one in (("best by the model", result), ("agrees with neighbours", rera
 # %%
 folder = export.export(run.path)
 model = tf.saved_model.load(str(folder))
-answer = model.signatures["serving_default"](
-    image=tf.constant([one["image"] for one in held_back[:3]])
-)
-for caption, score, right in zip(answer["caption"], answer["score"], wanted, strict=False):
+answer = model.signatures["serving_default"](image=tf.constant(photos[:3]))
+for caption, score, right in zip(answer["caption"], answer["score"], references, strict=False):
     print(f"{score[0].numpy():6.2f}  {caption[0].numpy().decode()}   (right: {right})")
 print("attention", answer["attention"].shape, "(batch, time, rows, columns)")
 
 # %% [markdown]
 # `python -m serving --model captions=DIR` serves this folder over REST
-# ([serving](../docs/serving.md)).
+# ([serving](../docs/guides/serving.md)).
 #
 # ## Change this next
 # - `config.SMALL` as it is: thirty epochs.
 # - `decoder="show_and_tell"`: without attention ([Vinyals et al.
 #   2015](https://arxiv.org/abs/1411.4555)).
 # - `colour_bins=None`: what does the CNN alone know of skin tones?
-# - `self_critical_epochs=2`: further epochs that raise CIDEr itself ([Rennie et al.
-#   2017](https://arxiv.org/abs/1612.00563)).
 # - Photographs and captions of your own: [05_your_own_data](05_your_own_data.py).

@@ -63,13 +63,13 @@ from apps.image_captioning import data as caption_data
 from apps.image_captioning import evaluate as caption_evaluate
 from apps.image_captioning import export as caption_export
 from apps.image_captioning import train as caption_train
-from apps.phoneme_tagging import alignment, phones
 from apps.phoneme_tagging import check_data as phone_check
 from apps.phoneme_tagging import config as phone_config
 from apps.phoneme_tagging import data as phone_data
 from apps.phoneme_tagging import evaluate as phone_evaluate
 from apps.phoneme_tagging import export as phone_export
 from apps.phoneme_tagging import train as phone_train
+from apps.phoneme_tagging.corpora import alignment, phones
 from common.inputs import sound_files
 
 # The messages of a training are in log/train.log of its run.
@@ -198,7 +198,7 @@ tagging = replace(
     train=replace(phone_config.SMALL.train, epochs=5, batch_size=8, learning_rate=6e-3),
 )
 phone_run = phone_train.train(tagging, RUNS / "phones")
-print(phone_evaluate.evaluate(phone_run.path, "validation", with_rivals=False).as_table())
+print(phone_evaluate.evaluate(phone_run.path, "validation", with_baselines=False).as_table())
 sentence = next(phone_data.load_split(recordings, "test").as_numpy_iterator())
 
 # %% [markdown]

@@ -205,7 +205,7 @@ def _gallery(name: str, signature: Signature) -> Panel:
     """Heat maps of an output, over the image where it is one of (rows, columns)."""
     field = signature.outputs[name]
     dims = field.dims[field.batched :] or ("",) * _rank(field)
-    texts = {
+    words = {
         other.dims[-1]: key
         for key, other in signature.outputs.items()
         if other.dtype == object and _rank(other) == 1 and other.dims
@@ -213,7 +213,8 @@ def _gallery(name: str, signature: Signature) -> Panel:
 
     def show(outputs: dict, images: list[bytes]) -> list[tuple]:
         values = np.array(outputs[name], np.float64)
-        labels = [outputs[texts[dim]] if dim in texts else () for dim in dims]
+        labels = [outputs[words[dim]] if dim in words else () for dim in dims]
+        named = [dim if isinstance(dim, str) and dim else name for dim in dims]
         gallery = []
         for place in np.ndindex(values.shape[:-2]):
             if not values[place].any():  # padding
@@ -226,12 +227,11 @@ def _gallery(name: str, signature: Signature) -> Panel:
                     for texts, size in zip(labels[-2:], values.shape[-2:], strict=True)
                 )
                 picture = pictures.heat_map(values[place], rows, columns)
-            words = [
-                (label[n] if n < len(label) else "")
-                or f"{dim if isinstance(dim, str) else name} {n + 1}"
-                for n, label, dim in zip(place, labels, dims, strict=False)
+            caption = [
+                (texts[n] if n < len(texts) else "") or f"{dim} {n + 1}"
+                for n, texts, dim in zip(place, labels, named, strict=False)
             ]
-            gallery.append((picture, ", ".join(words) or name))
+            gallery.append((picture, ", ".join(caption) or name))
         return gallery[:MAX_PICTURES]
 
     return Panel(lambda: _strip(name), show)

@@ -73,10 +73,10 @@ def tiny_run(shared_dir, run_command, tiny_options):
     """`tiny_run(app)`: a run of the TINY preset, trained once for all tests. Do not change it."""
 
     def train(app: str, path: Path) -> None:
-        from common.training import logging as training_log
+        from common.training.logging import TrainingLog
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training_log.TrainingLog, "SAMPLES_EVERY_S", 0.0)
+            patch.setattr(TrainingLog, "SAMPLES_EVERY_S", 0.0)
             run_command(app, "train", *tiny_options(path))
 
     return lambda app: _made_once(shared_dir / f"tiny-{app}", functools.partial(train, app))

@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from common.runs import cli
 from common.runs.errors import UserError
-from common.training import logging as training_log
 from common.training import tuning
+from common.training.logging import NUM_SAMPLES
 
 ROOT = Path(__file__).parent.parent
 APPS = sorted(path.name for path in (ROOT / "apps").iterdir() if (path / "config.py").exists())
@@ -216,9 +216,7 @@ def test_tensorboard_shows_validation_examples_after_each_epoch(app, tiny):
         for value in event.summary.value
         if value.tag.startswith("sample_")
     ]
-    assert (
-        len(samples) == 2 * 2 * training_log.NUM_SAMPLES
-    )  # a text and a picture in each of two epochs
+    assert len(samples) == 2 * 2 * NUM_SAMPLES  # a text and a picture in each of two epochs
     pictures = {(step, tag): value[2] for step, tag, value in samples if value.ndim}
     for step, tag, text in samples:
         if not text.ndim:

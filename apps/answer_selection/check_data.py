@@ -108,12 +108,12 @@ def _demands(tally: "Tally") -> "list[Demand]":
 
 
 def _draw(records: list[dict], name: str, path: Path) -> None:
-    from apps.answer_selection import plots
+    from apps.answer_selection.ranking import plots
 
     plots.questions_with_candidates(
         [
-            (one["question"], list(zip(one["labels"], one["candidates"], strict=True)))
-            for one in records
+            (row["question"], list(zip(row["labels"], row["candidates"], strict=True)))
+            for row in records
         ],
         title=f"{name}: training questions with right and wrong candidates",
         path=path,
@@ -125,7 +125,7 @@ def main(
     data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
     plot: Path | None = None,
 ) -> None:
-    """Tells what is in a data set and whether it is enough to train answer selection.
+    """Reports what is in a data set and whether it is enough to train answer selection.
 
     Args:
         data: The same options as those of `train`.

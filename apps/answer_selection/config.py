@@ -4,14 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from common.training.options import Options
+
 APP = "answer_selection"  # the folder; run directories name it
 Package = Literal["numpy", "scipy", "sklearn", "keras", "tensorflow", "matplotlib"]
+Protocol = Literal["raw", "clean", "filtered"]
+"""Which questions count in MAP and MRR: all, those with a right and a wrong candidate, those with a
+right one (ranking/metrics.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    matching: Literal["compare_aggregate", "attentive_pooling", "stacked"] = "compare_aggregate"
-    """Wang & Jiang 2017, dos Santos et al. 2016, or Wang & Nyberg 2015."""
+    matching: Literal["compare_aggregate", "stacked"] = "compare_aggregate"
+    """Wang & Jiang 2017, or Wang & Nyberg 2015."""
     word_dim: int = 50
     word_vectors: Literal["random", "glove"] = "glove"
     """glove needs word_dim 50 (the vectors of the pip package), or a file of your own."""
@@ -20,7 +25,7 @@ class ModelConfig:
     more_words: int = 100_000
     """Vectors that are not trained: so many first words of their file are known from it alone."""
     train_word_vectors: bool = True
-    """False keeps the word vectors as they come."""
+    """False keeps the word vectors as they are in their file."""
     units: int = 64
     """LSTM units in each direction."""
     layers: int = 1
@@ -32,8 +37,8 @@ class ModelConfig:
     dropout: float = 0.2
     """Share of word vectors, LSTM inputs and pooled features dropped in training."""
     agreement: float = 0.0
-    """What it adds to a score that other candidates of the question say the same (agreement.py);
-    8 where they come from many texts, 0 where each says something else."""
+    """What it adds to a score that other candidates of the question say the same: 8 where they come
+    from many texts, 0 where each says something else (ranking/agreement.py)."""
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
@@ -42,8 +47,14 @@ class ModelConfig:
             raise ValueError("model sizes and layers must be at least 1 (model.*)")
         if self.agreement < 0:
             raise ValueError(f"model.agreement must not be negative, got {self.agreement}")
-        packaged = self.word_vectors == "glove" and self.word_vectors_file is None
-        if packaged and self.word_dim != 50:
+        if self.word_vectors == "random":
+            if self.word_vectors_file is not None or not self.train_word_vectors:
+                raise ValueError(
+                    "model.word_vectors random are trained and come from no file, got "
+                    "model.word_vectors_file or no model.train_word_vectors: "
+                    "set model.word_vectors glove"
+                )
+        elif self.word_vectors_file is None and self.word_dim != 50:
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}; "
                 "or give model.word_vectors_file"
@@ -52,8 +63,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["docstrings", "trecqa", "trecqa_train", "wikiqa", "qnli", "folder"] = "docstrings"
-    """docstrings comes by pip; qnli is downloaded; the others need --data.root."""
+    name: Literal["docstrings", "trecqa", "trecqa_train", "wikiqa", "folder"] = "docstrings"
+    """docstrings comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published; for folder, one with CSV files."""
     packages: tuple[Package, ...] = get_args(Package)
@@ -61,9 +72,9 @@ class DataConfig:
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     service: str | None = None
-    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
-    protocol: Literal["raw", "clean", "filtered"] = "clean"
-    """Which questions count in MAP and MRR: see README.md."""
+    """grpc://host:port of a tf.data service that makes the batches (docs/guides/scaling.md)."""
+    protocol: Protocol = "clean"
+    """Which questions count in MAP and MRR: all, with right and wrong candidates, with right."""
     max_questions: int | None = None
     """Take only the first so many training questions; an eighth as many for validation."""
     max_question_words: int = 30
@@ -87,49 +98,18 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    loss: Literal["pointwise", "listwise", "pairwise"] = "pointwise"
-    """Cross-entropy, softmax over a question's candidates, or hinge between right and wrong."""
-    margin: float = 0.5
-    """By which a right candidate should score above a wrong one (pairwise)."""
+class TrainConfig(Options):
     epochs: int = 3
     patience: int = 2
-    """Stop after so many epochs without a better validation MAP."""
     batch_size: int = 16
     """Questions a batch, each with its candidates."""
     candidates_per_question: int = 6
     """At most so many, drawn anew each epoch: right ones up to half, the rest wrong ones."""
-    learning_rate: float = 2e-3
-    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
-    schedule: Literal["cosine", "inverse_root"] = "cosine"
-    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from zero."""
-    clip_norm: float = 5.0
-    """Gradients are scaled down to this global norm."""
-    average: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of products and activations; weights, logits and loss are float32."""
-    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
-    """One device, all GPUs of a machine, or the machines of TF_CONFIG (docs/scaling.md)."""
-    checkpoint_minutes: float = 10.0
-    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
-    combine_folds: int = 0
-    """At least 2: boosted trees combine the score with word overlap, fitted on so many folds."""
-    seed: int = 1
-    deterministic: bool = False
-    """The same seed gives the same weights, bit for bit."""
 
     def __post_init__(self):
-        if min(self.epochs, self.patience, self.batch_size) < 1:
-            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+        super().__post_init__()
         if self.candidates_per_question < 2:
             raise ValueError("train.candidates_per_question must be at least 2: right and wrong")
-        if self.combine_folds < 0 or self.combine_folds == 1:
-            raise ValueError(f"train.combine_folds must be 0, or 2 and more: {self.combine_folds}")
-        if not 0 <= self.average < 1 or self.warmup_steps < 0:
-            raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,14 +125,10 @@ TINY = Config(
     train=TrainConfig(epochs=2, batch_size=16, learning_rate=1.5e-2),
 )
 SMALL = Config()
-PAPER = Config(  # sizes of Wang & Jiang 2017: 150 units, vectors of 300 numbers kept as they come
-    model=ModelConfig(
-        word_dim=300,
-        word_vectors="random",
-        train_word_vectors=False,
-        units=150,
-        compare_units=150,
-    ),
+# Sizes of Wang & Jiang 2017: 150 units, GloVe vectors as they are. Theirs have 300 numbers, those
+# of the pip package 50: --model.word-vectors-file FILE --model.word-dim 300.
+PAPER = Config(
+    model=ModelConfig(train_word_vectors=False, units=150, compare_units=150),
     train=TrainConfig(epochs=20, patience=4, batch_size=30, candidates_per_question=16),
 )
 DEMO_FLOORS = {"mrr": 0.70}

@@ -3,7 +3,7 @@
 A batch is a dict; `as_training` turns it into what `fit` takes:
 
     question_ids    int32  (batch, question_time)                         0 where there is none
-    question_keys   int32  (batch, question_time, keys)                   see features.py
+    question_keys   int32  (batch, question_time, keys)                   see ranking/tokenizer.py
     question_mask   bool   (batch, question_time)                         True = real
     candidate_ids, candidate_keys, candidate_mask   (batch, candidates, candidate_time, ...)
     is_candidate    bool   (batch, candidates)                            True = real
@@ -11,28 +11,46 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     question_id     string (batch,);  candidate_id  string (batch, candidates)
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from apps.answer_selection import datasets, features
+from apps.answer_selection import datasets
 from apps.answer_selection.config import DataConfig
-from apps.answer_selection.draws import draw, fold_of
-from apps.answer_selection.survey import Survey, survey
+from apps.answer_selection.ranking import tokenizer
 from common.inputs import pipeline
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
 
 MAX_CANDIDATES = 64  # of a question in one row of an evaluation batch; more make a second row
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # that tokenizer.words may give
+
+
+class Statistics(NamedTuple):
+    """What one pass over the training records counts.
+
+    Attributes:
+        words: the vocabulary.
+        idf: float32 (vocab + buckets,), 0 for a word of every candidate, 1 for a new word.
+        lengths: words of the longest candidate, by question with right and wrong candidates.
+    """
+
+    words: Vocabulary
+    idf: np.ndarray
+    lengths: list[int]
+    num_questions: int
+    num_candidates: int
 
 
 class TrainingData(NamedTuple):
-    """Examples and batches for `fit`, with what the survey found."""
+    """Examples and batches for `fit`, with the statistics of the training records."""
 
-    found: Survey
+    statistics: Statistics
     examples: tf.data.Dataset
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
@@ -42,12 +60,12 @@ class TrainingData(NamedTuple):
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
-        return pipeline.num_batches(self.found.lengths, self.buckets)
+        return pipeline.num_batches(self.statistics.lengths, self.buckets)
 
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; order and candidates are a function of (seed, epoch)."""
 
-        def drawn(epoch: tf.Tensor) -> tf.data.Dataset:
+        def draw_all(epoch: tf.Tensor) -> tf.data.Dataset:
             return self.examples.map(
                 lambda example: draw(
                     example, seed=seed, epoch=epoch, most=self.candidates_per_question
@@ -56,7 +74,7 @@ class TrainingData(NamedTuple):
             )
 
         return pipeline.training_batches(
-            drawn,
+            draw_all,
             buckets=self.buckets,
             length=lambda example: tf.shape(example["candidate_ids"])[1],
             seed=seed,
@@ -64,35 +82,18 @@ class TrainingData(NamedTuple):
             service=self.service,
         )
 
-    def without_fold(self, fold: int, num_folds: int) -> "TrainingData":
-        """The same without the training questions of a fold; words and IDF stay as they are.
-
-        Raises:
-            UserError: no question is left.
-        """
-        examples = self.examples.filter(
-            lambda example: fold_of(example["question_id"], num_folds) != fold
-        )
-        sizes = examples.map(lambda example: tf.shape(example["candidate_ids"])[1])
-        lengths = [int(size) for size in sizes.as_numpy_iterator()]
-        if not lengths:
-            raise UserError(
-                f"expected training questions outside fold {fold}, all "
-                f"{len(self.found.lengths)} are in it: set --train.combine-folds 0"
-            )
-        return self._replace(found=self.found._replace(lengths=lengths), examples=examples)
-
     def summary(self) -> str:
         """One line for the log: sizes."""
+        counts = self.statistics
         return (
-            f"{self.found.num_questions} questions, {len(self.found.lengths)} of them with right "
-            f"and wrong candidates, {self.found.num_candidates} candidates, "
-            f"{len(self.found.words)} words, {self.num_batches} batches an epoch"
+            f"{counts.num_questions} questions, {len(counts.lengths)} of them with right "
+            f"and wrong candidates, {counts.num_candidates} candidates, "
+            f"{len(counts.words)} words, {self.num_batches} batches an epoch"
         )
 
 
 def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
-    """Streams the records of "train", "validation" or "test" (see datasets.py).
+    """Streams the records of "train", "validation" or "test" (see corpora/records.py).
 
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
@@ -111,6 +112,55 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     return records.take(config.max_questions if split == "train" else config.max_questions // 8)
 
 
+def read_statistics(
+    records: tf.data.Dataset, config: DataConfig, *, more_words: Iterable[str] = ()
+) -> Statistics:
+    """Reads the training records once: vocabulary, word frequencies, lengths.
+
+    `more_words` join the vocabulary, as words of no training text.
+
+    Raises:
+        UserError: there is no record, or none with both a right and a wrong candidate.
+    """
+    num_questions = num_candidates = 0
+    counts: Counter[str] = Counter()
+    num_with: Counter[str] = Counter()  # candidates that have the word
+    longest: list[int] = []
+    texts = records.map(lambda record: (record["question"], record["candidates"], record["labels"]))
+    for questions, candidates, labels in texts.ragged_batch(256):
+        num_questions += int(candidates.nrows())
+        num_candidates += len(candidates.flat_values)
+        for row in tokenizer.words(questions).to_list():
+            counts.update(row)
+        split = tokenizer.words(candidates.flat_values)
+        for row in split.to_list():
+            counts.update(row)
+            num_with.update(set(row))
+        lengths = np.clip(split.row_lengths().numpy(), 1, config.max_candidate_words)
+        borders = candidates.row_splits.numpy()[1:-1]
+        for group, label in zip(np.split(lengths, borders), labels.to_list(), strict=True):
+            if len(set(label)) == 2:
+                longest.append(int(group.max()))
+    if not num_questions:
+        raise UserError(
+            f"expected training questions in {config.name}, found none: look at --data.root"
+        )
+    if not longest:
+        raise UserError(
+            f"expected training questions in {config.name} with a right and a wrong candidate, "
+            f"all labels of each of the {num_questions} questions are equal: nothing to learn"
+        )
+    counts = Counter({word.decode(): count for word, count in counts.items()})
+    words = Vocabulary.of_words(counts, min_count=config.min_word_count)
+    # Each once, in their order; of <pad> and the like only our own.
+    words = Vocabulary(tuple(dict.fromkeys([*words.tokens, *filter(_WORD.fullmatch, more_words)])))
+    rarest = np.log((num_candidates + 1) / 0.5)
+    idf = np.ones(len(words) + config.hash_buckets, "float32")
+    for row, word in enumerate(words.tokens):
+        idf[row] = np.log((num_candidates + 1) / (num_with[word.encode()] + 0.5)) / rarest
+    return Statistics(words, np.maximum(idf, 0), longest, num_questions, num_candidates)
+
+
 def make_examples(
     records: tf.data.Dataset, words: Vocabulary, config: DataConfig
 ) -> tf.data.Dataset:
@@ -118,7 +168,9 @@ def make_examples(
     table = words.make_table(unknown=-1)
 
     def encode(strings: tf.Tensor, max_words: int) -> dict[str, tf.Tensor]:
-        return features.encode(strings, table, num_buckets=config.hash_buckets, max_words=max_words)
+        return tokenizer.encode(
+            strings, table, num_buckets=config.hash_buckets, max_words=max_words
+        )
 
     def example(record: dict) -> dict[str, tf.Tensor]:
         question = encode(record["question"][None], config.max_question_words)
@@ -133,6 +185,28 @@ def make_examples(
         }
 
     return records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
+    """A question with at most `most` of its candidates, a function of (seed, epoch, question).
+
+    Right ones up to half of them (or more, where there are not enough wrong ones), then wrong ones.
+    """
+    own = tf.strings.to_hash_bucket_fast(example["question_id"], 2**31)
+    # One draw gives the order of both kinds.
+    chance = tf.random.stateless_uniform(
+        tf.shape(example["label"]), [own + seed, tf.cast(epoch, tf.int64)]
+    )
+    order = tf.argsort(chance)
+    is_right = tf.gather(example["label"], order) > 0
+    right, wrong = tf.boolean_mask(order, is_right), tf.boolean_mask(order, ~is_right)
+    num_right = tf.maximum(most // 2, most - tf.size(wrong))
+    right = right[:num_right]
+    chosen = tf.concat([right, wrong[: most - tf.size(right)]], axis=0)
+    return {
+        name: value if name.startswith("question_") else tf.gather(value, chosen)
+        for name, value in example.items()
+    }
 
 
 def evaluation_batches(examples: tf.data.Dataset, *, batch_size: int) -> tf.data.Dataset:
@@ -165,21 +239,22 @@ def make_training_data(
     are read and encoded again each epoch, so that memory does not grow with the data set.
     """
     service = service_batches.connect(config.service)
-    records, held_back = load_split(config, "train"), load_split(config, "validation")
-    found = survey(records, config, more_words=more_words)
+    records, validation = load_split(config, "train"), load_split(config, "validation")
+    statistics = read_statistics(records, config, more_words=more_words)
+    words = statistics.words
     both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
-    examples = make_examples(both_kinds, found.words, config)
-    bytes_per_word = 4 * (1 + features.NUM_KEYS) + 1
-    widest = found.num_candidates * config.max_candidate_words * bytes_per_word
-    if widest <= config.memory_mb * 2**20:
+    examples = make_examples(both_kinds, words, config)
+    bytes_per_word = 4 * (1 + tokenizer.NUM_KEYS) + 1
+    largest = statistics.num_candidates * config.max_candidate_words * bytes_per_word
+    if largest <= config.memory_mb * 2**20:
         examples = examples.cache()
     # Three buckets of like size; more would leave many small batches at an epoch's end.
-    boundaries = {int(np.quantile(found.lengths, share)) for share in (1 / 3, 2 / 3)}
+    boundaries = {int(np.quantile(statistics.lengths, share)) for share in (1 / 3, 2 / 3)}
     return TrainingData(
-        found,
+        statistics,
         examples,
         pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
-        evaluation_batches(make_examples(held_back, found.words, config), batch_size=batch_size),
+        evaluation_batches(make_examples(validation, words, config), batch_size=batch_size),
         candidates_per_question,
         service,
     )

@@ -1,31 +1,27 @@
 """The data sets of answer selection, as tensorflow-datasets builders.
 
-records.py says what a record holds. Validation and test parts are the official ones; where there
-is no official validation part, questions are held back by a hash of their text.
+corpora/records.py says what a record holds. Validation and test parts are the official ones; where
+there is no official validation part, questions are held back by a hash of their text.
 """
 
-import hashlib
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from requests.exceptions import RequestException
 
-from apps.answer_selection import docstrings, formats, sentences
-from apps.answer_selection.formats import Candidate, Question
-from apps.answer_selection.records import QuestionsWithCandidates, Source, with_validation
+from apps.answer_selection.corpora import docstrings, formats
+from apps.answer_selection.corpora.records import QuestionsWithCandidates, Source, with_validation
 from common.inputs import datasets
 from common.runs import files
-from common.runs.errors import UserError
 
 TOKS_PARTS = ("train-all", "train", "raw-dev", "clean-dev", "raw-test", "clean-test")
 JSONL_PARTS = ("train-all", "train", "dev", "test")
 
 
 class Docstrings(QuestionsWithCandidates):
-    """What a parameter means, from the docstrings of installed packages (see docstrings.py).
+    """What a parameter means, from the docstrings of installed packages (corpora/docstrings.py).
 
     Validation and test are whole modules, a tenth of them each.
     """
@@ -33,7 +29,7 @@ class Docstrings(QuestionsWithCandidates):
     def _split_generators(self, dl_manager):
         folders = [(name, _package_folder(name)) for name in self.builder_config.packages]
         by_part = docstrings.questions_by_part(folders)
-        return {part: self._generate_examples(found) for part, found in by_part.items()}
+        return {part: self._generate_examples(rows) for part, rows in by_part.items()}
 
 
 class TrecQa(QuestionsWithCandidates):
@@ -72,41 +68,20 @@ class WikiQa(QuestionsWithCandidates):
         }
 
 
-class Qnli(QuestionsWithCandidates):
-    """QNLI of GLUE: SQuAD questions, each with few sentences, as the catalogue downloads them.
-
-    `test` is the official validation part: the official test labels are not public. Reading is
-    tested on made-up pairs prepared as the catalogue does; the download has not been tried.
-    """
-
-    def _split_generators(self, dl_manager):
-        catalogued = tfds.builder("glue/qnli", data_dir=self._data_dir_root)
-        try:
-            datasets.prepare(catalogued)
-        except RequestException as error:
-            raise UserError(
-                f"expected to download QNLI, got no answer ({type(error).__name__}): try again "
-                "with a network, or choose another --data.name"
-            ) from None
-        train = _qnli_questions(catalogued.as_dataset(split="train"), "train")
-        test = _qnli_questions(catalogued.as_dataset(split="validation"), "validation")
-        return with_validation(self, train) | {"test": self._generate_examples(test)}
-
-
 class Folder(QuestionsWithCandidates):
     """Tables of one's own: train.csv, and validation.csv and test.csv where there are any."""
 
     def _split_generators(self, dl_manager):
         root = self.builder_config.root
-        found = {
+        tables = {
             part: formats.read_csv(root / f"{part}.csv")
             for part in ("train", "validation", "test")
             if (root / f"{part}.csv").exists()
         }
-        if "validation" in found:
-            return {part: self._generate_examples(one) for part, one in found.items()}
-        splits = with_validation(self, found.pop("train"))
-        return splits | {part: self._generate_examples(one) for part, one in found.items()}
+        if "validation" in tables:
+            return {part: self._generate_examples(rows) for part, rows in tables.items()}
+        splits = with_validation(self, tables.pop("train"))
+        return splits | {part: self._generate_examples(rows) for part, rows in tables.items()}
 
 
 def make_builder(
@@ -116,7 +91,7 @@ def make_builder(
 
     Args:
         name: docstrings, trecqa (trained on its train-all part), trecqa_train (on the part labelled
-            by hand), wikiqa, qnli, folder.
+            by hand), wikiqa, folder.
         root: Folder with the official files. For trecqa, the folder that holds `train-all/`, or
             one that holds `train-all.jsonl`.
         cache_dir: Where prepared data is kept.
@@ -162,8 +137,6 @@ def example_arguments() -> list[str]:
 
 def _source(name: str, root: Path | None) -> tuple[type[QuestionsWithCandidates], list[Path]]:
     """The builder of a published data set and the files that it will read."""
-    if name == "qnli":
-        return Qnli, []
     if name == "wikiqa":
         first = datasets.official_file(root, "WikiQA-train.tsv", get_it_from=formats.WIKIQA_SITE)
         return WikiQa, sorted([*first.parent.glob("*.tsv"), *first.parent.glob("*.ref")])
@@ -191,19 +164,19 @@ def _splits(name: str, prepared: set[str]) -> dict[str, str]:
         "validation": ("raw_dev", "clean_dev", "dev"),
         "test": ("raw_test", "clean_test", "test"),
     }
-    found = {
+    available = {
         split: [part for part in parts if part in prepared] for split, parts in choices.items()
     }
-    return {split: parts[0] for split, parts in found.items() if parts}
+    return {split: parts[0] for split, parts in available.items() if parts}
 
 
 def _jsonl_files(root: Path) -> dict[str, Path]:
-    found = {}
+    files_by_part = {}
     for part in JSONL_PARTS:
         for path in (root / f"{part}.jsonl", root / f"{part}.jsonl.gz"):
             if path.exists():
-                found.setdefault(part, path)
-    return found
+                files_by_part.setdefault(part, path)
+    return files_by_part
 
 
 def _package_folder(name: str) -> Path:
@@ -211,7 +184,7 @@ def _package_folder(name: str) -> Path:
 
 
 def _mined_state(packages: Sequence[str]) -> str:
-    """A short name for the packages' versions and the rules by which they are read.
+    """A short name for the versions of the packages.
 
     Raises:
         UserError: one is not installed.
@@ -220,15 +193,4 @@ def _mined_state(packages: Sequence[str]) -> str:
     versions = [
         f"{folder.name} {metadata.version(docstrings.PACKAGES[folder.name])}" for folder in folders
     ]
-    rules = [Path(str(module.__file__)).read_text("utf-8") for module in (docstrings, sentences)]
-    return hashlib.sha256("\n".join(versions + rules).encode()).hexdigest()[:12]
-
-
-def _qnli_questions(pairs: tf.data.Dataset, part: str) -> list[Question]:
-    """Groups pairs by the text of their question; class 0 of QNLI is "entailment"."""
-    questions: dict[str, Question] = {}
-    for pair in pairs.as_numpy_iterator():
-        text = pair["question"].decode()
-        question = questions.setdefault(text, Question(f"{part}-{len(questions)}", text, []))
-        question.candidates.append(Candidate(pair["sentence"].decode(), int(pair["label"] == 0)))
-    return list(questions.values())
+    return datasets.fingerprint([], facts=versions)

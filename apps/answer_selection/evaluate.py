@@ -2,25 +2,24 @@
 
     python -m apps.answer_selection.evaluate --run-dir runs/qa [--split validation|test] [--json]
 
-The figures are those of trec_eval; `--data.protocol` says which questions count (ranking.py).
+The figures are those of trec_eval; `--data.protocol` says which questions count.
 """
 
+import csv
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from apps.answer_selection.config import APP, Config
-from common.runs import cli
+from apps.answer_selection.config import APP, Config, Protocol
+from common.runs import cli, directory
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
 from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    from apps.answer_selection.ranking import QuestionResult
-
-Protocol = Literal["raw", "clean", "filtered"]
+    from apps.answer_selection.ranking.metrics import QuestionResult
 
 
 def evaluate(
@@ -45,31 +44,25 @@ def evaluate(
     Raises:
         UserError: no run of this app, the data has no such split, or no question of it counts.
     """
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    where = {
-        "root": root or config.data.root,
-        "cache_dir": cache_dir or config.data.cache_dir,
-        "protocol": protocol or config.data.protocol,
-    }
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **where))
-
-    from apps.answer_selection import ranking
+    run, config = directory.open_run(
+        run_dir, app=APP, config_type=Config, root=root, cache_dir=cache_dir
+    )
+    from apps.answer_selection.ranking import metrics
 
     results = _rank_all(run, config, split)
-    counts = config.data.protocol
-    if not ranking.counted(results["model"], counts):
+    protocol = protocol or config.data.protocol
+    if not metrics.counted(results["model"], protocol):
         raise UserError(
-            f"expected questions that the protocol {counts} counts, found none of "
+            f"expected questions that the protocol {protocol} counts, found none of "
             f"{len(results['model'])}: choose --data.protocol raw"
         )
-    summaries = {name: ranking.summarize(found, counts) for name, found in results.items()}
+    summaries = {name: metrics.summarize(rows, protocol) for name, rows in results.items()}
     model = summaries.pop("model")
     differences = {
-        name: ranking.bootstrap_difference(results["model"], results[name], counts)
+        name: metrics.bootstrap_difference(results["model"], results[name], protocol)
         for name in summaries
     }
-    found = Evaluation(
+    evaluation = Evaluation(
         app=APP,
         data=config.data.name,
         split=split,
@@ -77,8 +70,8 @@ def evaluate(
         metrics=model.metrics,
         baselines={name: summary.metrics for name, summary in summaries.items()},
         notes=(
-            f"protocol {counts}: {model.num_questions} of {len(results['model'])} questions count; "
-            f"{model.num_without_right} have no right candidate, "
+            f"protocol {protocol}: {model.num_questions} of {len(results['model'])} questions "
+            f"count; {model.num_without_right} have no right candidate, "
             f"{model.num_without_wrong} no wrong one",
         ),
         details={
@@ -90,41 +83,33 @@ def evaluate(
             for name, difference in differences.items()
         },
     )
-    run.write_json(f"metrics-{split}.json", dataclasses.asdict(found))
+    run.write_json(f"metrics-{split}.json", dataclasses.asdict(evaluation))
     run.write_text(f"questions-{split}.csv", _as_csv(results))
-    return found
+    return evaluation
 
 
 def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["QuestionResult"]]:
     """Each question as ranked by the model and by its rivals, by name.
 
-    Where a combination or agreement makes the scores, the network alone is among the rivals.
+    With agreement, the network alone is among the rivals.
     """
-    # `model` registers the layers of the network that is loaded.
-    from apps.answer_selection import (
-        baselines,
-        combination,
-        data,
-        model,  # noqa: F401
-        ranking,
-        scoring,
-    )
+    # `networks` registers the layers of the network that is loaded.
+    from apps.answer_selection import data
+    from apps.answer_selection.ranking import baselines, metrics, networks, validation  # noqa: F401
     from common.inputs.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
-    network = run.load_model()
     records = data.load_split(config.data, split)
     batches = data.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
-    combined = combination.load(run.path)
-    weight = config.model.agreement
-    scored = scoring.read(network, batches, combined=combined, agreement_weight=weight)
-    scored = list(cli.progress(scored, "questions"))
-    outputs = {"model": "final"} | ({"network": "score"} if combined is not None or weight else {})
+    rank = validation.make_ranker(run.load_model(), batches)
+    weights = {"model": config.model.agreement}
+    if config.model.agreement:
+        weights["network"] = 0.0
     results = {
-        name: ranking.score_questions(one.ranked(output) for one in scored)
-        for name, output in outputs.items()
+        name: metrics.score_questions(cli.progress(rank(weight), "questions"))
+        for name, weight in weights.items()
     }
 
     training = data.load_split(config.data, "train")
@@ -133,7 +118,7 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
     )
     rivals = baselines.fit(texts, seed=config.train.seed)
     ranked = baselines.rank(rivals, records.as_numpy_iterator())
-    return results | {name: ranking.score_questions(rows) for name, rows in ranked.items()}
+    return results | {name: metrics.score_questions(rows) for name, rows in ranked.items()}
 
 
 def _as_csv(results: dict[str, list["QuestionResult"]]) -> str:
@@ -145,6 +130,19 @@ def _as_csv(results: dict[str, list["QuestionResult"]]) -> str:
         cells = [f'"{first.question_id}"', first.num_right, first.num_wrong, *ranks]
         lines.append(",".join(map(str, cells)))
     return "\n".join(lines) + "\n"
+
+
+def read_ranks(run_dir: Path, split: str) -> dict[str, dict[str, int]]:
+    """question_id -> scorer -> the rank of the first right candidate, from 1.
+
+    Of questions-<split>.csv, without questions that have no right candidate.
+    """
+    with (run_dir / f"questions-{split}.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["right"])]
+    scorers = [name for name in rows[0] if name not in ("question_id", "right", "wrong")]
+    return {
+        row["question_id"]: {name: int(row[name].split()[0]) for name in scorers} for row in rows
+    }
 
 
 def main(
@@ -166,10 +164,10 @@ def main(
         data_cache_dir: Where prepared data is kept, if it moved.
         json: Print one JSON object instead of a table.
     """
-    result = evaluate(
+    evaluation = evaluate(
         run_dir, split, protocol=data_protocol, root=data_root, cache_dir=data_cache_dir
     )
-    print(result.as_json() if json else result.as_table())
+    print(evaluation.as_json() if json else evaluation.as_table())
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ python -m apps.answer_selection.export --run-dir runs/qa [--output DIR] [--forma
 from pathlib import Path
 
 from apps.answer_selection.config import APP, Config
-from apps.answer_selection.predict import load_ranker
-from common.runs import cli
-from common.runs.directory import RunDirectory
+from common.runs import cli, directory
 
 TRECQA = "TREC-QA sentences: research use, under the terms of the TREC collections"
 LICENCES = {
@@ -17,10 +15,12 @@ LICENCES = {
     "trecqa": TRECQA,
     "trecqa_train": TRECQA,
     "wikiqa": "WikiQA, Microsoft Research Data License Agreement",
-    "qnli": "QNLI from SQuAD, CC BY-SA 4.0",
     "folder": "the terms of your own data",
 }
 GLOVE = "GloVe 6B word vectors, PDDL-1.0"
+# Mixed lengths and scripts: what a client may send in one batch.
+QUESTION = "How many iterations does the solver run?"
+CANDIDATES = ["Maximum number of iterations.", "Größe", "the Name, or NONE to take them all"]
 
 
 def export(
@@ -36,97 +36,111 @@ def export(
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
-    from apps.answer_selection import combination, datasets
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
+
+    from apps.answer_selection import datasets
+    from apps.answer_selection.model import load_inference
     from common.export import saved_model
 
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    combined = combination.load(run.path) is not None
-    glove = config.model.word_vectors == "glove" and config.model.word_vectors_file is None
-    card = {
-        "task": "answer sentence selection",
-        "inputs": {
-            "question": "string (batch,): UTF-8",
-            "candidate": "string (batch,): UTF-8, one sentence that may answer the question",
-        },
-        "outputs": {
-            "score": "float32 (batch,): higher answers better, for candidates of one question; "
-            + ("log-odds of boosted trees" if combined else "of the network"),
-            "attention": "float32 (batch, candidate_time), sums to 1 over the candidate's words",
-        },
-        "signatures": {
-            "rank": "question string (), candidates string (candidates,) -> order int32 "
-            "(candidates,), best first, scores float32 (candidates,)"
-            + (", with the agreement of the candidates" if config.model.agreement else ""),
-        },
-        "training_data": config.data.name,
-        "metrics": saved_model.stored_metrics(run.path),
-        "licences": [LICENCES[config.data.name], *([GLOVE] if glove else [])],
-    }
-    # Mixed lengths and scripts: what a client may send in one batch.
-    question = "How many iterations does the solver run?"
-    candidates = ["Maximum number of iterations.", "Größe", "the Name, or NONE to take them all"]
+    ranker = load_inference(run_dir)
     path = output or run.path / format
-    ranker = load_ranker(run_dir)
     if format == "saved_model":
         saved_model.write_saved_model(
             ranker,
             path,
-            card=card,
-            probe={"question": [question, "what is tol?", "n_jobs"], "candidate": candidates},
-            others={"rank": {"question": question, "candidates": candidates}},
+            card=_make_card(run, config),
+            probe={"question": [QUESTION, "what is tol?", "n_jobs"], "candidate": CANDIDATES},
+            others={"rank": {"question": QUESTION, "candidates": CANDIDATES}},
             examples=datasets.example_arguments,
         )
     else:
-        card = {**card, "signature": card["signatures"]["rank"]}
-        _write_runtime(ranker, run.path, path, card, (question, candidates), format=format)
+        card = _make_card(run, config, of_pairs=False)
+        _write_runtime(ranker, run.path, path, card, format=format)
     return path
 
 
-def _write_runtime(ranker, run_path: Path, path: Path, card, probe: tuple, *, format: str) -> None:
+def _make_card(
+    run: directory.RunDirectory, config: Config, *, of_pairs: bool = True
+) -> dict[str, object]:
+    """The card of the SavedModel; or, with `of_pairs` False, that of its signature "rank" alone."""
+    from common.export import card
+
+    agreement = ", raised by the agreement of the candidates" if config.model.agreement else ""
+    log_odds = "log-odds that the candidate answers; the sigmoid of it is the probability"
+    rank = {
+        "inputs": {"question": card.text(), "candidates": card.text("candidates")},
+        "outputs": {
+            "order": card.numbers("int32", "candidates", description="places, best first"),
+            "scores": card.numbers("float32", "candidates", description=log_odds + agreement),
+        },
+    }
+    pairs = {
+        "inputs": {
+            "question": card.text("batch"),
+            "candidate": card.text("batch", description="a sentence that may answer"),
+        },
+        "outputs": {
+            "score": card.numbers("float32", "batch", description=log_odds),
+            "attention": card.numbers(
+                "float32", "batch", "candidate_time", description="sums to 1 over the words"
+            ),
+        },
+    }
+    glove = config.model.word_vectors == "glove" and config.model.word_vectors_file is None
+    return card.make_card(
+        run,
+        task="answer sentence selection",
+        data=config.data.name,
+        licences=[LICENCES[config.data.name], *([GLOVE] if glove else [])],
+        signatures={"rank": rank} if of_pairs else None,
+        **(pairs if of_pairs else rank),
+    )
+
+
+def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> None:
     """The network for another runtime, one question at a time; words are split in runtime.py."""
     import tensorflow as tf
 
-    from apps.answer_selection import combination, features
+    from apps.answer_selection.ranking import tokenizer
     from common.export import portable
     from common.export.conversion import Part
 
     model = ranker.network.python_function  # not the graph of it that is there already
     portable.require_portable(model.func)
 
-    def score(**given):
-        outputs = model({**given, **{n: given[n][None] for n in given if n.startswith("cand")}})
-        return {name: outputs[name][0] for name in ("score", "overlap", "unasked")}
+    def score(**inputs):
+        groups = {name: inputs[name][None] for name in inputs if name.startswith("candidate")}
+        outputs = model({**inputs, **groups})
+        return {name: outputs[name][0] for name in ("score", "unasked")}
 
     inputs = {}
     for name, rows in (("question", 1), ("candidate", None)):
         inputs[f"{name}_ids"] = tf.TensorSpec([rows, None], tf.int32)
-        inputs[f"{name}_keys"] = tf.TensorSpec([rows, None, features.NUM_KEYS], tf.int32)
+        inputs[f"{name}_keys"] = tf.TensorSpec([rows, None, tokenizer.NUM_KEYS], tf.int32)
         inputs[f"{name}_mask"] = tf.TensorSpec([rows, None], tf.bool)
-    question, candidates = probe
-    found = ranker.rank(tf.constant(question), tf.constant(candidates))
-    combined = ranker.combined
+    expected = ranker.rank(tf.constant(QUESTION), tf.constant(CANDIDATES))
+    folder = Path(__file__).parent
     portable.write_runtime(
         path,
         {"model": Part(score, inputs)},
         format=format,
         sources=[
-            Path(__file__).parent / "runtime.py",
-            Path(__file__).parent / "fingerprint.py",
+            folder / "runtime.py",
+            folder / "ranking" / "fingerprint.py",
+            folder / "ranking" / "agreement.py",
             "words.py",
         ],
         settings={
             "max_words": ranker.max_words,
             "num_buckets": ranker.num_buckets,
-            "combination": None if combined is None else combination.to_json(combined),
             "agreement": ranker.agreement_weight,
         },
         copies=[run_path / "vocab_words.txt"],
         card=card,
         probes=[
             (
-                {"question": question, "candidates": candidates},
-                {name: value.numpy() for name, value in found.items()},
+                {"question": QUESTION, "candidates": CANDIDATES},
+                {name: value.numpy() for name, value in expected.items()},
             )
         ],
     )

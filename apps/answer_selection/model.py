@@ -1,13 +1,14 @@
-"""Answer selection: the training graph with its three ways to match, and the part that ranks.
+"""Answer selection: the training graph, its word vectors, and the part that ranks.
 
 question_ids int32 (batch, question_time), candidate_ids int32 (batch, candidates, candidate_time),
-each with keys and a mask (features.py) -> score (batch, candidates), attention
-(batch, candidates, candidate_time), alignment (batch, candidates, question_time, candidate_time),
-overlap (batch, candidates, overlap) of the texts as a whole, unasked (batch, candidates,
-candidate_time), IDF of the words that the question lacks (both matching.py)
+each with keys and a mask (ranking/tokenizer.py) -> score (batch, candidates), attention
+(batch, candidates, candidate_time), unasked (batch, candidates, candidate_time), the IDF of the
+words that the question lacks
 """
 
 import functools
+import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -15,20 +16,17 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from apps.answer_selection import agreement, combination, features, matching, networks
-from apps.answer_selection.combination import Combination
-from apps.answer_selection.config import ModelConfig
-from apps.answer_selection.groups import ForEachCandidate, Grouped, Pairs
-from apps.answer_selection.matching import Words
+from apps.answer_selection.config import APP, Config, ModelConfig
+from apps.answer_selection.ranking import agreement, networks, tokenizer
+from apps.answer_selection.ranking.networks import ForEachCandidate, Grouped, Pairs, Words
 from common.export import saved_model
 from common.inputs import text
 from common.inputs.text import Vocabulary
 from common.layers import embeddings
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
-_QUESTION_AND_CANDIDATES = [
-    tf.TensorSpec([], tf.string, name="question"),
-    tf.TensorSpec([None], tf.string, name="candidates"),
-]
+logger = logging.getLogger("cellstate")
 
 
 class WordTables(NamedTuple):
@@ -36,6 +34,37 @@ class WordTables(NamedTuple):
 
     idf: np.ndarray  # float32 (rows,), 0 to 1
     vectors: np.ndarray | None = None  # float32 (rows, word_dim); None: random
+
+
+def words_with_vectors(config: ModelConfig) -> list[str]:
+    """Words that have a vector, though perhaps no training text has them.
+
+    None where vectors are trained: those that no training text moves would stay behind.
+    """
+    if config.train_word_vectors:
+        return []
+    return embeddings.frequent_words(path=config.word_vectors_file, most=config.more_words)
+
+
+def load_word_tables(words: Vocabulary, idf: np.ndarray, config: ModelConfig) -> WordTables:
+    """The tables of a vocabulary; `idf` has a row for each word and bucket.
+
+    Raises:
+        UserError: the file of vectors is missing or damaged, or not as wide as the options say.
+    """
+    if config.word_vectors == "random":
+        return WordTables(idf)
+    buckets = (f"<bucket_{number}>" for number in range(len(idf) - len(words)))
+    vectors, coverage, _ = embeddings.load_word_vectors(
+        [*words.tokens, *buckets], path=config.word_vectors_file
+    )
+    logger.info("word vectors: for %.1f%% of the words", 100 * coverage)
+    if vectors.shape[1] != config.word_dim:
+        raise UserError(
+            f"expected word vectors of {config.word_dim} numbers, as model.word_dim says, "
+            f"{config.word_vectors_file} has {vectors.shape[1]}: set --model.word-dim"
+        )
+    return WordTables(idf, vectors)
 
 
 def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
@@ -56,87 +85,68 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
         rest = (inputs[f"{name}_keys"], inputs[f"{name}_mask"])
         return Words(embed(ids), look_up_idf(ids), *rest)
 
-    asked, given = read("question"), read("candidate")
+    questions, candidates = read("question"), read("candidate")
+    mask = candidates.mask
     candidate = Words(
-        *(Pairs(name=f"pairs_{part}")(value, given.mask) for part, value in _named(given))
+        *(Pairs(name=f"pairs_{part}")(value, mask) for part, value in candidates._asdict().items())
     )
     question = Words(
         *(
-            ForEachCandidate(name=f"asked_{part}")(value, given.mask)
-            for part, value in _named(asked)
+            ForEachCandidate(name=f"question_{part}_of_pairs")(value, mask)
+            for part, value in questions._asdict().items()
         )
     )
-    overlap = matching.compare_words(question, candidate)
-    whole = matching.pair_features(question, candidate, overlap)
-    told = overlap if config.match_features else None
-    texts = networks.Texts(asked, question, candidate, given.mask, told)
-    matched = networks.MATCHERS[config.matching](texts, config)
-    score = _score(matched.pooled, whole if config.match_features else None, config)
+    overlap = networks.compare_words(question, candidate)
+    features = [networks.pair_features(question, candidate, overlap)] * config.match_features
+    texts = networks.Texts(
+        questions, question, candidate, mask, overlap if config.match_features else None
+    )
+    matched = networks.NETWORKS[config.matching](texts, config)
     outputs = {
-        "score": score,
+        "score": _score(matched.pooled, features, config),
         "attention": matched.attention,
-        "alignment": matched.alignment,
-        "overlap": whole,
-        "unasked": matching.unasked(candidate, overlap),
+        "unasked": networks.unasked(candidate, overlap),
     }
     grouped = {
-        name: Grouped(name=name, dtype="float32")(value, given.mask)
-        for name, value in outputs.items()
+        name: Grouped(name=name, dtype="float32")(value, mask) for name, value in outputs.items()
     }
     return keras.Model(inputs, grouped)
 
 
 def _inputs(name: str, group: tuple) -> dict:
     shape = (*group, None)
+    keys = (*shape, tokenizer.NUM_KEYS)
     return {
         f"{name}_ids": keras.Input(shape, dtype="int32", name=f"{name}_ids"),
-        f"{name}_keys": keras.Input(
-            (*shape, features.NUM_KEYS), dtype="int32", name=f"{name}_keys"
-        ),
+        f"{name}_keys": keras.Input(keys, dtype="int32", name=f"{name}_keys"),
         f"{name}_mask": keras.Input(shape, dtype="bool", name=f"{name}_mask"),
     }
 
 
-def _named(words: Words):
-    return words._asdict().items()
-
-
-def _score(pooled, whole, config: ModelConfig):
-    """Scores, float (pairs,); `whole` are the features of the pairs, None without."""
+def _score(pooled, features: list, config: ModelConfig):
+    """Scores, float (pairs,); `features` of the pairs are a list of one tensor or of none."""
     pooled = keras.layers.Dropout(config.dropout, name="pooled_dropout")(pooled)
-    last = []
-    if whole is not None:
-        # Never dropped, and with a straight way to the score: alone they are nearly BM25.
-        pooled, last = ops.concatenate([pooled, whole], axis=-1), [whole]
-    hidden = keras.layers.Dense(config.compare_units, activation="relu", name="think")(pooled)
-    hidden = keras.layers.Dropout(config.dropout, name="think_dropout")(hidden)
-    last = ops.concatenate([hidden, *last], axis=-1) if last else hidden
+    # Features are never dropped, and have a straight way to the score: alone they are nearly BM25.
+    joined = ops.concatenate([pooled, *features], axis=-1) if features else pooled
+    hidden = keras.layers.Dense(config.compare_units, activation="relu", name="hidden")(joined)
+    hidden = keras.layers.Dropout(config.dropout, name="hidden_dropout")(hidden)
+    last = ops.concatenate([hidden, *features], axis=-1) if features else hidden
     return keras.layers.Dense(1, dtype="float32", name="scores")(last)[:, 0]
 
 
 class Ranker(tf.Module):
     """Raw strings to scores: what `predict` calls and `export` writes, so both give the same.
 
-    Called with question and candidate, string (batch,) each, it gives score float32 (batch,) and
-    attention float32 (batch, candidate_time), summing to 1 over the words of the candidate.
-    Scores are those of the combination where there is one, else of the network. `rank` alone, which
-    sees all candidates of a question, adds to them how far these agree.
+    Called with question and candidate, string (batch,) each, it gives score float32 (batch,), the
+    log-odds that the candidate answers, and attention float32 (batch, candidate_time), summing to 1
+    over the words of the candidate. `rank` alone, which sees all candidates of a question, adds to
+    the scores how far these agree.
 
     Raises:
         tf.errors.InvalidArgumentError: names the rows without a word.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        words: Vocabulary,
-        *,
-        num_buckets: int,
-        max_question_words: int,
-        max_candidate_words: int,
-        combined: Combination | None = None,
-        agreement_weight: float = 0.0,
-    ):
+    def __init__(self, model: keras.Model, words: Vocabulary, config: Config):
         super().__init__()
         self.weights = saved_model.weights_of(model)
         inputs = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
@@ -144,11 +154,13 @@ class Ranker(tf.Module):
         self.network = tf.function(
             functools.partial(model, training=False), input_signature=[inputs], autograph=False
         )
-        self.num_buckets = num_buckets
-        self.max_words = {"question": max_question_words, "candidate": max_candidate_words}
+        self.num_buckets = config.data.hash_buckets
+        self.max_words = {
+            "question": config.data.max_question_words,
+            "candidate": config.data.max_candidate_words,
+        }
         self.table = words.make_table(unknown=-1)
-        self.combined = combined
-        self.agreement_weight = agreement_weight
+        self.agreement_weight = config.model.agreement
 
     @tf.function(
         autograph=False,  # no Python branches to convert: traced in two thirds of the time
@@ -159,21 +171,29 @@ class Ranker(tf.Module):
     )
     def __call__(self, question: tf.Tensor, candidate: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        given = self._encode(candidate, "candidate")
-        given = {name: value[:, None] for name, value in given.items()}  # one for each question
-        outputs = self.network({**self._encode(question, "question"), **given})
-        return {"score": self._scores(outputs)[:, 0], "attention": outputs["attention"][:, 0]}
+        candidates = self._encode(candidate, "candidate")
+        candidates = {name: value[:, None] for name, value in candidates.items()}  # a group of one
+        outputs = self.network({**self._encode(question, "question"), **candidates})
+        return {name: outputs[name][:, 0] for name in ("score", "attention")}
 
     @tf.function(
         autograph=False,
-        input_signature=_QUESTION_AND_CANDIDATES,
+        input_signature=[
+            tf.TensorSpec([], tf.string, name="question"),
+            tf.TensorSpec([None], tf.string, name="candidates"),
+        ],
     )
     def rank(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
         """One question, string (), with its candidates, string (candidates,), all read at once.
 
         Gives scores float32 (candidates,) and order int32 (candidates,): places, best first.
         """
-        scores = self.agree(**self.read(question, candidates))
+        outputs = self.read(question, candidates)
+        scores, ids, unasked = (outputs[name] for name in ("score", "ids", "unasked"))
+        if self.agreement_weight:
+            scores = agreement.agree(
+                scores, ids, unasked, self.agreement_weight, ops=ops, make_bags=_make_bags
+            )
         return {
             "order": tf.argsort(scores, direction="DESCENDING", stable=True),
             "scores": scores,
@@ -181,57 +201,47 @@ class Ranker(tf.Module):
 
     @tf.function(
         autograph=False,
-        input_signature=_QUESTION_AND_CANDIDATES,
+        input_signature=[
+            tf.TensorSpec([], tf.string, name="question"),
+            tf.TensorSpec([None], tf.string, name="candidates"),
+        ],
     )
     def read(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Some candidates of a question, each by itself: what `agree` takes of all of them."""
-        asked = self._encode(question[None], "question")
-        given = self._encode(candidates, "candidate")
-        given = {name: value[None] for name, value in given.items()}
-        outputs = self.network({**asked, **given})
+        """Some candidates of a question, each by itself: a part for `agreement.final_scores`."""
+        encoded = self._encode(candidates, "candidate")
+        encoded = {name: value[None] for name, value in encoded.items()}
+        outputs = self.network({**self._encode(question[None], "question"), **encoded})
         return {
-            "scores": self._scores(outputs)[0],
-            "ids": given["candidate_ids"][0],
+            "score": outputs["score"][0],
+            "ids": encoded["candidate_ids"][0],
             "unasked": outputs["unasked"][0],
         }
 
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([None], tf.float32, name="scores"),
-            tf.TensorSpec([None, None], tf.int32, name="ids"),
-            tf.TensorSpec([None, None], tf.float32, name="unasked"),
-        ],
-    )
-    def agree(self, scores: tf.Tensor, ids: tf.Tensor, unasked: tf.Tensor) -> tf.Tensor:
-        """Scores of all candidates of a question, float32 (candidates,); see agreement.py."""
-        if not self.agreement_weight:
-            return scores
-        return agreement.agree(scores, ids, unasked, self.agreement_weight)
-
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([], tf.string, name="question"),
-            tf.TensorSpec([], tf.string, name="candidate"),
-        ],
-    )
-    def explain(self, question: tf.Tensor, candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Attention (candidate_time,) and alignment (question_time, candidate_time), float32."""
-        asked = self._encode(question[None], "question")
-        given = self._encode(candidate[None], "candidate")
-        given = {name: value[None] for name, value in given.items()}
-        outputs = self.network({**asked, **given})
-        return {name: outputs[name][0, 0] for name in ("attention", "alignment")}
-
-    def _scores(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        if self.combined is None:
-            return outputs["score"]
-        return combination.combine(self.combined, outputs["score"], outputs["overlap"])
-
     def _encode(self, strings: tf.Tensor, name: str) -> dict[str, tf.Tensor]:
-        found = features.encode(
+        encoded = tokenizer.encode(
             strings, self.table, num_buckets=self.num_buckets, max_words=self.max_words[name]
         )
-        found["mask"] = text.assert_words(found["mask"], name)
-        return {f"{name}_{part}": value for part, value in found.items()}
+        encoded["mask"] = text.assert_words(encoded["mask"], name)
+        return {f"{name}_{part}": value for part, value in encoded.items()}
+
+
+def _make_bags(ids: tf.Tensor, unasked: tf.Tensor) -> tf.Tensor:
+    """As `agreement.make_bags`, in a graph."""
+    words, columns = tf.unique(tf.reshape(ids, [-1]))
+    rows = tf.repeat(tf.range(tf.shape(ids)[0]), tf.shape(ids)[1])
+    return tf.tensor_scatter_nd_max(
+        tf.zeros([tf.shape(ids)[0], tf.size(words)]),
+        tf.stack([rows, columns], axis=1),
+        tf.reshape(unasked, [-1]),
+    )
+
+
+def load_inference(run_dir: Path) -> Ranker:
+    """The inference part of a run: raw strings in, scores out.
+
+    Raises:
+        UserError: no run of this app, or its model is missing or damaged.
+    """
+    run = RunDirectory.open(run_dir, app=APP)
+    words = Vocabulary.load(run.path / "vocab_words.txt")
+    return Ranker(run.load_model(), words, run.read_config(Config))

@@ -5,15 +5,14 @@ python -m apps.answer_selection.predict --run-dir runs/qa --question "..." --pas
 
 import json as json_module
 import logging
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from apps.answer_selection.config import APP, Config
+from apps.answer_selection.config import APP
 from common.runs import cli
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
@@ -21,14 +20,23 @@ from common.runs.errors import UserError
 logger = logging.getLogger("cellstate")
 
 AT_ONCE = 256  # candidates scored in one call; bounds the memory
-RETRIEVED = 100  # sentences of a corpus that BM25 hands to the model
+NUM_DRAWN = 5  # sentences on a picture
 
 
 class Sentence(NamedTuple):
-    """One candidate with its score, and the file it comes from; a higher score answers better."""
+    """One candidate.
+
+    Attributes:
+        text: as given.
+        score: orders the candidates of a question; with the agreement of the others, if the model
+            has it.
+        probability: that it answers the question, by the network alone: the sigmoid of its score.
+        path: the file it comes from.
+    """
 
     text: str
     score: float
+    probability: float
     path: str | None = None
 
 
@@ -44,26 +52,11 @@ class Ranking(NamedTuple):
     model_seconds: float
 
 
-class Explanation(NamedTuple):
-    """Why a candidate has its score.
-
-    Attributes:
-        question_words, candidate_words: as the model reads them.
-        attention: float32 (candidate_words,), summing to 1: the words that counted.
-        alignment: float32 (question_words, candidate_words).
-    """
-
-    question_words: list[str]
-    candidate_words: list[str]
-    attention: np.ndarray
-    alignment: np.ndarray
-
-
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
     def __init__(self, ranker):
-        self.ranker = ranker
+        self.ranker = ranker  # model.Ranker
         # TensorFlow optimises a graph at its first call: now, not at the first question.
         self.rank("warm up", ["warm", "up"])
 
@@ -74,7 +67,9 @@ class Predictor:
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        return cls(load_ranker(run_dir))
+        from apps.answer_selection.model import load_inference
+
+        return cls(load_inference(run_dir))
 
     def rank(self, question: str, candidates: Sequence[str]) -> Ranking:
         """Orders `candidates` by how well they answer `question`; equal texts score the same.
@@ -84,118 +79,99 @@ class Predictor:
         """
         import tensorflow as tf
 
-        from apps.answer_selection import scoring
+        from apps.answer_selection.ranking import agreement
         from common.inputs import pipeline
 
         if not candidates:
             raise UserError("expected at least one candidate sentence, got none: give more text")
         self._check([question], "question")
         self._check(candidates, "candidate")
-        begun = time.monotonic()
+        begin = time.monotonic()
         parts = [
-            self.ranker.read(tf.constant(question), tf.constant(list(some)))
-            for some in pipeline.chunks(candidates, AT_ONCE)
+            {
+                name: value.numpy()
+                for name, value in self.ranker.read(
+                    tf.constant(question), tf.constant(list(chunk))
+                ).items()
+            }
+            for chunk in pipeline.chunks(candidates, AT_ONCE)
         ]
-        scores = np.asarray(self.ranker.agree(**scoring.join(parts))).tolist()
-        seconds = time.monotonic() - begun
-        order = np.argsort(np.negative(scores), kind="stable")
-        return Ranking([Sentence(candidates[place], scores[place]) for place in order], seconds)
+        scores = agreement.final_scores(parts, self.ranker.agreement_weight)
+        seconds = time.monotonic() - begin
+        probabilities = tf.sigmoid(np.concatenate([part["score"] for part in parts])).numpy()
+        rows = zip(candidates, scores.tolist(), probabilities.tolist(), strict=True)
+        sentences = [Sentence(*row) for row in rows]
+        return Ranking([sentences[n] for n in np.argsort(-scores, kind="stable")], seconds)
 
-    def explain(self, question: str, candidate: str) -> Explanation:
-        """Which words of question and candidate go together, and which of them counted.
+    def explain(self, question: str, candidate: str) -> list[tuple[str, float]]:
+        """The words of a candidate as given, each with its share in the score.
+
+        The shares sum to 1. Words beyond those that the model reads have the share 0.
 
         Raises:
             UserError: a text has no word.
         """
         import tensorflow as tf
 
-        asked = self._check([question], "question")[0]
-        given = self._check([candidate], "candidate")[0]
-        found = self.ranker.explain(tf.constant(question), tf.constant(candidate))
-        attention, alignment = found["attention"].numpy(), found["alignment"].numpy()
-        return Explanation(asked[: len(alignment)], given[: len(attention)], attention, alignment)
+        from apps.answer_selection.ranking import tokenizer
 
-    def _check(self, texts: Sequence[str], name: str) -> list[list[str]]:
-        """The words of each text; a note where they are too many for the model."""
+        self._check([question], "question")
+        self._check([candidate], "candidate")
+        outputs = self.ranker(tf.constant([question]), tf.constant([candidate]))
+        return tokenizer.shares_as_given(candidate, outputs["attention"][0].numpy())
+
+    def draw(self, question: str, sentences: Iterable[Sentence], path: Path) -> None:
+        """Draws sentences, best first, with the words that counted.
+
+        Raises:
+            UserError: the suffix of `path` is none that can be drawn.
+        """
+        from apps.answer_selection.ranking import plots
+
+        rows = [(row.probability, self.explain(question, row.text)) for row in sentences]
+        plots.ranked_sentences(rows, title=question, path=path)
+
+    def _check(self, texts: Sequence[str], name: str) -> None:
+        """Refuses texts without a word; a note where one has too many for the model."""
         import tensorflow as tf
 
-        from apps.answer_selection import features
+        from apps.answer_selection.ranking import tokenizer
 
-        found = features.words(tf.constant(list(texts))).to_list()
-        most = self.ranker.max_words[name]
-        for text, words in zip(texts, found, strict=True):
-            if not words:
+        lengths = tokenizer.words(tf.constant(list(texts))).row_lengths().numpy().tolist()
+        for text, length in zip(texts, lengths, strict=True):
+            if not length:
                 raise UserError(f"expected a {name} of at least one word, got {text[:40]!r}")
-        longest = max(map(len, found))
-        if longest > most:
-            logger.warning("note: reads the first %d of %d words of a %s", most, longest, name)
-        return [[word.decode() for word in words] for words in found]
+        most = self.ranker.max_words[name]
+        if max(lengths) > most:
+            logger.warning("note: reads the first %d of %d words of a %s", most, max(lengths), name)
 
 
-def load_ranker(run_dir: Path):
-    """The inference part of a run: raw strings in, scores out (model.Ranker)."""
-    from apps.answer_selection import combination, model  # noqa: F401  (it registers its layers)
-    from common.inputs.text import Vocabulary
+def make_samples(ranker, records: Iterable[dict]):
+    """What TensorBoard shows: the candidates of some questions as a network in training ranks them.
 
-    run = RunDirectory.open(run_dir, app=APP)
-    words = Vocabulary.load(run.path / "vocab_words.txt")
-    combined = combination.load(run.path)
-    return make_ranker(run.load_model(), words, run.read_config(Config), combined)
-
-
-def make_ranker(model, words, config: Config, combined=None):
-    """The inference part (model.Ranker) of a network, with a combination or without."""
-    from apps.answer_selection.model import Ranker
-
-    return Ranker(
-        model,
-        words,
-        num_buckets=config.data.hash_buckets,
-        max_question_words=config.data.max_question_words,
-        max_candidate_words=config.data.max_candidate_words,
-        combined=combined,
-        agreement_weight=config.model.agreement,
-    )
-
-
-def read_sentences(path: Path) -> dict[str, str]:
-    """The sentences of a UTF-8 text file, or of standard input for `-`, each with its file.
-
-    Sentences without a word are left out; one that comes again counts once.
-
-    Raises:
-        UserError: no such file, or it is not UTF-8.
+    Args:
+        ranker: `model.Ranker` of the network.
+        records: of `data.load_split`, as NumPy.
     """
-    from apps.answer_selection.sentences import split_sentences
+    from common.training.logging import Sample
 
-    if str(path) != "-" and not path.is_file():
-        raise UserError(f"expected a text file for --passages, found none at {path}")
-    encoded = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    try:
-        text = encoded.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: expected UTF-8 text, got other bytes ({error.reason} at byte "
-            f"{error.start}): save the file as UTF-8"
-        ) from None
-    kept = (one for one in split_sentences(text) if any(letter.isalnum() for letter in one))
-    return dict.fromkeys(kept, str(path))
+    predictor, records = Predictor(ranker), list(records)
 
+    def show(folder: Path) -> Iterator[Sample]:
+        for number, record in enumerate(records):
+            question = record["question"].decode()
+            candidates = [text.decode() for text in record["candidates"]]
+            sentences = predictor.rank(question, candidates).sentences[:NUM_DRAWN]
+            labels = dict(zip(candidates, record["labels"], strict=True))
+            lines = [
+                f"{rank}. {row.text}{' **(right)**' if labels[row.text] else ''}"
+                for rank, row in enumerate(sentences, start=1)
+            ]
+            path = folder / f"{number}.png"
+            predictor.draw(question, sentences, path)
+            yield Sample("\n".join([f"{question}\n", *lines]), path)
 
-def find(question: str, folder: Path) -> dict[str, str]:
-    """The sentences of a folder of texts that BM25 finds best for a question, each with its file.
-
-    Raises:
-        UserError: no such folder, no text in it, or no word of the question occurs in it.
-    """
-    from apps.answer_selection.corpus import Corpus
-
-    found = Corpus.open(folder).find(question, most=RETRIEVED)
-    if not found:
-        raise UserError(
-            f"expected a word of the question in the texts of {folder}, found none: ask otherwise"
-        )
-    return {one.text: str(one.path) for one in found}
+    return show
 
 
 def main(
@@ -210,41 +186,45 @@ def main(
 ) -> None:
     """Ranks the sentences of a text by how well they answer a question.
 
+    Prints rank and probability: that the sentence answers the question, by the network alone.
+
     Args:
         run_dir: Folder that `train` wrote.
         question: In the language of the training questions.
         passages: Text file, split into sentences; - reads standard input.
         corpus: Folder of text files; the model ranks the 100 sentences that BM25 finds.
         top: Print so many sentences.
-        plot: Write a picture of which words of the best sentence counted, e.g. out.png.
+        plot: Write a picture of which words of the best sentences counted, e.g. out.png.
         json: Print one JSON object, with all sentences.
     """
     if (passages is None) == (corpus is None):
-        given = "none" if passages is None else "two"
+        count = "none" if passages is None else "two"
         raise UserError(
-            f"expected a text to look in, got {given}: give --passages FILE or --corpus DIR"
+            f"expected a text to look in, got {count}: give --passages FILE or --corpus DIR"
         )
     RunDirectory.open(run_dir, app=APP)  # before a large text is read
-    found_in = read_sentences(passages) if passages is not None else find(question, corpus)
-    predictor = Predictor.load(run_dir)
-    ranking = predictor.rank(question, list(found_in))
-    sentences = [one._replace(path=found_in[one.text]) for one in ranking.sentences]
-    if plot is not None:
-        from apps.answer_selection import plots
+    from apps.answer_selection.ranking import retrieval
 
-        best = sentences[0].text
-        explained = predictor.explain(question, best)
-        plots.attention_over_words(*explained, title=f"{question}  ->  {best}", path=plot)
+    if passages is not None:
+        paths = dict.fromkeys(retrieval.read_sentences(passages), str(passages))
+    else:
+        paths = retrieval.search_folder(question, corpus)
+    predictor = Predictor.load(run_dir)
+    ranking = predictor.rank(question, list(paths))
+    sentences = [row._replace(path=paths[row.text]) for row in ranking.sentences]
+    if plot is not None:
+        predictor.draw(question, sentences[:NUM_DRAWN], plot)
     if json:
-        found = {
+        answer = {
             "question": question,
-            "sentences": [one._asdict() for one in sentences],
+            "sentences": [row._asdict() for row in sentences],
             "model_seconds": ranking.model_seconds,
         }
-        print(json_module.dumps(found, ensure_ascii=False))
+        print(json_module.dumps(answer, ensure_ascii=False))
         return
-    for one in sentences[:top]:
-        print(f"{one.score:8.3f}  {one.text}" + (f"  [{one.path}]" if corpus else ""))
+    for rank, row in enumerate(sentences[:top], start=1):
+        source = f"  [{row.path}]" if corpus else ""
+        print(f"{rank:3}. {row.probability:6.1%}  {row.text}{source}")
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from fingerprint import fingerprint64
+from agreement import final_scores  # pyright: ignore[reportMissingImports]
+from fingerprint import fingerprint64  # pyright: ignore[reportMissingImports]
 from network import Network, read_lines
 from words import padded, standardize
 
 AT_ONCE = 256  # candidates scored in one call; bounds the memory
 ENDING = re.compile(r"(ings?|edly|ed|ies|es|s|ly|e|y)$")
 NUM_LETTERS = 3
-LIMIT = 15.0  # of the log-odds at which the trees begin
-MOST, SAME = 256, 0.9999  # candidates that are compared, and the cosine of copies
+MOST_BYTES = 64  # of a word that count for its bucket
 
 
 class Runtime:
@@ -38,24 +38,14 @@ class Runtime:
     def __call__(self, *, question: str, candidates: Sequence[str]) -> dict[str, np.ndarray]:
         """Scores float32 (candidates,), and order (candidates,): places, best first."""
         keys: dict[str, int] = {}  # numbers for what is compared, from 1 on; 0 is padding
-        asked = self.encode([question], "question", keys)
+        encoded_question = self.encode([question], "question", keys)
         step = min(self.network.most_rows, AT_ONCE)
-        given = [
-            self.encode(candidates[start : start + step], "candidate", keys)
-            for start in range(0, len(candidates), step)
-        ]
-        parts = [self.network(**asked, **some) for some in given]
-        scores = np.concatenate([part["score"] for part in parts])
-        if self.settings["combination"]:
-            overlap = np.concatenate([part["overlap"] for part in parts])
-            scores = combine(self.settings["combination"], scores, overlap)
-        if self.settings["agreement"]:
-            bags = [
-                bag(ids, weights)
-                for some, part in zip(given, parts, strict=True)
-                for ids, weights in zip(some["candidate_ids"], part["unasked"], strict=True)
-            ]
-            scores = agree(scores, bags, self.settings["agreement"])
+        parts = []
+        for start in range(0, len(candidates), step):
+            encoded = self.encode(candidates[start : start + step], "candidate", keys)
+            outputs = self.network(**encoded_question, **encoded)
+            parts.append({**outputs, "ids": encoded["candidate_ids"]})
+        scores = final_scores(parts, self.settings["agreement"])
         return {"order": np.argsort(-scores, kind="stable"), "scores": scores}
 
     def encode(self, texts: Sequence[str], name: str, keys: dict[str, int]) -> dict:
@@ -70,12 +60,12 @@ class Runtime:
             )
             for part in (str, stem, lambda word: word[:NUM_LETTERS])
         ]
-        numbers = np.stack([one for one, _ in compared], axis=-1)
+        numbers = np.stack([rows for rows, _ in compared], axis=-1)
         return {f"{name}_ids": ids, f"{name}_keys": numbers, f"{name}_mask": mask}
 
     def word_id(self, word: str) -> int:
         """Its place in the vocabulary, or after it, in a bucket of unknown words."""
-        bucket = fingerprint64(word.encode()) % self.settings["num_buckets"]
+        bucket = fingerprint64(word.encode()[:MOST_BYTES]) % self.settings["num_buckets"]
         return self.ids[word] if word in self.ids else len(self.ids) + bucket
 
 
@@ -89,57 +79,16 @@ def stem(word: str) -> str:
     return ENDING.sub("", word) if len(word) > 4 else word
 
 
-def combine(combination: dict, score: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-    """Log-odds float32 (candidates,) by boosted trees, of (candidates,), (candidates, overlap)."""
-    moments, trees = combination["moments"], combination["trees"]
-    scaled = (score.astype(np.float64) - moments["mean"]) / moments["deviation"]
-    signals = np.concatenate([scaled[:, None], overlap], axis=1).astype(np.float32)
-    signals = signals.astype(np.float64)  # rounded as the trees were fitted
-    value, threshold, signal, left, right = (
-        np.array(trees[name]) for name in ("value", "threshold", "signal", "left", "right")
-    )
-    node = np.tile(trees["root"], (len(signals), 1))  # (candidates, trees)
-    for _ in range(trees["depth"]):
-        goes_left = np.take_along_axis(signals, signal[node], axis=1) <= threshold[node]
-        node = np.where(goes_left, left[node], right[node])
-    start = signals @ np.array(trees["coefficients"]) + trees["intercept"]
-    return (start.clip(-LIMIT, LIMIT) + value[node].sum(axis=1)).astype(np.float32)
-
-
-def bag(ids: np.ndarray, weights: np.ndarray) -> dict[int, float]:
-    """The words of a candidate that count, with their weights, of (time,) each."""
-    pairs = zip(ids.tolist(), weights.tolist(), strict=True)
-    return {word: weight for word, weight in pairs if weight > 0}
-
-
-def agree(scores: np.ndarray, bags: Sequence[dict[int, float]], weight: float) -> np.ndarray:
-    """Scores float32 (candidates,) with what the best ones share; of each, its words' weights."""
-    best = np.argsort(-scores, kind="stable")[:MOST]
-    columns = {word: n for n, word in enumerate({word for place in best for word in bags[place]})}
-    found = np.zeros((len(best), len(columns)), np.float32)
-    for row, place in enumerate(best):
-        for word, value in bags[place].items():
-            found[row, columns[word]] = value
-    found /= np.sqrt(np.maximum(np.square(found).sum(axis=1, keepdims=True), 1e-12))
-    similar = found @ found.T
-    others = (similar < SAME) & ~np.eye(len(best), dtype=bool)
-    right = np.where(others, scores[best], np.finfo(np.float32).min)
-    shares = np.exp(right - right.max(axis=1, keepdims=True)) * others
-    expected = (shares * similar).sum(axis=1) / np.maximum(shares.sum(axis=1), 1e-12)
-    agreed = scores.copy()
-    agreed[best] += weight * expected
-    return agreed
-
-
 def main() -> None:
-    """Prints the candidates with their scores, best first."""
+    """Prints the candidates, best first."""
     parser = argparse.ArgumentParser(description="Ranks sentences that may answer a question.")
     parser.add_argument("question")
     parser.add_argument("candidate", nargs="+")
-    given = parser.parse_args()
-    found = Runtime(Path(__file__).parent)(question=given.question, candidates=given.candidate)
-    for place in found["order"]:
-        print(f"{found['scores'][place]:8.3f}  {given.candidate[place]}")
+    options = parser.parse_args()
+    runtime = Runtime(Path(__file__).parent)
+    answer = runtime(question=options.question, candidates=options.candidate)
+    for rank, place in enumerate(answer["order"], start=1):
+        print(f"{rank:3}. {options.candidate[place]}")
 
 
 if __name__ == "__main__":

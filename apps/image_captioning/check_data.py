@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from common.inputs.data_checks import Demand, Report, Tally
 
 DEFAULT = DataConfig()
-SHOWN = 12  # images on the contact sheet
+NUM_DRAWN = 12  # images on the contact sheet
 # A judgement: UCM-Captions, whose captions are learnt (README.md), has 1,680 for training.
 MIN_IMAGES = 1000
 # Of so many, a share such as exact_match has a standard error of 5 points at most.
@@ -43,7 +43,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     builder = datasets.unprepared(
         config.name, root=config.root, cache_dir=config.cache_dir, max_images=config.max_images
     )
-    tally = data_checks.survey(builder, _count, size=SHOWN)
+    tally = data_checks.survey(builder, _count, size=NUM_DRAWN)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)
     lengths = tally.lengths["words of a caption"]
@@ -58,10 +58,10 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
 
 
 def _count(tally: "Tally", part: str, record: dict) -> None:
-    from apps.image_captioning import ptb
+    from apps.image_captioning.corpora import ptb
 
     captions = record["captions"]
-    split = [ptb.tokenize(one) for one in captions]
+    split = [ptb.tokenize(caption) for caption in captions]
     tally.counts[part].update({"images": 1, "captions": len(captions)})
     tally.classes[part].update(captions)
     tally.words[part].update(word for words in split for word in words)
@@ -113,8 +113,8 @@ def _draw(records: list[dict], name: str, path: Path) -> None:
     from common.plots import figures
 
     figures.images_with_texts(
-        [images.decode(tf.constant(one["image"])).numpy() for one in records],
-        ["\n".join(one["captions"][:2]) for one in records],
+        [images.decode(tf.constant(record["image"])).numpy() for record in records],
+        ["\n".join(record["captions"][:2]) for record in records],
         title=f"{name}: training images, each with at most two of its captions",
         path=path,
     )
@@ -125,7 +125,7 @@ def main(
     data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
     plot: Path | None = None,
 ) -> None:
-    """Tells what is in a data set and whether it is enough to train image captioning.
+    """Reports what is in a data set and whether it is enough to train image captioning.
 
     Args:
         data: The same options as those of `train`.

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from common.training.options import Options
+
 APP = "image_captioning"  # the folder; run directories name it
 
 
@@ -16,22 +18,20 @@ class ModelConfig:
     train_image_encoder: bool = False
     """False keeps the CNN frozen and computes its features once; True trains it along."""
     train_encoder_from: str | None = None
-    """Trains it from its first layer on whose name begins so, such as blocks-15; all by default."""
+    """The first layer to train, by the beginning of its name, such as blocks-15; all by default."""
     image_size: int = 128
     """Images are scaled to this many pixels in height and width."""
     cnn_channels: tuple[int, ...] = (16, 32, 64)
     """Stages of small_cnn; each halves rows and columns."""
     colour_bins: int | None = 5
-    """A histogram of so many bins of red, green and blue stands beside each region's features."""
-    decoder: Literal["soft_attention", "top_down", "show_and_tell"] = "soft_attention"
-    """Xu et al. 2015, Anderson et al. 2018, or without attention Vinyals et al. 2015."""
+    """Bins of red, green and blue of the histogram beside each region's features; None: none."""
+    decoder: Literal["soft_attention", "show_and_tell"] = "soft_attention"
+    """Xu et al. 2015, or without attention Vinyals et al. 2015."""
     region_dim: int = 256
     """The grid's channels are projected to this size before the decoder reads them."""
     word_dim: int = 128
     word_vectors: Literal["random", "glove"] = "random"
     """glove needs word_dim 50 (the vectors of the pip package)."""
-    tie_embeddings: bool = False
-    """The matrix of word vectors is that of the softmax too (Press & Wolf 2017)."""
     units: int = 256
     attention_units: int = 128
     dropout: float = 0.3
@@ -39,26 +39,24 @@ class ModelConfig:
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        sizes = (self.image_size, self.region_dim, self.word_dim, self.units, self.attention_units)
-        if min(sizes) < 1:
-            raise ValueError("model sizes must be at least 1 (model.*)")
+            raise ValueError(f"expected model.dropout in [0, 1), got {self.dropout}")
+        for name in ("image_size", "region_dim", "word_dim", "units", "attention_units"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"expected model.{name} of at least 1, got {value}")
         if self.colour_bins is not None and self.colour_bins < 2:
-            raise ValueError(f"model.colour_bins must be at least 2, got {self.colour_bins}")
+            raise ValueError(f"expected model.colour_bins of at least 2, got {self.colour_bins}")
         if self.train_encoder_from is not None and not self.train_image_encoder:
-            raise ValueError("model.train_encoder_from needs model.train_image_encoder")
+            raise ValueError("expected model.train_image_encoder with model.train_encoder_from")
         if self.word_vectors == "glove" and self.word_dim != 50:
             raise ValueError(
-                f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"
+                f"expected model.word_dim 50 with model.word_vectors glove, got {self.word_dim}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["emoji", "emoji_vendor", "karpathy", "flickr8k", "coco_captions", "folder"] = (
-        "emoji"
-    )
-    """emoji and emoji_vendor come by pip; coco_captions is downloaded; others need --data.root."""
+    name: Literal["emoji", "karpathy", "flickr8k", "folder"] = "emoji"
+    """emoji comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published."""
     cache_dir: Path | None = None
@@ -68,102 +66,65 @@ class DataConfig:
     max_images: int | None = None
     """Take only the first so many training images; an eighth as many for validation."""
     max_caption_words: int = 30
-    """Longer captions are cut in training, and none longer is written."""
+    """Longer captions are cut in training; the decoder writes no longer ones."""
     captions_per_image: int = 5
     """At most so many captions of an image are trained on."""
     min_word_count: int = 1
     """Rarer words of the training captions count as unknown."""
 
     def __post_init__(self):
-        if min(self.max_caption_words, self.captions_per_image, self.min_word_count) < 1:
-            raise ValueError(
-                "data.max_caption_words, captions_per_image and min_word_count must be >= 1"
-            )
+        for name in ("max_caption_words", "captions_per_image", "min_word_count"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"expected data.{name} of at least 1, got {value}")
         if self.max_images is not None and self.max_images < 8:
-            raise ValueError(f"data.max_images must be at least 8, got {self.max_images}")
+            raise ValueError(f"expected data.max_images of at least 8, got {self.max_images}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     mirror: bool = False
-    """Every other image is shown as in a mirror, drawn anew in each epoch."""
+    """Mirrors about half of the images, drawn anew in each epoch."""
     turn: bool = False
-    """Images are shown in one of four quarter turns, drawn likewise; for views from above."""
-    redraw: bool = False
-    """Images are shown as another hand may have drawn them, anew in each epoch: in another size,
-    other colours, with other lines; for drawings."""
+    """Turns images by zero to three quarters, drawn anew in each epoch; for views from above."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Options):
     epochs: int = 30
     patience: int = 5
     """Stop after so many epochs without a better CIDEr on validation."""
     batch_size: int = 32
-    """Images a batch, each with its captions."""
-    learning_rate: float = 2e-3
-    """The highest; what comes before and after it is `warmup_steps` and `schedule`."""
-    schedule: Literal["cosine", "inverse_root"] = "cosine"
-    """Falls along a cosine to zero at the last epoch, or with the root of the step."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises from zero."""
-    clip_norm: float = 5.0
-    """Gradients are scaled down to this global norm."""
-    average: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.99, which is validated and kept; 0: none."""
+    """Images in a batch, each with its captions."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of products and activations of a CNN that is trained along; all else is float32."""
     strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "none"
     """One device, all GPUs of this machine, which needs coverage 0, or the machines of TF_CONFIG
-    (docs/scaling.md)."""
-    checkpoint_minutes: float = 10.0
-    """Between two checkpoints within an epoch; each epoch ends with one. 0: after every batch."""
+    (docs/guides/scaling.md)."""
     label_smoothing: float = 0.0
     """Share of the target's probability spread over all words (Szegedy et al. 2016)."""
     coverage: float = 0.01
     """Weight of Xu et al.'s doubly stochastic term: every region is looked at once in total."""
-    scheduled_sampling: float = 0.0
-    """Share of the words that the LSTM reads which are its own, not those of the caption; rises
-    from 0 to this at the last epoch (Bengio et al. 2015)."""
-    self_critical_epochs: int = 0
-    """Further epochs that raise the CIDEr of captions the network draws (Rennie et al. 2017)."""
-    self_critical_learning_rate: float = 1e-4
-    self_critical_samples: int = 5
-    """Captions drawn of each image."""
     init_from: Path | None = None
     """A run to begin from: its CNN and its decoder; the vectors of words by the words."""
-    seed: int = 1
-    deterministic: bool = False
-    """The same seed gives the same weights, bit for bit."""
 
     def __post_init__(self):
-        if min(self.epochs, self.patience, self.batch_size) < 1:
-            raise ValueError("train.epochs, patience and batch_size must be >= 1")
+        super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"train.label_smoothing must be in [0, 1), got {self.label_smoothing}")
-        if not 0 <= self.average < 1 or self.warmup_steps < 0:
-            raise ValueError("train.average must be in [0, 1), train.warmup_steps >= 0")
-        if not 0 <= self.scheduled_sampling <= 1:
             raise ValueError(
-                f"train.scheduled_sampling must be in [0, 1], got {self.scheduled_sampling}"
-            )
-        if self.self_critical_epochs < 0 or self.self_critical_samples < 1:
-            raise ValueError(
-                "train.self_critical_epochs must be >= 0, self_critical_samples >= 1, "
-                f"got {self.self_critical_epochs} and {self.self_critical_samples}"
+                f"expected train.label_smoothing in [0, 1), got {self.label_smoothing}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
     beam: int = 5
-    """Captions kept at each step; as many are returned."""
+    """Hypotheses at each step; as many captions are returned."""
     length_penalty: float = 0.0
     """Exponent of GNMT's length penalty: above 0, longer captions lose less."""
 
     def __post_init__(self):
         if self.beam < 1:
-            raise ValueError(f"decoding.beam must be at least 1, got {self.beam}")
+            raise ValueError(f"expected decoding.beam of at least 1, got {self.beam}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,14 @@
 A batch is a dict; `as_training` turns it into what `fit` takes:
 
     image       uint8   (batch, size, size, 3)                where the CNN is trained, or
-    grid        float16 (batch, rows, columns, channels)      where its features were kept
+    grid        float16 (batch, rows, columns, channels)      of a frozen CNN, from disk
     token_ids   int32   (batch, captions, time)   <start> words <end>, PAD where there is none
     token_mask  bool    (batch, captions, time)   True = real
     captions    string  (batch, captions), all of them; "" where there is none
     place       int64   (batch,), of the image in its split
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,8 +21,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.image_captioning import augment, datasets, features, ptb
-from apps.image_captioning.config import Config, DataConfig
+from apps.image_captioning import datasets
+from apps.image_captioning.captioning import features
+from apps.image_captioning.config import AugmentConfig, Config, DataConfig
+from apps.image_captioning.corpora import ptb
 from common.inputs import images, pipeline, text
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
@@ -40,13 +43,6 @@ class Survey(NamedTuple):
         """Images with at least one caption."""
         return len(self.lengths)
 
-    def summary(self) -> str:
-        """One line for the log."""
-        cut = f", {self.num_cut} cut" if self.num_cut else ""
-        return (
-            f"{self.num_images} images, {self.num_captions} captions{cut}, {len(self.words)} words"
-        )
-
 
 class Split(NamedTuple):
     """Records of a split, and a name for their state."""
@@ -55,31 +51,120 @@ class Split(NamedTuple):
     state: str
 
 
+class TrainingData(NamedTuple):
+    """What `fit` needs of the data.
+
+    Attributes:
+        survey: of the training captions.
+        examples: of the training split, with images where the encoder sees them anew each epoch.
+        buckets: by the length of the captions.
+        change: what augmentation does to an example, if anything.
+        encoder: adds grids to batches of changed images, where it is frozen.
+        stored: the grids of the training images, where they come from disk.
+        in_order: one pass over the training split in its order, for the nearest neighbours.
+        validation: one pass over the validation split.
+    """
+
+    survey: Survey
+    examples: tf.data.Dataset
+    buckets: pipeline.Buckets
+    change: pipeline.Change | None
+    encoder: keras.Model | None
+    stored: features.Features | None
+    in_order: tf.data.Dataset
+    validation: tf.data.Dataset
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch."""
+        return pipeline.num_batches(self.survey.lengths, self.buckets)
+
+    def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
+        """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
+        batches = pipeline.training_batches(
+            self.examples,
+            buckets=self.buckets,
+            length=lambda example: tf.shape(example["token_ids"])[1] - 2,
+            seed=seed,
+            first_epoch=first_epoch,
+            change=self.change,
+        )
+        if self.stored is not None:
+            return self.stored.add_to(batches)
+        encoder = self.encoder
+        if encoder is None:
+            return batches
+
+        def add_grid(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            grid = encoder(batch["image"], training=False)
+            return {**batch, "grid": tf.cast(grid, tf.float16)}  # as from disk
+
+        return batches.map(add_grid)
+
+    def summary(self) -> str:
+        """One line for the log."""
+        cut = f", {self.survey.num_cut} cut" if self.survey.num_cut else ""
+        return (
+            f"{self.survey.num_images} images, {self.survey.num_captions} captions{cut}, "
+            f"{len(self.survey.words)} words"
+        )
+
+
 def load_split(config: DataConfig, split: str) -> Split:
     """Streams the records of "train", "validation" or "test" (see datasets.py).
 
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder, splits = datasets.make_builder(
+    builder = datasets.make_builder(
         config.name,
         root=config.root,
         cache_dir=config.cache_dir,
         beam=config.beam,
         max_images=config.max_images,
     )
-    if split not in splits:
+    if split not in builder.info.splits:
         raise UserError(
             f"expected a {split} part of {config.name}, its files are not in "
-            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+            f"{config.root}: add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, splits[split])
-    state = f"{builder.info.full_name} {splits[split]}"
-    drawn = config.name in ("emoji", "emoji_vendor")  # already as few as wanted
-    if config.max_images is None or split == "test" or drawn:
+    records = datasets.read(builder, split)
+    state = f"{builder.info.full_name} {split}"
+    # Of the emoji, `make_builder` has drawn no more than `max_images`.
+    if config.max_images is None or split == "test" or config.name == "emoji":
         return Split(records, state)
     count = config.max_images if split == "train" else config.max_images // 8
     return Split(records.take(count), f"{state} first {count}")
+
+
+def make_training_data(config: Config, encoder: keras.Model) -> TrainingData:
+    """Prepares training and validation data, and the features of a frozen CNN.
+
+    Args:
+        config: all options.
+        encoder: of the network.
+
+    Raises:
+        UserError: see `load_split` and `survey`.
+    """
+    split, validation = (load_split(config.data, name) for name in ("train", "validation"))
+    facts = survey(split.records, config.data)
+    make = functools.partial(make_batches, words=facts.words, config=config, encoder=encoder)
+    along, change = config.model.train_image_encoder, make_change(config.augment)
+    # Where the CNN is frozen and no image is changed, its features are computed once.
+    stored = None if along or change else load_features(split, config.data, encoder)
+    size = config.model.image_size if stored is None else None
+    examples = make_examples(split.records, facts.words, config.data, image_size=size)
+    return TrainingData(
+        survey=facts,
+        examples=examples if stored is None else examples.cache(),  # captions fit into memory
+        buckets=make_buckets(facts.lengths, batch_size=config.train.batch_size),
+        change=change,
+        encoder=None if along else encoder,
+        stored=stored,
+        in_order=make(split),
+        validation=make(validation),
+    )
 
 
 def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
@@ -91,12 +176,14 @@ def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
     counts: Counter[str] = Counter()
     lengths, num_captions, num_cut = [], 0, 0
     for captions in records.map(lambda record: record["captions"]).as_numpy_iterator():
-        split = [ptb.tokenize(one.decode()) for one in captions[: config.captions_per_image]]
-        words = [len(one) for one in split]
-        counts.update(word for one in split for word in one)
-        num_captions += len(words)
-        num_cut += sum(one > config.max_caption_words for one in words)
-        lengths.append(min(max(words), config.max_caption_words))
+        split = [
+            ptb.tokenize(caption.decode()) for caption in captions[: config.captions_per_image]
+        ]
+        sizes = [len(words) for words in split]
+        counts.update(word for words in split for word in words)
+        num_captions += len(sizes)
+        num_cut += sum(size > config.max_caption_words for size in sizes)
+        lengths.append(min(max(sizes), config.max_caption_words))
     if not counts:
         raise UserError(
             f"expected training images with captions in {config.name}, found none: "
@@ -106,12 +193,6 @@ def survey(records: tf.data.Dataset, config: DataConfig) -> Survey:
     return Survey(words, lengths, num_captions, num_cut)
 
 
-def captions(split: Split) -> list[list[str]]:
-    """All captions of each image."""
-    found = split.records.map(lambda record: record["captions"]).as_numpy_iterator()
-    return [[one.decode() for one in several] for several in found]
-
-
 def make_examples(
     records: tf.data.Dataset, words: Vocabulary, config: DataConfig, *, image_size: int | None
 ) -> tf.data.Dataset:
@@ -119,7 +200,8 @@ def make_examples(
     table = words.make_table(unknown=text.UNK)
 
     def tokenize(captions: np.ndarray) -> np.ndarray:
-        return np.array([" ".join(ptb.tokenize(one.decode())).encode() for one in captions], object)
+        split = [ptb.tokenize(caption.decode()) for caption in captions]
+        return np.array([" ".join(words).encode() for words in split], object)
 
     def encode(place: tf.Tensor, record: dict) -> dict[str, tf.Tensor]:
         captions = record["captions"][: config.captions_per_image]
@@ -140,73 +222,18 @@ def make_examples(
     return records.enumerate().map(encode, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-class TrainingData:
-    """Batches for `fit`.
-
-    Args:
-        config: all options.
-        found: what `survey` found in the training split.
-        split: the training split.
-        encoder: of the network; where it is frozen and no image is changed, its features are
-            computed first.
-    """
-
-    def __init__(self, config: Config, found: Survey, split: Split, encoder: keras.Model):
-        self.config, self.found = config, found
-        self.buckets = make_buckets(found.lengths, batch_size=config.train.batch_size)
-        self.change = augment.make_change(config.augment)
-        seen_anew = config.model.train_image_encoder or self.change is not None
-        examples = make_examples(
-            split.records,
-            found.words,
-            config.data,
-            image_size=config.model.image_size if seen_anew else None,
-        )
-        # Captions alone fit into memory.
-        self.examples = examples if seen_anew else examples.cache()
-        self.features = None if seen_anew else see(split, config.data, encoder)
-        self.encoder = encoder
-
-    @property
-    def num_batches(self) -> int:
-        """Batches in an epoch."""
-        return pipeline.num_batches(self.found.lengths, self.buckets)
-
-    def batches(self, *, first_epoch: int = 0) -> tf.data.Dataset:
-        """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
-        batches = pipeline.training_batches(
-            self.examples,
-            buckets=self.buckets,
-            length=lambda example: tf.shape(example["token_ids"])[1] - 2,
-            seed=self.config.train.seed,
-            first_epoch=first_epoch,
-            change=self.change,
-        )
-        if self.features is not None:
-            return self.features.add_to(batches)
-        return batches if self.config.model.train_image_encoder else batches.map(self._look)
-
-    def _look(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        grid = self.encoder(batch["image"], training=False)
-        return {**batch, "grid": tf.cast(grid, tf.float16)}  # as from disk
-
-
 def make_batches(
     split: Split, words: Vocabulary, config: Config, encoder: keras.Model
 ) -> tf.data.Dataset:
-    """One pass over a split (see the module) in a fixed order; kept features where it is frozen."""
-    trained = config.model.train_image_encoder
-    examples = make_examples(
-        split.records,
-        words,
-        config.data,
-        image_size=config.model.image_size if trained else None,
-    )
+    """One pass over a split in a fixed order; with grids where the encoder is frozen."""
+    along = config.model.train_image_encoder
+    size = config.model.image_size if along else None
+    examples = make_examples(split.records, words, config.data, image_size=size)
     batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)
-    return batches if trained else see(split, config.data, encoder).add_to(batches)
+    return batches if along else load_features(split, config.data, encoder).add_to(batches)
 
 
-def see(split: Split, config: DataConfig, encoder: keras.Model) -> features.Features:
+def load_features(split: Split, config: DataConfig, encoder: keras.Model) -> features.Features:
     """The features of a split's images, from disk where they were computed before."""
     return features.compute(
         split.records.map(lambda record: record["image"]),
@@ -223,21 +250,30 @@ def make_buckets(lengths: list[int], *, batch_size: int) -> pipeline.Buckets:
     return pipeline.equal_batches(sorted(boundaries), batch_size=batch_size)
 
 
+def make_change(config: AugmentConfig) -> pipeline.Change | None:
+    """What augmentation does to each example, drawn anew in each epoch; None if nothing."""
+    if config == AugmentConfig():
+        return None
+
+    def change(example: pipeline.Example, seed: tf.Tensor) -> pipeline.Example:
+        image = example["image"]  # (size, size, 3)
+        drawn = tf.random.stateless_uniform([2], seed, maxval=4, dtype=tf.int32)
+        if config.mirror:
+            image = tf.cond(drawn[0] < 2, lambda: image, lambda: tf.reverse(image, [1]))
+        if config.turn:
+            image = tf.image.rot90(image, drawn[1])
+        return {**example, "image": tf.ensure_shape(image, example["image"].shape)}
+
+    return change
+
+
 def as_training(batch: dict[str, tf.Tensor], *, inputs: Iterable[str]) -> tuple:
     """A batch as (inputs, target int32 (batch, captions, time)): the next words, -1 where none is.
 
     The inputs lack the last step, which has no next word; `inputs` are the names that the model
-    takes, Keras would mix up any others. "read_ids" are read in place of "token_ids", which stay
-    the target; "reward" (batch, captions) becomes a third part, the weight of each step.
+    takes, Keras would mix up any others.
     """
     real = batch["token_mask"][..., 1:]
     target = tf.where(real, batch["token_ids"][..., 1:], -1)
-    shifted = {
-        **batch,
-        "token_ids": batch.get("read_ids", batch["token_ids"])[..., :-1],
-        "token_mask": real,
-    }
-    given = {name: shifted[name] for name in inputs}, target
-    if "reward" not in batch:
-        return given
-    return *given, tf.broadcast_to(batch["reward"][..., None], tf.shape(real))
+    shifted = {**batch, "token_ids": batch["token_ids"][..., :-1], "token_mask": real}
+    return {name: shifted[name] for name in inputs}, target

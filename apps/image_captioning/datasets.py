@@ -6,8 +6,7 @@ Every record is one image with all its captions:
     image_id    string
 
 `emoji` holds out combinations of a subject with a skin tone: those of validation and of test
-differ, and no vendor's drawing of them is in training. `emoji_vendor` trains on Twemoji alone and
-holds out OpenMoji.
+differ, and no vendor's drawing of them is in training.
 """
 
 import dataclasses
@@ -20,15 +19,14 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.image_captioning import emoji, formats
-from apps.image_captioning.formats import Captioned
+from apps.image_captioning.corpora import emoji, formats
+from apps.image_captioning.corpora.formats import Captioned
 from common.inputs import builders, datasets, images
 from common.runs import files
 from common.runs.errors import UserError
 from common.scaling import apache_beam
 
 _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
-_VENDOR_VALIDATION = 0.2  # share of the held-out vendor's emoji
 
 
 @dataclasses.dataclass(eq=False)
@@ -60,22 +58,23 @@ class _CaptionedImages(builders.Builder):
         return apache_beam.examples(listed, _records, self.broken, on_beam=self.on_beam)
 
 
-def _records(one: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
+def _records(image: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
     """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
-    found = one.path.is_file()
-    encoded = drawn or (one.path.read_bytes() if found else b"")
-    unreadable = images.problem(encoded) if found else "no such file"
-    kept = []
-    for caption, row in itertools.zip_longest(one.captions, one.rows):
-        where = f"{one.path}, {caption[:60]!r}"
+    is_file = image.path.is_file()
+    encoded = drawn or (image.path.read_bytes() if is_file else b"")
+    unreadable = images.problem(encoded) if is_file else "no such file"
+    captions = []
+    for caption, row in itertools.zip_longest(image.captions, image.rows):
+        where = f"{image.path}, {caption[:60]!r}"
         empty = None if re.search(r"\w", caption) else "empty caption"
         problem = (row.problem if row else None) or unreadable or empty
         if broken.use(f"{row.where}: {where}" if row else where, problem):
-            kept.append(caption.strip())
-    if not one.captions:
-        broken.use(str(one.path), "no caption")
-    if kept:
-        yield one.image_id, {"image": encoded, "image_id": one.image_id, "captions": kept}
+            captions.append(caption.strip())
+    if not image.captions:
+        broken.use(str(image.path), "no caption")
+    if captions:
+        record = {"image": encoded, "image_id": image.image_id, "captions": captions}
+        yield image.image_id, record
 
 
 class Emoji(_CaptionedImages):
@@ -86,11 +85,14 @@ class Emoji(_CaptionedImages):
         parts = {"train": [], "validation": [], "test": []}
         for drawing in drawings:
             parts[self.part(drawing)].append(drawing)
-        return {part: self._draw(chosen) for part, chosen in parts.items()}
+        return {part: self._draw(of_part) for part, of_part in parts.items()}
 
-    def _draw(self, chosen: list[emoji.Drawing]) -> Iterator:
-        listed = [Captioned(f"{one.vendor}-{one.code}", one.path, (one.caption,)) for one in chosen]
-        drawn = emoji.rasterise_all([one.path for one in chosen])
+    def _draw(self, drawings: list[emoji.Drawing]) -> Iterator:
+        listed = [
+            Captioned(f"{drawing.vendor}-{drawing.code}", drawing.path, (drawing.caption,))
+            for drawing in drawings
+        ]
+        drawn = emoji.rasterise_all([drawing.path for drawing in drawings])
         read = functools.partial(_drawn_records, drawn)
         return datasets.examples(listed, read, self.broken)
 
@@ -104,20 +106,8 @@ class Emoji(_CaptionedImages):
         return "train"
 
 
-class EmojiVendor(Emoji):
-    """Trains on the drawings of Twemoji; those of OpenMoji are held out."""
-
-    @staticmethod
-    def part(drawing: emoji.Drawing) -> str:
-        """The split of a drawing: OpenMoji's are divided by emoji."""
-        if drawing.vendor == "twemoji":
-            return "train"
-        held_back = datasets.is_held_back(drawing.code, share=_VENDOR_VALIDATION)
-        return "validation" if held_back else "test"
-
-
-def _drawn_records(drawn: Iterator[bytes], one: Captioned, broken: datasets.BrokenRows) -> Iterator:
-    return _records(one, broken, next(drawn))
+def _drawn_records(drawn: Iterator[bytes], image: Captioned, broken) -> Iterator:
+    return _records(image, broken, next(drawn))
 
 
 class Karpathy(_CaptionedImages):
@@ -158,8 +148,8 @@ def make_builder(
     cache_dir: Path | None,
     beam: str | None = None,
     max_images: int | None = None,
-) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
-    """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
+) -> _CaptionedImages:
+    """Prepares a data set if need be, and returns its builder.
 
     `max_images` counts here for the emoji only, which take time to draw; `beam` are options of an
     Apache Beam pipeline that prepares.
@@ -171,15 +161,10 @@ def make_builder(
         raise UserError(
             f"expected one of {', '.join(_OFFICIAL)} for --data.beam, got {name}: leave it out"
         )
-    if name == "coco_captions":  # Karpathy's parts of COCO 2014
-        data_dir = None if cache_dir is None else str(cache_dir)
-        builder = tfds.builder("coco_captions", data_dir=data_dir)
-        datasets.prepare(builder)
-        return builder, {"train": "train+restval", "validation": "val", "test": "test"}
     builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
     builder.on_beam = beam is not None
     apache_beam.prepare(builder, builder.broken, options=beam)
-    return builder, {split: split for split in builder.info.splits}
+    return builder
 
 
 def unprepared(
@@ -188,47 +173,31 @@ def unprepared(
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
-        UserError: a file or a package is missing, or the data set is downloaded.
+        UserError: a file or a package is missing.
     """
-    if name in ("emoji", "emoji_vendor"):
-        builder_type = Emoji if name == "emoji" else EmojiVendor
+    if name == "emoji":
+        builder_type = Emoji
         folders = [drawing.path for drawing in emoji.read()[:max_images]]
         source = Source(name=datasets.fingerprint(folders), max_images=max_images)
-    elif name in _OFFICIAL:
+    else:
         builder_type, file, site = _OFFICIAL[name]
         path = datasets.official_file(root, file, get_it_from=site)
         source = Source(name=datasets.fingerprint([path, path.parent]), root=root)
-    else:
-        raise UserError(
-            f"expected files of your own, {name} is downloaded as it is: set --data.name folder "
-            "and --data.root"
-        )
     return builder_type(data_dir=None if cache_dir is None else str(cache_dir), config=source)
 
 
 def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
     """Streams the records of a split (see the module) from disk, in a fixed order."""
-    records = builder.as_dataset(
+    return builder.as_dataset(
         split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
     )
-    return records.map(_flat_record, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def example_arguments() -> list[str]:
     """Arguments for `predict` with a drawing of the default data that is not in training."""
     path = Path(tfds.core.constants.DATA_DIR).expanduser() / "emoji_example.png"
     if not path.exists():
-        drawing = next(one for one in emoji.read() if Emoji.part(one) == "test")
+        drawing = next(drawing for drawing in emoji.read() if Emoji.part(drawing) == "test")
         with files.replacing(path) as temporary:
             temporary.write_bytes(emoji.rasterise(drawing.path))
     return ["--image", str(path)]
-
-
-def _flat_record(record: dict) -> dict[str, tf.Tensor]:
-    if "image/filename" in record:  # the catalogue's COCO
-        return {
-            "image": record["image"],
-            "image_id": record["image/filename"],
-            "captions": record["captions"]["text"],
-        }
-    return record

@@ -4,18 +4,20 @@ python -m apps.image_captioning.export --run-dir runs/captions [--output DIR] [-
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apps.image_captioning.config import APP, Config
 from common.runs import cli
 from common.runs.directory import RunDirectory
 
-_EMOJI = "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD"
+if TYPE_CHECKING:
+    from apps.image_captioning.model import Captioner
+    from common.export.conversion import Part
+
 LICENCES = {
-    "emoji": _EMOJI,
-    "emoji_vendor": _EMOJI,
+    "emoji": "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD",
     "karpathy": "those of the data set whose dataset.json was read",
     "flickr8k": "Flickr8k, research and education only; photos belong to their Flickr authors",
-    "coco_captions": "COCO captions CC BY 4.0; images under their Flickr terms",
     "folder": "your own",
 }
 
@@ -33,57 +35,68 @@ def export(
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
-    import tensorflow as tf
-
     from apps.image_captioning import datasets
-    from apps.image_captioning.model import load_captioner
-    from common.export import saved_model
+    from apps.image_captioning.model import load_inference
+    from common.export import card, saved_model
+    from common.inputs.images import MAX_PIXELS
 
     run = RunDirectory.open(run_dir, app=APP)
     config = run.read_config(Config)
-    captioner = load_captioner(run_dir)
-    weights = {
-        "efficientnet_lite0": "EfficientNet-Lite0 weights, Apache-2.0, trained on ImageNet-1k"
-    }.get(config.model.image_encoder)
-    card = {
-        "task": "image captioning",
-        "inputs": {"image": "string (batch,): JPEG, PNG or BMP bytes, any size"},
-        "outputs": {
-            "caption": "string (batch, beam), best first",
-            "score": "float32 (batch, beam), log-probability after the length penalty",
-            "tokens": "string (batch, time), words of the best caption, then empty",
-            "attention": "float32 (batch, time, rows, columns), each word and the end sum to 1",
+    captioner = load_inference(run_dir)
+    _, rows, columns, _ = captioner.encoder.output.shape
+    description = card.make_card(
+        run,
+        task="image captioning",
+        data=config.data.name,
+        inputs={"image": card.image("batch", max_pixels=MAX_PIXELS)},
+        outputs={
+            "caption": card.text("batch", captioner.beam, description="best first"),
+            "score": card.numbers(
+                "float32",
+                *("batch", captioner.beam),
+                description="log-probability after the length penalty",
+            ),
+            "tokens": card.text("batch", "time", description="words of the best, then empty"),
+            "attention": card.numbers(
+                "float32",
+                *("batch", "time", rows, columns),
+                description="of each word and the end, sums to 1",
+            ),
         },
-        "training_data": config.data.name,
-        "metrics": saved_model.stored_metrics(run.path),
-        "licences": [LICENCES[config.data.name], *([weights] if weights else [])],
-    }
-    # Mixed sizes and kinds: what a client may send in one batch.
-    pixels = tf.cast(tf.random.stateless_uniform((48, 80, 3), [1, 2], maxval=256), tf.uint8)
-    probe = {"image": [tf.io.encode_png(pixels).numpy(), tf.io.encode_jpeg(pixels[:7, :9]).numpy()]}
+        licences=[
+            LICENCES[config.data.name],
+            *card.encoder_licence(config.model.image_encoder),
+        ],
+    )
+    probe = saved_model.probe_images()
     path = output or run.path / format
     if format == "saved_model":
         saved_model.write_saved_model(
-            captioner, path, card=card, probe=probe, examples=datasets.example_arguments
+            captioner,
+            path,
+            card=description,
+            probe={"image": probe},
+            examples=datasets.example_arguments,
         )
     else:
-        _write_runtime(captioner, run.path, path, card, probe["image"][0], format=format)
+        _write_runtime(captioner, run.path, path, description, probe[0], format=format)
     return path
 
 
-def _write_runtime(captioner, run_path: Path, path: Path, card, image: bytes, *, format: str):
+def _write_runtime(
+    captioner: "Captioner", run_path: Path, path: Path, description, image: bytes, *, format: str
+) -> None:
     """Encoder and step for another runtime; images and the beam search are in runtime.py."""
     import tensorflow as tf
 
-    from apps.image_captioning.parts import make_parts
     from common.export import portable
 
     portable.require_portable(captioner.encoder)
     writer = captioner.writer
-    found = captioner(tf.constant([image]))
+    outputs = captioner(tf.constant([image]))
     portable.write_runtime(
         path,
-        make_parts(captioner.encoder, captioner.decoder, beam=captioner.beam),
+        make_parts(captioner),
         format=format,
         sources=[Path(__file__).parent / "runtime.py", "pictures.py"],
         settings={
@@ -94,10 +107,59 @@ def _write_runtime(captioner, run_path: Path, path: Path, card, image: bytes, *,
             "grid": captioner.encoder.output.shape[1:3],
         },
         copies=[run_path / "vocab_words.txt"],
-        card=card,
-        probes=[({"image": image}, {name: value[0].numpy() for name, value in found.items()})],
+        card=description,
+        probes=[({"image": image}, {name: value[0].numpy() for name, value in outputs.items()})],
         close=1e-3,  # features are rounded to half precision: some fall to the other side
     )
+
+
+def make_parts(captioner: "Captioner") -> "dict[str, Part]":
+    """The network in two parts: what is computed once for an image, and what for each word.
+
+    "encoder": image uint8 (batch, size, size, 3) -> the states before the first word, state_0 and
+    so on, (batch, units), and what else the decoder knows of each image, by its own names.
+    "step": token_ids int32 (beam,), the words before, states (beam, units) and what is known of one
+    image -> log_probs (beam, vocab), attention (beam, regions), and next_state_0 and so on.
+    """
+    import tensorflow as tf
+
+    from apps.image_captioning.captioning.decoder import Memory
+    from common.export.conversion import Part
+
+    encoder, decoder, beam = captioner.encoder, captioner.decoder, captioner.beam
+    start = tf.function(decoder.start, autograph=False)
+    grid = tf.TensorSpec([None, *encoder.output.shape[1:]])
+    memory, first = start.get_concrete_function(grid).structured_outputs
+    of_image = {name: spec for name, spec in memory.constants.items() if None in spec.shape}
+
+    def encode(image):
+        # Rounded as the features were that the decoder was trained on.
+        grid = tf.cast(encoder(image, training=False), tf.float16)
+        memory, states = decoder.start(grid)
+        return _by_name(states) | {name: memory.constants[name] for name in of_image}
+
+    def step(token_ids, **inputs):
+        states = [inputs[name] for name in sorted(inputs) if name.startswith("state_")]
+        # Of what it starts with, the weights are of use here; the converter drops the rest.
+        weights, _ = decoder.start(tf.zeros([1, *encoder.output.shape[1:]]))
+        constants = {**weights.constants, **{name: inputs[name] for name in of_image}}
+        log_probs, states, attention = decoder.step(
+            token_ids, states, Memory(constants, weights.kernels)
+        )
+        after = {f"next_{name}": state for name, state in _by_name(states).items()}
+        return {"log_probs": log_probs, "attention": attention, **after}
+
+    image = tf.TensorSpec([None, *encoder.input.shape[1:]], tf.uint8)
+    inputs = {"token_ids": tf.TensorSpec([beam], tf.int32)}
+    for name, spec in _by_name(first).items():
+        inputs[name] = tf.TensorSpec([beam, *spec.shape[1:]], tf.float32)
+    for name, spec in of_image.items():
+        inputs[name] = tf.TensorSpec([1, *spec.shape[1:]], tf.float32)
+    return {"encoder": Part(encode, {"image": image}), "step": Part(step, inputs)}
+
+
+def _by_name(states: list) -> dict:
+    return {f"state_{number}": state for number, state in enumerate(states)}
 
 
 def main(

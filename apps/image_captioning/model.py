@@ -5,6 +5,7 @@ CNN, token_ids int32 and token_mask bool (batch, captions, time)
     -> logits (steps, vocab) of real steps
 """
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,61 +13,65 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.image_captioning.colours import RegionColours
+from apps.image_captioning.captioning.decoder import DECODERS, Decoder
+from apps.image_captioning.captioning.encoder import make_image_encoder
+from apps.image_captioning.captioning.writer import Writer
 from apps.image_captioning.config import APP, Config, ModelConfig
-from apps.image_captioning.decoder import Decoder
-from apps.image_captioning.decoders import DECODERS
-from apps.image_captioning.writer import Writer
 from common.decoding.sampling import Decoded
 from common.inputs import images
 from common.inputs.text import Vocabulary
-from common.layers import vision
 from common.runs.directory import RunDirectory
-from common.runs.errors import UserError
-from common.training import fit
+from common.training import checkpoints, fit
+
+logger = logging.getLogger("cellstate")
+
+_FROZEN = "encoder.keras"  # in the run directory, where the CNN is not trained
 
 
 class Network(NamedTuple):
-    """The parts of one network; they share their weights.
+    """An encoder and what `fit` trains; they share their weights where the CNN is trained along.
 
     Attributes:
         encoder: pixels (batch, size, size, 3) -> grid (batch, rows, columns, channels).
-        decoder: see decoders.py.
-        model: what `fit` trains; takes "image" and contains the encoder where that is trained,
-            takes "grid" where it is frozen.
+        model: from `build_model`.
     """
 
     encoder: keras.Model
-    decoder: Decoder
     model: keras.Model
+
+    @property
+    def decoder(self) -> Decoder:
+        """The layer of the model that writes captions."""
+        return self.model.get_layer("decoder")
 
     def grid_of(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """The grids of a batch: from disk, or what the encoder sees in its images."""
         return batch["grid"] if "grid" in batch else self.encoder(batch["image"], training=False)
 
 
-def build_network(
+def build_model(
     config: ModelConfig,
     num_words: int,
     encoder: keras.Model,
     *,
     coverage: float = 0.0,
     word_vectors: np.ndarray | None = None,
-) -> Network:
-    """Connects an encoder (`make_image_encoder`, or one of a run) with a new decoder.
+) -> keras.Model:
+    """Connects an encoder with a new decoder.
 
     Args:
         config: options.
         num_words: size of the vocabulary.
-        encoder: see Network; trained along if `config` says so.
+        encoder: see Network; part of the model if `config` has it trained along, else the model
+            takes its grids.
         coverage: weight of the doubly stochastic term.
         word_vectors: float (num_words, word_dim), the initial ones.
     """
     if config.train_image_encoder:
-        shown = keras.Input(encoder.input.shape[1:], dtype="uint8", name="image")
-        grid = encoder(shown)
+        inputs = keras.Input(encoder.input.shape[1:], dtype="uint8", name="image")
+        grid = encoder(inputs)
     else:
-        grid = shown = keras.Input(encoder.output.shape[1:], dtype="float16", name="grid")
+        grid = inputs = keras.Input(encoder.output.shape[1:], dtype="float16", name="grid")
     token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
     token_mask = keras.Input((None, None), dtype="bool", name="token_mask")
     # Its loop over time is written for float32: half precision is for a CNN that is trained along.
@@ -77,7 +82,6 @@ def build_network(
             word_dim=config.word_dim,
             units=config.units,
             attention_units=config.attention_units,
-            tie_embeddings=config.tie_embeddings,
             dropout=config.dropout,
             coverage=coverage,
             name="decoder",
@@ -85,61 +89,8 @@ def build_network(
     logits = decoder(grid, token_ids, token_mask)
     if word_vectors is not None:
         decoder.embed.embeddings.assign(word_vectors)
-    inputs = {shown.name: shown, "token_ids": token_ids, "token_mask": token_mask}
-    return Network(encoder, decoder, keras.Model(inputs, logits))
-
-
-def make_image_encoder(config: ModelConfig) -> keras.Model:
-    """A new CNN: pixels (batch, size, size, 3) -> grid (batch, rows, columns, channels).
-
-    Raises:
-        UserError: its weights are missing or those of another network, or the size does not suit.
-    """
-    size = config.image_size
-    try:
-        if config.image_encoder == "small_cnn":
-            encoder = vision.build_small_cnn(image_size=size, channels=config.cnn_channels)
-        elif config.image_encoder == "efficientnet_lite0":
-            encoder = vision.build_efficientnet_lite0(image_size=size)
-        else:
-            encoder = vision.build_application(
-                config.image_encoder, image_size=size, weights=config.image_weights
-            )
-    except ValueError as error:  # the size does not suit this encoder
-        raise UserError(f"model.image_encoder {config.image_encoder}: {error}") from error
-    encoder.trainable = config.train_image_encoder
-    if config.train_image_encoder:
-        pretrained = config.image_encoder == "efficientnet_lite0" or config.image_weights
-        thaw(encoder, config.train_encoder_from, keep_statistics=bool(pretrained))
-    return encoder if config.colour_bins is None else _with_colours(encoder, config.colour_bins)
-
-
-def thaw(encoder: keras.Model, first: str | None, *, keep_statistics: bool) -> None:
-    """Lets the layers of a CNN be trained from the first on whose name begins with `first`.
-
-    With `keep_statistics` no batch normalisation is trained, and all use their stored statistics.
-
-    Raises:
-        UserError: there is no such layer.
-    """
-    layers = [part for layer in encoder.layers for part in getattr(layer, "layers", [layer])]
-    names = [layer.name for layer in layers]
-    start = next((n for n, name in enumerate(names) if name.startswith(first or "")), None)
-    if start is None:
-        raise UserError(
-            f"expected a layer of {encoder.name} that begins with {first!r}, its last ones are "
-            f"{', '.join(names[-12:])}: choose one by --model.train-encoder-from"
-        )
-    for number, layer in enumerate(layers):
-        normalises = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = number >= start and not (normalises and keep_statistics)
-
-
-def _with_colours(encoder: keras.Model, bins: int) -> keras.Model:
-    grid = encoder.output
-    colours = RegionColours(grid.shape[1], grid.shape[2], bins=bins, name="colours")(encoder.input)
-    both = keras.layers.Concatenate(name="features_and_colours")([grid, colours])
-    return keras.Model(encoder.input, both, name=f"{encoder.name}_root_colours_{bins}")
+    words = {"token_ids": token_ids, "token_mask": token_mask}
+    return keras.Model({inputs.name: inputs, **words}, logits)
 
 
 class Captioner(tf.Module):
@@ -163,28 +114,28 @@ class Captioner(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        return self.describe(self.writer.write(self.look(image), beam=self.beam))
+        return self.describe(self.writer.write(self.encode(image), beam=self.beam))
 
-    def look(self, image: tf.Tensor) -> tf.Tensor:
+    def encode(self, image: tf.Tensor) -> tf.Tensor:
         """Images as in the class -> grid float16 (batch, rows, columns, channels)."""
         pixels = images.decode_batch(image, self.image_size)
         # Rounded as the features were that the decoder was trained on.
         return tf.cast(self.encoder(pixels, training=False), tf.float16)
 
-    def describe(self, found: Decoded) -> dict[str, tf.Tensor]:
+    def describe(self, decoded: Decoded) -> dict[str, tf.Tensor]:
         """Captions, best first -> what the class gives."""
         _, rows, columns, _ = self.encoder.output.shape
-        best = found.token_ids[:, 0]
-        attention = tf.reshape(found.attention[:, 0], [tf.shape(best)[0], -1, rows, columns])
+        best = decoded.token_ids[:, 0]
+        attention = tf.reshape(decoded.attention[:, 0], [tf.shape(best)[0], -1, rows, columns])
         return {
-            "caption": self.writer.as_text(found.token_ids),
-            "score": found.scores,
+            "caption": self.writer.as_text(decoded.token_ids),
+            "score": decoded.scores,
             "tokens": self.writer.as_words(best),
             "attention": attention,
         }
 
 
-def load_captioner(run_dir: Path, *, beam: int | None = None) -> Captioner:
+def load_inference(run_dir: Path, *, beam: int | None = None) -> Captioner:
     """The inference part of a run; `beam` is that of the run unless given.
 
     Raises:
@@ -196,19 +147,102 @@ def load_captioner(run_dir: Path, *, beam: int | None = None) -> Captioner:
 
 
 def load_network(run_dir: Path) -> tuple[Network, Writer]:
-    """The network of a run, with its best weights, and what writes its captions."""
+    """The network of a run, with its best weights, and what writes its captions.
+
+    Raises:
+        UserError: see `load_inference`.
+    """
     run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
+    network = Network(*_load(run))
     words = Vocabulary.load(run.path / "vocab_words.txt")
-    trained = run.load_model()
-    frozen = not config.model.train_image_encoder
-    encoder = run.load_model("encoder.keras") if frozen else make_image_encoder(config.model)
-    network = build_network(config.model, len(words), encoder)
-    network.model.set_weights(trained.get_weights())
-    writer = Writer(
+    return network, make_writer(run.read_config(Config), network, words)
+
+
+def make_writer(config: Config, network: Network, words: Vocabulary) -> Writer:
+    """What writes the captions of a network."""
+    return Writer(
         network.decoder,
         words,
         max_words=config.data.max_caption_words,
         length_penalty=config.decoding.length_penalty,
     )
-    return network, writer
+
+
+def start_encoder(config: Config, run: RunDirectory) -> keras.Model:
+    """The encoder to train with: a new one, of a resumed run its own, or that of `init_from`.
+
+    Raises:
+        UserError: see `make_image_encoder`; `init_from` is no run, or has another encoder.
+    """
+    if (run.path / _FROZEN).exists():
+        return run.load_model(_FROZEN)
+    encoder, source = make_image_encoder(config.model), config.train.init_from
+    if source is not None:
+        trained, _ = _load(RunDirectory.open(source, app=APP))
+        _require_same(encoder, trained, "encoder", source)
+        encoder.set_weights(trained.get_weights())
+    return encoder
+
+
+def keep_encoder(run: RunDirectory, encoder: keras.Model) -> None:
+    """Keeps a frozen encoder, which is no part of model.keras, in the run directory."""
+    run.save_model(encoder, _FROZEN)
+
+
+def start_decoder(decoder: Decoder, words: Vocabulary, run_dir: Path) -> None:
+    """Copies the decoder of another run into a new one; word vectors go by the words.
+
+    The vectors of words that the run does not know keep their own first values.
+
+    Args:
+        decoder: of the new network.
+        words: its vocabulary.
+        run_dir: of this app, with the same layers.
+
+    Raises:
+        UserError: no run of this app, or its layers have other shapes.
+    """
+    run = RunDirectory.open(run_dir, app=APP)
+    trained = run.load_model().get_layer("decoder")
+    _require_same(decoder, trained, "decoder", run_dir)
+    rows = {word: n for n, word in enumerate(Vocabulary.load(run.path / "vocab_words.txt").tokens)}
+    common = [(rows[word], n) for n, word in enumerate(words.tokens) if word in rows]
+    source, target = np.array(common).T
+    for new, old in zip(decoder.weights, trained.weights, strict=True):
+        axis = _word_axis(new, decoder)
+        if axis is None:
+            new.assign(old)
+        else:
+            values = np.moveaxis(np.array(new), axis, 0)
+            values[target] = np.moveaxis(np.array(old), axis, 0)[source]
+            new.assign(np.moveaxis(values, 0, axis))
+    logger.info("begins from %s: %d of %d words known there", run_dir, len(common), len(words))
+
+
+def _load(run: RunDirectory) -> tuple[keras.Model, keras.Model]:
+    """Encoder and model of a run; nothing outside its folder is read."""
+    model = run.load_model()
+    inside = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return inside[0] if inside else run.load_model(_FROZEN), model
+
+
+def _require_same(new, old, name: str, run_dir: Path) -> None:
+    shapes = (_shapes(new), _shapes(old))
+    checkpoints.require_same_shapes(name, *shapes, run_dir=run_dir)
+
+
+def _shapes(part: keras.Model | Decoder) -> list[tuple[int | str, ...]]:
+    """Of all weights, without the number of words, which may differ."""
+    axes = [_word_axis(weight, part) for weight in part.weights]
+    return [
+        tuple("words" if n == axis else size for n, size in enumerate(weight.shape))
+        for weight, axis in zip(part.weights, axes, strict=True)
+    ]
+
+
+def _word_axis(weight: keras.Variable, part: keras.Model | Decoder) -> int | None:
+    """Along which axis a weight has an entry for each word."""
+    if not isinstance(part, Decoder):
+        return None
+    embed = part.embed
+    return 0 if weight is embed.embeddings else 1 if weight is embed.reverse_embeddings else None

@@ -6,7 +6,9 @@ python -m apps.image_captioning.predict --run-dir runs/captions photo.jpg [--bea
 import csv as csv_module
 import json as json_module
 import logging
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,12 +20,15 @@ from common.runs import cli, files
 from common.runs.errors import UserError
 
 if TYPE_CHECKING:
-    from apps.image_captioning.neighbours import Neighbours
+    from apps.image_captioning.captioning.neighbours import Neighbours
+    from apps.image_captioning.model import Captioner
+    from common.training.logging import Sample, Samples
 
 logger = logging.getLogger("cellstate")
 
-_KINDS = (".jpg", ".jpeg", ".png", ".bmp")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _BATCH = 32
+_MAX_DRAWN = 8  # images in one picture
 
 
 class Captions(NamedTuple):
@@ -42,35 +47,35 @@ class Captions(NamedTuple):
 
 
 class Predictor:
-    """A loaded run, to ask as often as one likes."""
+    """A loaded run, for any number of images."""
 
-    def __init__(self, captioner, known: "Neighbours | None" = None):
+    def __init__(self, captioner: "Captioner", neighbours: "Neighbours | None" = None):
         import tensorflow as tf
 
-        from apps.image_captioning.reranking import Reranking
+        from apps.image_captioning.captioning.reranking import Reranking
 
-        self.captioner, self._look = captioner, tf.function(captioner.look)
-        self.reranking = known and Reranking(captioner.writer, known, beam=captioner.beam)
+        self.captioner, self._encode = captioner, tf.function(captioner.encode)
+        self.reranking = neighbours and Reranking(captioner.writer, neighbours, beam=captioner.beam)
 
     @classmethod
     def load(cls, run_dir: Path, *, beam: int | None = None, rerank: bool = False) -> "Predictor":
         """Loads the best model of a run; `beam` is that of the run unless given, 20 with `rerank`.
 
-        With `rerank` the captions of the most similar training image come to those of the beam, and
-        first of all is the one that agrees best with those of similar training images and with
-        those that the model draws.
+        With `rerank` the candidates are the captions of the beam and those of the most similar
+        training image; first is the one that agrees best with the captions of similar training
+        images and with samples of the network.
 
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        from apps.image_captioning.model import load_captioner
-        from apps.image_captioning.neighbours import Neighbours
-        from apps.image_captioning.reranking import NUM_WRITTEN
+        from apps.image_captioning.captioning.neighbours import Neighbours
+        from apps.image_captioning.captioning.reranking import NUM_WRITTEN
+        from apps.image_captioning.model import load_inference
 
-        known = Neighbours.load(run_dir) if rerank else None
+        neighbours = Neighbours.load(run_dir) if rerank else None
         if rerank and beam is None:
             beam = NUM_WRITTEN
-        return cls(load_captioner(run_dir, beam=beam), known)
+        return cls(load_inference(run_dir, beam=beam), neighbours)
 
     def caption(self, images: Sequence[bytes]) -> list[Captions]:
         """Captions encoded JPEG, PNG or BMP images.
@@ -83,29 +88,84 @@ class Predictor:
         from common.inputs.images import problem
 
         for number, image in enumerate(images):
-            found = problem(image)
-            if found is not None:
+            reason = problem(image)
+            if reason is not None:
                 raise UserError(
-                    f"expected an image, got one that is {found} (number {number}): "
+                    f"expected an image, got one that is {reason} (number {number}): "
                     "use another file"
                 )
-        given = tf.constant(list(images))
+        encoded = tf.constant(list(images))
         if self.reranking is None:
-            found = self.captioner(given)
+            outputs = self.captioner(encoded)
         else:
-            found = self.captioner.describe(self.reranking(self._look(given)))
-        found = {name: value.numpy() for name, value in found.items()}
-        return [self._of_row(found, row) for row in range(len(images))]
+            outputs = self.captioner.describe(self.reranking(self._encode(encoded)))
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        return [self._of_row(outputs, row) for row in range(len(images))]
 
-    def _of_row(self, found: dict[str, np.ndarray], row: int) -> Captions:
-        pairs = zip(found["caption"][row], found["score"][row], strict=True)
-        tokens = [token.decode() for token in found["tokens"][row]]
+    def _of_row(self, outputs: dict[str, np.ndarray], row: int) -> Captions:
+        pairs = zip(outputs["caption"][row], outputs["score"][row], strict=True)
+        tokens = [token.decode() for token in outputs["tokens"][row]]
         length = tokens.index("") + 1 if "" in tokens else len(tokens)
         return Captions(
             [(caption.decode(), float(score)) for caption, score in pairs if np.isfinite(score)],
             tokens[:length],
-            found["attention"][row, :length],
+            outputs["attention"][row, :length],
         )
+
+
+def make_samples(captioner: "Captioner", records: Iterable[dict]) -> "Samples":
+    """Makes what TensorBoard shows of a training: captions of the first of some records."""
+    from common.training.logging import NUM_SAMPLES, Sample
+
+    predictor = Predictor(captioner)
+    first = [
+        (record["image"].numpy(), record["captions"][0].numpy().decode())
+        for record in islice(records, NUM_SAMPLES)
+    ]
+
+    def write(folder: Path) -> "Iterator[Sample]":
+        for number, (image, reference) in enumerate(first):
+            (captions,) = predictor.caption([image])
+            path = folder / f"{number}.png"
+            draw_captions([image], [captions], path)
+            yield Sample(f"**{captions.captions[0][0]}** (right: {reference})", path)
+
+    return write
+
+
+def draw_captions(images: Sequence[bytes], captions: Sequence[Captions], path: Path) -> None:
+    """Draws each image with its caption and, beside it, where the model looked at each word.
+
+    Args:
+        images: encoded; the first eight are drawn.
+        captions: of each. The attention of a word is scaled to its own maximum, which is named.
+        path: .png, .pdf or .svg.
+
+    Raises:
+        UserError: the suffix of `path` is none that can be drawn.
+    """
+    from common.inputs.images import decode
+    from common.plots import figures
+
+    images, captions = images[:_MAX_DRAWN], captions[:_MAX_DRAWN]
+    columns = 1 + max(len(of_image.tokens) for of_image in captions)
+    figure = figures.start(path, size=(1.7 * columns, 0.5 + 2.2 * len(images)))
+    axes = figure.subplots(len(images), columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, image, of_image in zip(axes, images, captions, strict=True):
+        pixels = decode(image).numpy()
+        row[0].imshow(pixels)
+        title = textwrap.fill(of_image.captions[0][0], 24)
+        row[0].set_title(title, fontsize=8, parse_math=False)
+        for axis, word, attention in zip(
+            row[1:], of_image.tokens, of_image.attention, strict=False
+        ):
+            figures.heat_map(axis, pixels, attention)
+            title = f"{word or '(end)'}\n{attention.max():.0%}"
+            axis.set_title(title, fontsize=8, parse_math=False)
+    title = "Where it looked at each word, and the largest share"
+    figures.finish(figure, title=title, path=path)
 
 
 def images_of(paths: Sequence[Path]) -> list[Path]:
@@ -114,21 +174,20 @@ def images_of(paths: Sequence[Path]) -> list[Path]:
     Raises:
         UserError: a path does not exist, or there is no image.
     """
-    found = []
+    images = []
     for path in paths:
         if not path.exists():
             raise UserError(f"expected an image file or a folder, found none at {path}")
-        inside = (
-            [one for one in sorted(path.iterdir()) if one.suffix.lower() in _KINDS]
-            if path.is_dir()
-            else [path]
-        )
+        if not path.is_dir():
+            images.append(path)
+            continue
+        inside = [child for child in sorted(path.iterdir()) if child.suffix.lower() in _SUFFIXES]
         if not inside:
             raise UserError(f"expected JPEG, PNG or BMP images in the folder {path}, found none")
-        found += inside
-    if not found:
+        images += inside
+    if not images:
         raise UserError("expected at least one image file or folder, got none")
-    return found
+    return images
 
 
 def _caption_all(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[Path, Captions]]:
@@ -140,13 +199,13 @@ def _caption_all(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[
         readable = []
         for path in batch:
             encoded = path.read_bytes()
-            found = problem(encoded)
-            if found is None:
+            reason = problem(encoded)
+            if reason is None:
                 readable.append((path, encoded))
             elif len(paths) == 1:
-                raise UserError(f"expected an image, {path} is {found}: use another file")
+                raise UserError(f"expected an image, {path} is {reason}: use another file")
             else:
-                logger.warning("note: leaves out %s, it is %s", path, found)
+                logger.warning("note: leaves out %s, it is %s", path, reason)
         if readable:
             captions = predictor.caption([encoded for _, encoded in readable])
             yield from zip([path for path, _ in readable], captions, strict=True)
@@ -171,9 +230,9 @@ def main(
         photos: JPEG, PNG or BMP files, or folders of them.
         image: The same by name.
         beam: Captions kept at each step; that of the run by default, with --rerank 20.
-        alternatives: Captions shown for each image, without --rerank at most as many as the beam.
+        alternatives: Captions printed of each image, without --rerank at most as many as the beam.
         rerank: First the caption that agrees best with those of similar training images and with
-            those that the model draws; those of the most similar one are among the alternatives.
+            samples of the network; those of the most similar image are among the alternatives.
         csv: Write image, caption and score of each to this file.
         plot: Write a picture of where the model looked at each word, e.g. out.png.
         json: Print one JSON object.
@@ -184,15 +243,18 @@ def main(
     # By itself reranking takes a beam that is wide enough.
     width = max(alternatives, beam or 0) if beam or (alternatives > 1 and not rerank) else None
     predictor = Predictor.load(run_dir, beam=width, rerank=rerank)
-    found = list(_caption_all(predictor, paths))
+    results = list(_caption_all(predictor, paths))
     if csv is not None:
-        _write_csv(found, csv)
+        _write_csv(results, csv)
     if plot is not None:
-        _draw(found, plot)
+        drawn = results[:_MAX_DRAWN]
+        images = [path.read_bytes() for path, _ in drawn]
+        draw_captions(images, [captions for _, captions in drawn], plot)
     if json:
-        print(json_module.dumps({"images": [_as_dict(*one, alternatives) for one in found]}))
+        rows = [_as_dict(path, captions, alternatives) for path, captions in results]
+        print(json_module.dumps({"images": rows}))
         return
-    for path, captions in found:
+    for path, captions in results:
         for caption, score in captions.captions[:alternatives]:
             print(f"{score:8.3f}  {path.name}  {caption}")
 
@@ -206,22 +268,11 @@ def _as_dict(path: Path, captions: Captions, alternatives: int) -> dict:
     }
 
 
-def _write_csv(found: list[tuple[Path, Captions]], path: Path) -> None:
+def _write_csv(results: Iterable[tuple[Path, Captions]], path: Path) -> None:
     with files.replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv_module.writer(file)
         writer.writerow(["image", "caption", "score"])
-        writer.writerows([str(one), *captions.captions[0]] for one, captions in found)
-
-
-def _draw(found: list[tuple[Path, Captions]], path: Path) -> None:
-    from apps.image_captioning import plots
-    from common.inputs import images
-
-    shown = [(images.decode(one.read_bytes()).numpy(), captions) for one, captions in found]
-    plots.words_over_images(
-        [(image, words.tokens, words.attention, words.captions[0][0]) for image, words in shown],
-        path=path,
-    )
+        writer.writerows([str(image), *captions.captions[0]] for image, captions in results)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ class Hypothesis(NamedTuple):
     Attributes:
         score: log-probability of a beginning; with the length penalty, of a whole caption.
         token_ids: written so far.
-        looks: attention (regions,) at each of them.
+        attention: (regions,) at each of them.
     """
 
     score: np.float32
     token_ids: list[int]
-    looks: list[np.ndarray]
+    attention: list[np.ndarray]
 
 
 class Runtime:
@@ -44,20 +44,20 @@ class Runtime:
 
     def __call__(self, *, image: bytes) -> dict[str, np.ndarray]:
         """Caption and score (beam,), best first; tokens and attention of the best, by time."""
-        found = self.write(read(image, self.settings["image_size"]))
-        time = max(len(one.token_ids) for one in found)
-        filled = time - len(found[0].token_ids)
-        looks = np.array([*found[0].looks, *filled * [np.zeros_like(found[0].looks[0])]])
+        captions = self.write(read(image, self.settings["image_size"]))
+        best = captions[0]
+        padding = max(len(caption.token_ids) for caption in captions) - len(best.token_ids)
+        attention = np.array([*best.attention, *padding * [np.zeros_like(best.attention[0])]])
         return {
-            "caption": np.array([" ".join(self.as_words(one)).strip() for one in found]),
-            "score": np.array([one.score for one in found]),
-            "tokens": np.array([*self.as_words(found[0]), *filled * [""]]),
-            "attention": looks.reshape(-1, *self.settings["grid"]),
+            "caption": np.array([" ".join(self.as_words(c.token_ids)).strip() for c in captions]),
+            "score": np.array([caption.score for caption in captions]),
+            "tokens": np.array([*self.as_words(best.token_ids), *padding * [""]]),
+            "attention": attention.reshape(-1, *self.settings["grid"]),
         }
 
-    def as_words(self, one: Hypothesis) -> list[str]:
-        """The words of a hypothesis, "" for the end."""
-        return [self.words[i] if i > self.settings["end_id"] else "" for i in one.token_ids]
+    def as_words(self, token_ids: list[int]) -> list[str]:
+        """Words, "" for the end."""
+        return [self.words[i] if i > self.settings["end_id"] else "" for i in token_ids]
 
     def write(self, pixels: np.ndarray) -> list[Hypothesis]:
         """Beam search with a length penalty (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
@@ -71,38 +71,39 @@ class Runtime:
         last = np.full(beam, self.settings["start_id"], np.int32)
         live, pool = [Hypothesis(np.float32(0), [], [])], []
         for length in range(max_steps):
-            reachable = self.penalised(max(one.score for one in live), max_steps)
+            reachable = self.penalised(max(hypothesis.score for hypothesis in live), max_steps)
             if len(pool) == beam and reachable <= pool[-1].score:
                 break
-            found = self.step(token_ids=last, **states, **memory)
-            log_probs = found["log_probs"][: len(live)] + self.allowed(length)
-            totals = np.array([one.score for one in live])[:, None] + log_probs
+            outputs = self.step(token_ids=last, **states, **memory)
+            log_probs = outputs["log_probs"][: len(live)] + self.allowed(length)
+            totals = np.array([hypothesis.score for hypothesis in live])[:, None] + log_probs
             best = np.argsort(-totals, axis=None, kind="stable")[:beam]
             best = best[np.isfinite(totals.ravel()[best])]
             parents, tokens = np.divmod(best, log_probs.shape[1])
-            live, rows = self.grown(live, pool, totals, parents, tokens, found["attention"])
-            pool.sort(key=lambda one: -one.score)  # of equal ones, the older stays before
+            live, rows = self.grown(live, pool, totals, parents, tokens, outputs["attention"])
+            pool.sort(key=lambda caption: -caption.score)  # of equal ones, the older stays before
             del pool[beam:]
             if not live:
                 break
             rows += (beam - len(rows)) * [0]  # fillers: the network takes `beam` rows
             last = tokens[rows].astype(np.int32)
-            states = {name: found[f"next_{name}"][parents[rows]] for name in states}
+            states = {name: outputs[f"next_{name}"][parents[rows]] for name in states}
         return pool
 
     def grown(self, live, pool, totals, parents, tokens, attention) -> tuple[list, list]:
         """What goes on, and its places in `tokens`; what ends is added to `pool`."""
-        kept, rows = [], []
+        grown, rows = [], []
         for row, (parent, token) in enumerate(zip(parents, tokens, strict=True)):
             before = live[parent]
-            token_ids, looks = [*before.token_ids, int(token)], [*before.looks, attention[parent]]
+            token_ids = [*before.token_ids, int(token)]
+            looks = [*before.attention, attention[parent]]
             score = totals[parent, token]
             if token == self.settings["end_id"]:
                 pool.append(Hypothesis(self.penalised(score, len(token_ids)), token_ids, looks))
             else:
-                kept.append(Hypothesis(score, token_ids, looks))
+                grown.append(Hypothesis(score, token_ids, looks))
                 rows.append(row)
-        return kept, rows
+        return grown, rows
 
     def penalised(self, log_prob: np.float32, length: int) -> np.float32:
         """A log-probability by a power of the length."""
@@ -110,21 +111,21 @@ class Runtime:
 
     def allowed(self, length: int) -> np.ndarray:
         """0 for the tokens that may come next, minus infinity for the others, (vocab,)."""
-        found, end = np.zeros(len(self.words), np.float32), self.settings["end_id"]
-        found[self.settings["forbidden_ids"]] = -np.inf
+        added, end = np.zeros(len(self.words), np.float32), self.settings["end_id"]
+        added[self.settings["forbidden_ids"]] = -np.inf
         if length < self.settings["min_steps"]:
-            found[end] = -np.inf
+            added[end] = -np.inf
         if length == self.settings["max_steps"] - 1:
-            found[np.arange(len(found)) != end] = -np.inf
-        return found
+            added[np.arange(len(added)) != end] = -np.inf
+        return added
 
 
 def main() -> None:
     """Prints the captions with their scores, best first."""
-    parser = argparse.ArgumentParser(description="Says what an image shows.")
+    parser = argparse.ArgumentParser(description="Writes captions of an image.")
     parser.add_argument("image", type=Path, help="JPEG, PNG or BMP")
-    found = Runtime(Path(__file__).parent)(image=parser.parse_args().image.read_bytes())
-    for caption, score in zip(found["caption"], found["score"], strict=True):
+    outputs = Runtime(Path(__file__).parent)(image=parser.parse_args().image.read_bytes())
+    for caption, score in zip(outputs["caption"], outputs["score"], strict=True):
         print(f"{score:8.3f}  {caption}")
 
 

@@ -1,4 +1,4 @@
-"""Looks at data before any training: sizes, words, broken rows, and whether it is enough.
+"""Checks data before any training: sizes, words, broken rows, and whether it is enough.
 
 python -m apps.phoneme_tagging.check_data --data.name folder --data.root recordings [--plot out.png]
 """
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from common.inputs.data_checks import Demand, Report, Tally
 
 DEFAULT = DataConfig()
-SHOWN = 4  # utterances on the contact sheet
-# What the sample of TIMIT holds from which a network was trained from scratch: README.md.
+SHEET_SIZE = 4  # utterances on the contact sheet
+# What the sample of TIMIT holds from which a network was trained from scratch.
 MIN_MINUTES = 4.0
 # Of so many phones, a phone error rate of 30 % has a standard error of 2.6 points.
 MIN_VALIDATION_PHONES = 300
@@ -38,8 +38,8 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     from apps.phoneme_tagging import datasets
     from common.inputs import data_checks
 
-    builder = datasets.unprepared(config)
-    tally = data_checks.survey(builder, _count, size=SHOWN)
+    builder = datasets.make_builder(config)
+    tally = data_checks.survey(builder, _count, size=SHEET_SIZE)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)
     notes = [
@@ -55,21 +55,21 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
 
     phones = record["phones"]
     tally.counts[part].update({"recordings": 1, "phones": len(phones)})
-    tally.classes[part].update(one["phone"] for one in phones)
+    tally.classes[part].update(segment["phone"] for segment in phones)
     tally.words[part].update(record["text"].lower().split())
     if part == "train":
         tally.lengths["seconds of a recording"].append(len(record["waveform"]) / SAMPLE_RATE)
         tally.lengths["phones of a recording"].append(len(phones))
         tally.lengths["milliseconds of a phone"] += [
-            1000 * (one["end"] - one["start"]) / SAMPLE_RATE for one in phones
+            1000 * (segment["end"] - segment["start"]) / SAMPLE_RATE for segment in phones
         ]
 
 
 def _demands(tally: "Tally") -> "list[Demand]":
     from common.inputs.data_checks import Demand
 
-    known, spoken = tally.classes["train"], tally.classes["validation"]
-    learnable = sum(count for phone, count in spoken.items() if known[phone] >= MIN_EXAMPLES)
+    train, validation = tally.classes["train"], tally.classes["validation"]
+    learnable = sum(count for phone, count in validation.items() if train[phone] >= MIN_EXAMPLES)
     return [
         Demand(
             "minutes of training speech",
@@ -79,19 +79,19 @@ def _demands(tally: "Tally") -> "list[Demand]":
         ),
         Demand(
             "phones in validation",
-            spoken.total(),
+            validation.total(),
             MIN_VALIDATION_PHONES,
             "record more, of other speakers where you can",
         ),
         Demand(
             f"of the phones of validation said {MIN_EXAMPLES} times or more in training",
-            learnable / max(spoken.total(), 1),
+            learnable / max(validation.total(), 1),
             MIN_LEARNABLE,
             "record words with the rare phones, or join phones with --data.phone-map",
         ),
         Demand(
             "of the training phones the commonest one",
-            max(known.values(), default=0) / max(known.total(), 1),
+            max(train.values(), default=0) / max(train.total(), 1),
             MAX_COMMONEST,
             "look at the labels: --data.tier, --data.phone-map",
             most=True,
@@ -100,16 +100,19 @@ def _demands(tally: "Tally") -> "list[Demand]":
 
 
 def _draw(records: list[dict], name: str, path: Path) -> None:
-    from apps.phoneme_tagging import plots
+    from apps.phoneme_tagging.tagging import plots
 
     plots.labelled_spectrograms(
         [
             (
-                one["utterance_id"],
-                one["waveform"] / 32768.0,
-                [(two["phone"], two["start"], two["end"]) for two in one["phones"]],
+                record["utterance_id"],
+                record["waveform"] / 32768.0,
+                [
+                    (segment["phone"], segment["start"], segment["end"])
+                    for segment in record["phones"]
+                ],
             )
-            for one in records
+            for record in records
         ],
         title=f"{name}: training recordings with their phones, at most 3 seconds of each",
         path=path,

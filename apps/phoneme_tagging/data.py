@@ -6,7 +6,6 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     frame_mask      bool    (batch, frames)         True = real
     phone_id        int32   (batch, frames)         among the classes; -1 = not scored in training
     reference_id    int32   (batch, frames)         among TIMIT's 61; -1 = no label
-    string_id       int32   (batch, phones)         classes of the string, from 1 on; 0 = none
     num_frames      int32   (batch,)                of the recording, before any augmentation
     phone, start            string, int64 (batch, phones), samples; "" where there is none
     utterance_id, speaker   string (batch,)
@@ -22,14 +21,16 @@ import tensorflow as tf
 
 from apps.phoneme_tagging import datasets
 from apps.phoneme_tagging.config import AugmentConfig, DataConfig, ModelConfig
-from apps.phoneme_tagging.examples import make_encoder, make_examples
-from apps.phoneme_tagging.phones import PHONES_61, fold
+from apps.phoneme_tagging.corpora.phones import PHONES_61, fold
+from apps.phoneme_tagging.tagging import augmentation
+from apps.phoneme_tagging.tagging.viterbi import PhoneCounts
 from common.inputs import audio, pipeline
+from common.inputs import datasets as preparation
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
 
-MOST_CACHED = 2**29  # bytes; a larger split is read anew in every epoch
+MAX_CACHED = 2**29  # bytes; a larger split is read anew in every epoch
 
 
 class Survey(NamedTuple):
@@ -38,18 +39,17 @@ class Survey(NamedTuple):
     phones: Vocabulary  # the classes that occur in training
     mean: np.ndarray  # float32 (dim,)
     variance: np.ndarray  # float32 (dim,)
-    bigrams: np.ndarray  # float64 (choices, choices): how often one follows another
-    frame_counts: np.ndarray  # float64 (choices,)
+    counts: PhoneCounts
     lengths: list[int]  # frames, by utterance
 
 
 class TrainingData(NamedTuple):
-    """Examples and batches for `fit`, with what the survey found.
+    """Examples and batches for `fit`, with the survey of the training split.
 
-    `change` makes examples of what `examples` holds then, records; or there is none.
+    Where there is a `change`, `examples` are records and `change` makes examples of them.
     """
 
-    found: Survey
+    survey: Survey
     examples: tf.data.Dataset
     change: pipeline.Change | None
     buckets: pipeline.Buckets
@@ -59,7 +59,7 @@ class TrainingData(NamedTuple):
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
-        return pipeline.num_batches(self.found.lengths, self.buckets)
+        return pipeline.num_batches(self.survey.lengths, self.buckets)
 
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
@@ -75,10 +75,10 @@ class TrainingData(NamedTuple):
 
     def summary(self) -> str:
         """One line for the log: sizes."""
-        minutes = sum(self.found.lengths) * audio.FRAME_S / 60
+        lengths = self.survey.lengths
         return (
-            f"{len(self.found.lengths)} utterances, {minutes:.1f} minutes, "
-            f"{len(self.found.phones)} phones, {self.num_batches} batches an epoch"
+            f"{len(lengths)} utterances, {sum(lengths) * audio.FRAME_S / 60:.1f} minutes, "
+            f"{len(self.survey.phones)} phones, {self.num_batches} batches an epoch"
         )
 
 
@@ -88,13 +88,14 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder, splits = datasets.make_builder(config)
-    if split not in splits:
+    builder = datasets.make_builder(config)
+    preparation.prepare(builder, builder.broken)
+    if split not in builder.info.splits:
         raise UserError(
             f"expected a {split} part of {config.name}, its files are not in "
-            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+            f"{config.root}: add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, splits[split])
+    records = builder.read(split)
     if config.max_utterances is None or split == "test":
         return records
     return records.take(
@@ -102,7 +103,69 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     )
 
 
-def survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
+def make_examples(records: tf.data.Dataset, model: ModelConfig) -> tf.data.Dataset:
+    """Features and the reference phone of every frame; no padding yet."""
+    return records.map(make_encoder(model), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
+    """A function from a record to an example; with a seed and an AugmentConfig, a changed one."""
+    table = Vocabulary(PHONES_61).make_table(unknown=-1)
+
+    def encode(
+        record: dict, seed: tf.Tensor | None = None, augment: AugmentConfig | None = None
+    ) -> dict[str, tf.Tensor]:
+        waveform = tf.cast(record["waveform"], tf.float32) / 32768.0
+        recorded, start, end = audio.num_frames(tf.size(waveform)), record["start"], record["end"]
+        if seed is not None and augment is not None:
+            waveform, stretch = augmentation.change_sound(
+                waveform, tf.random.split(seed)[0], speed=augment.speed, noise=augment.noise
+            )
+            start, end = _stretched(start, stretch), _stretched(end, stretch)
+        size = tf.size(waveform)
+        frames = audio.num_frames(size)
+        features, mask = audio.features(
+            waveform[None], size[None], kind=model.features, num_mels=model.num_mels
+        )
+        return {
+            "features": features[0, :frames],
+            "frame_mask": mask[0, :frames],
+            "reference_id": label_frames(table.lookup(record["phone"]), start, end, frames),
+            "num_frames": recorded,
+            "phone": record["phone"],
+            "start": start,
+            "utterance_id": record["utterance_id"],
+            "speaker": record["speaker"],
+        }
+
+    # No branches on tensors: AutoGraph would read all of it again for each data set.
+    return tf.autograph.experimental.do_not_convert(encode)
+
+
+def _stretched(times: tf.Tensor, stretch: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(tf.cast(times, tf.float64) * stretch), times.dtype)
+
+
+def label_frames(
+    phone_ids: tf.Tensor, start: tf.Tensor, end: tf.Tensor, num_frames: tf.Tensor
+) -> tf.Tensor:
+    """The phone in the middle of each frame.
+
+    Args:
+        phone_ids: int32 (phones,).
+        start, end: int64 (phones,), samples, rising.
+        num_frames: how many frames there are.
+
+    Returns:
+        int32 (frames,); -1 in gaps and after the last phone.
+    """
+    middle = tf.range(num_frames, dtype=tf.int64) * audio.FRAME_SHIFT + audio.FRAME_SHIFT // 2
+    place = tf.maximum(tf.searchsorted(start, middle, side="right") - 1, 0)
+    inside = (tf.gather(start, place) <= middle) & (middle < tf.gather(end, place))
+    return tf.where(inside, tf.gather(phone_ids, place), -1)
+
+
+def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
     """Reads the training examples once: classes, normalisation, bigrams, lengths.
 
     Raises:
@@ -115,26 +178,24 @@ def survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
         features = example["features"].astype(np.float64)
         total, squares = total + features.sum(axis=0), squares + (features**2).sum(axis=0)
         lengths.append(len(features))
-        known = example["reference_id"][example["reference_id"] >= 0]
-        counts += np.bincount(known, minlength=len(PHONES_61))
-        changes = known[np.flatnonzero(np.diff(known, prepend=-1))]
+        labels = example["reference_id"][example["reference_id"] >= 0]
+        counts += np.bincount(labels, minlength=len(PHONES_61))
+        changes = labels[np.flatnonzero(np.diff(labels, prepend=-1))]
         np.add.at(follows, (changes[:-1], changes[1:]), 1)
     if not lengths:
         raise UserError("expected training utterances, found none: look at --data.root")
     frames = max(sum(lengths), 1)
     mean = total / frames
-    classes = [fold(phone, phone_set) for phone in PHONES_61]
-    kept = {one: counts[[c == one for c in classes]].sum() for one in dict.fromkeys(classes) if one}
-    names = [name for name, count in kept.items() if count]
+    classes = np.array([fold(phone, phone_set) for phone in PHONES_61])
+    names = [name for name in dict.fromkeys(classes) if name and counts[classes == name].any()]
     if len(names) < 2:
         raise UserError(f"expected at least two phones in training, got {names}")
-    member = np.array([[one == name for one in classes] for name in names], np.float64)
+    member = np.array([classes == name for name in names], np.float64)
     return Survey(
-        phones=Vocabulary(tuple(names)),
+        phones=Vocabulary(tuple(map(str, names))),
         mean=mean.astype(np.float32),
         variance=np.maximum(squares / frames - mean**2, 1e-6).astype(np.float32),
-        bigrams=member @ follows @ member.T,
-        frame_counts=member @ counts,
+        counts=PhoneCounts(bigrams=member @ follows @ member.T, frames=member @ counts),
         lengths=lengths,
     )
 
@@ -142,28 +203,15 @@ def survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
 def make_targets(
     phones: Vocabulary, *, phone_set: int
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """A function that adds `phone_id`, the class of each frame, and `string_id`."""
-    known = {phone: number for number, phone in enumerate(phones.tokens)}
-    of_61 = [known.get(fold(one, phone_set), -1) for one in PHONES_61]
+    """A function that adds `phone_id`, the class of each frame."""
+    ids = {phone: number for number, phone in enumerate(phones.tokens)}
+    of_61 = [ids.get(fold(phone, phone_set), -1) for phone in PHONES_61]
     classes = tf.constant([*of_61, -1])
-    table = Vocabulary(PHONES_61).make_table(unknown=-1)
 
     def add(example: dict) -> dict[str, tf.Tensor]:
-        string = tf.gather(classes, table.lookup(example["phone"]) % len(classes)) + 1
-        return {
-            **example,
-            "phone_id": tf.gather(classes, example["reference_id"] % len(classes)),
-            "string_id": tf.boolean_mask(string, string > 0),
-        }
+        return {**example, "phone_id": tf.gather(classes, example["reference_id"] % len(classes))}
 
     return add
-
-
-def with_targets(
-    examples: tf.data.Dataset, phones: Vocabulary, *, phone_set: int
-) -> tf.data.Dataset:
-    """Adds what `make_targets` says."""
-    return examples.map(make_targets(phones, phone_set=phone_set))
 
 
 def make_training_data(
@@ -177,28 +225,27 @@ def make_training_data(
     service = service_batches.connect(config.service)
     records = load_split(config, "train")
     examples = make_examples(records, model)
-    found = survey(examples, phone_set=model.phone_set)
-    targets = make_targets(found.phones, phone_set=model.phone_set)
-    plain = augment in (None, AugmentConfig()) and service is None
-    change = None if plain else _make_change(make_encoder(model), augment, targets)
-    shown = (
-        _cached(examples.map(targets), found, 4 * len(found.mean))
-        if plain
-        else _cached(records.map(_with_length), found, 2 * audio.FRAME_SHIFT)
-    )
-    held_back = make_examples(load_split(config, "validation"), model).map(targets)
-    held_back = _cached(held_back, found, 4 * len(found.mean))
+    survey = take_survey(examples, phone_set=model.phone_set)
+    targets = make_targets(survey.phones, phone_set=model.phone_set)
+    if augment in (None, AugmentConfig()) and service is None:
+        change = None
+        train_data = _cached(examples.map(targets), survey, 4 * len(survey.mean))
+    else:
+        change = _make_change(make_encoder(model), augment, targets)
+        train_data = _cached(records.map(_with_length), survey, 2 * audio.FRAME_SHIFT)
+    validation = make_examples(load_split(config, "validation"), model).map(targets)
+    validation = _cached(validation, survey, 4 * len(survey.mean))
     # Three buckets of like size; more would leave many small batches at an epoch's end.
-    boundaries = {int(np.quantile(found.lengths, share)) for share in (1 / 3, 2 / 3)}
+    boundaries = {int(np.quantile(survey.lengths, share)) for share in (1 / 3, 2 / 3)}
     return TrainingData(
-        found=found,
-        examples=shown,
+        survey=survey,
+        examples=train_data,
         change=change,
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
-            held_back,
+            validation,
             batch_size=batch_size,
-            num_examples=int(held_back.reduce(0, lambda count, _: count + 1)),
+            num_examples=int(validation.reduce(0, lambda count, _: count + 1)),
         ),
         service=service,
     )
@@ -212,27 +259,19 @@ def _make_change(encode, augment: AugmentConfig | None, targets) -> pipeline.Cha
     return lambda record, seed: targets(encode(record, seed, augment))
 
 
-def _cached(examples: tf.data.Dataset, found: Survey, frame_bytes: int) -> tf.data.Dataset:
+def _cached(examples: tf.data.Dataset, survey: Survey, frame_bytes: int) -> tf.data.Dataset:
     """In memory where training takes little of it; validation is smaller."""
-    return examples.cache() if sum(found.lengths) * frame_bytes < MOST_CACHED else examples
+    return examples.cache() if sum(survey.lengths) * frame_bytes < MAX_CACHED else examples
 
 
 def as_training(
-    batch: dict[str, tf.Tensor], *, inputs: Iterable[str], ctc: bool = False
-) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-    """A batch as (inputs, targets, weights), the last two by the name of the output.
+    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """A batch as (inputs, targets int32 (batch, frames), weights float32 (batch, frames)).
 
-    "logits": int32 (batch, frames), float32 (batch, frames); padding, and frames whose phone is
-    none of the classes, have weight 0. With `ctc`, "ctc": int32 (batch, phones), float32 (batch,),
-    one by the number of frames. `inputs` are the names that the model takes; Keras would mix up
-    any others.
+    Padding, and frames whose phone is none of the classes, have weight 0. `inputs` are the names
+    that the model takes; Keras would mix up any others.
     """
-    known = tf.logical_and(batch["frame_mask"], batch["phone_id"] >= 0)
+    scored = tf.logical_and(batch["frame_mask"], batch["phone_id"] >= 0)
     taken = {name: batch[name] for name in inputs}
-    targets = {"logits": tf.maximum(batch["phone_id"], 0)}
-    weights = {"logits": tf.cast(known, tf.float32)}
-    if ctc:
-        targets["ctc"] = batch["string_id"]
-        frames = tf.reduce_sum(tf.cast(batch["frame_mask"], tf.float32), axis=1)
-        weights["ctc"] = 1.0 / tf.maximum(frames, 1.0)
-    return taken, targets, weights
+    return taken, tf.maximum(batch["phone_id"], 0), tf.cast(scored, tf.float32)

@@ -1,4 +1,4 @@
-"""Scores a run: frames right, phone error rate, boundaries, beside rivals without memory.
+"""Scores a run: frames right, phone error rate, boundaries, beside baselines without memory.
 
     python -m apps.phoneme_tagging.evaluate --run-dir runs/phones [--split validation|test] [--json]
 
@@ -6,25 +6,20 @@ Frame accuracies are of the network's most probable phone; the phone error rate 
 string, folded to 39 phones after Lee & Hon (1989), silence included.
 """
 
+import collections
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from apps.phoneme_tagging.config import APP, Config
-from common.runs import cli
+from common.runs import cli, directory
 from common.runs.directory import RunDirectory
 from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    import keras
 
-    from apps.phoneme_tagging.model import LanguageModel
-    from apps.phoneme_tagging.scoring import Tagged
-    from common.inputs.text import Vocabulary
-
-BEAM = 20  # strings
+    from apps.phoneme_tagging.tagging.scoring import Tagged
 
 
 def evaluate(
@@ -33,7 +28,7 @@ def evaluate(
     *,
     root: Path | None = None,
     cache_dir: Path | None = None,
-    with_rivals: bool = True,
+    with_baselines: bool = True,
 ) -> Evaluation:
     """Scores the best model of a run on a split; writes metrics-<split>.json there.
 
@@ -44,20 +39,19 @@ def evaluate(
         split: "train", "validation" or "test".
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
-        with_rivals: without them, which are trained anew for each run, many runs are scored faster.
+        with_baselines: without them many runs are scored faster.
 
     Raises:
         UserError: no run of this app, or the data has no such split.
     """
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    where = {"root": root or config.data.root, "cache_dir": cache_dir or config.data.cache_dir}
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **where))
+    run, config = directory.open_run(
+        run_dir, app=APP, config_type=Config, root=root, cache_dir=cache_dir
+    )
 
-    from apps.phoneme_tagging import confusion, plots, scoring
+    from apps.phoneme_tagging.tagging import plots, scoring
 
-    tagged = _tag_all(run, config, split, with_rivals=with_rivals)
-    found = {
+    tagged = _tag_all(run, config, split, with_baselines=with_baselines)
+    scores = {
         name: scoring.score(rows, phone_set=config.model.phone_set) for name, rows in tagged.items()
     }
     rows = tagged["model"]
@@ -66,96 +60,72 @@ def evaluate(
         data=config.data.name,
         split=split,
         num_examples=len(rows),
-        metrics=found.pop("model"),
-        baselines=found,
+        metrics=scores.pop("model"),
+        baselines=scores,
         notes=(f"{sum(len(row.frames) for row in rows)} frames of 10 ms",),
         details=scoring.details(rows),
     )
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(result))
     run.write_json(f"speakers-{split}.json", scoring.by_speaker(rows))
-    run.write_text(f"confusion-{split}.txt", confusion.as_text(rows))
-    plots.confusions(
+    run.write_text(f"confusion-{split}.txt", scoring.confusions_as_text(rows))
+    plots.confusion_matrix(
         rows, title=f"{config.data.name}, {split}", path=run.path / f"confusion-{split}.png"
     )
     return result
 
 
 def _tag_all(
-    run: RunDirectory, config: Config, split: str, *, with_rivals: bool
+    run: RunDirectory, config: Config, split: str, *, with_baselines: bool
 ) -> dict[str, list["Tagged"]]:
-    """Every utterance as the model and its rivals tag it, by name."""
+    """Every utterance as the model and the baselines tag it, by name."""
     import tensorflow as tf
 
-    from apps.phoneme_tagging import data, scoring
-    from apps.phoneme_tagging.model import Decoder
-    from apps.phoneme_tagging.predict import load_language_model
+    from apps.phoneme_tagging import data, model
+    from apps.phoneme_tagging.tagging import baselines, scoring
     from common.inputs import pipeline
-    from common.inputs.text import Vocabulary
 
-    phones = Vocabulary.load(run.path / "vocab_phones.txt")
-    network = run.load_model()
-    language = load_language_model(run.path)
-    decode = tf.function(Decoder(config.model, language), reduce_retracing=True)
-    ask = tf.function(lambda inputs: network(inputs, training=False), reduce_retracing=True)
+    tagger = model.load_inference(run.path)
+    names = tagger.phones.numpy()[:-1].astype(str)
+    network = tf.function(tagger.network, reduce_retracing=True)
+    decode = tf.function(tagger.decoder, reduce_retracing=True)
+    classify = _load_baselines(run, config) if with_baselines else None
 
-    rivals = _fit_rivals(config, phones, language) if with_rivals else {}
     batches = pipeline.evaluation_batches(
         data.make_examples(data.load_split(config.data, split), config.model),
         batch_size=config.train.batch_size,
     )
-    names = np.asarray(phones.tokens)
-    found: dict[str, list[Tagged]] = {name: [] for name in ("model", *rivals)}
+    tagged = collections.defaultdict(list)
     for batch in cli.progress(batches, "utterances"):
-        mask = batch["frame_mask"]
-        outputs = ask({"features": batch["features"], "frame_mask": mask})
-        logits = {"model": outputs["logits"]}
-        lengths = mask.numpy().sum(axis=1)
-        for name, rival in rivals.items():
-            padded = np.zeros(logits["model"].shape, np.float32)
-            for row, length in enumerate(lengths):
-                padded[row, :length] = rival(batch["features"][row, :length].numpy())
-            logits[name] = tf.constant(padded)
+        features, mask = batch["features"], batch["frame_mask"]
+        logits = {"model": network({"features": features, "frame_mask": mask})["logits"]}
+        if classify is not None:
+            logits |= baselines.logits(classify, features.numpy(), mask.numpy())
         for name, values in logits.items():
             framewise = names[tf.argmax(values, axis=-1).numpy()]
             decoded = names[decode(values, mask).numpy()]
-            found[name] += scoring.utterances(batch, framewise, decoded)
-        if "ctc" in outputs:
-            heard = _strings(outputs["ctc"], mask, names)
-            recent = found["model"][-len(lengths) :]
-            found["model"][-len(lengths) :] = [
-                row._replace(strings=strings) for row, strings in zip(recent, heard, strict=True)
-            ]
-    return found
+            tagged[name] += scoring.utterances(batch, framewise, decoded)
+    return tagged
 
 
-def _fit_rivals(config: Config, phones: "Vocabulary", language: "LanguageModel") -> dict:
-    """The rivals, by name, of the training part."""
-    from apps.phoneme_tagging import baselines, data
+def _load_baselines(run: RunDirectory, config: Config) -> "keras.Model":
+    """The baselines of a run; its first evaluation fits them, and training need not wait for it."""
+    from apps.phoneme_tagging import data
+    from apps.phoneme_tagging.tagging import baselines
+    from apps.phoneme_tagging.tagging.viterbi import PhoneCounts
+    from common.inputs.text import Vocabulary
 
-    examples = data.with_targets(
-        data.make_examples(data.load_split(config.data, "train"), config.model),
-        phones,
-        phone_set=config.model.phone_set,
-    )
-    return baselines.fit(
-        ((one["features"], one["phone_id"]) for one in examples.as_numpy_iterator()),
-        num_phones=len(phones),
-        num_frames=int(language.frame_counts.sum()),
-    )
-
-
-def _strings(logits: "tf.Tensor", mask: "tf.Tensor", names: np.ndarray) -> list[dict]:
-    """What the head without times makes of each utterance of a batch, by decoder."""
-    from apps.phoneme_tagging import ctc
-
-    by_name = {
-        "CTC best path": ctc.best_path(logits, mask).numpy(),
-        f"CTC beam of {BEAM}": ctc.beam_search(logits, mask, width=BEAM).numpy(),
-    }
-    return [
-        {name: names[ids[row][ids[row] >= 0]].tolist() for name, ids in by_name.items()}
-        for row in range(len(mask))
-    ]
+    if not (run.path / baselines.FILE).exists():
+        phones = Vocabulary.load(run.path / "vocab_phones.txt")
+        examples = data.make_examples(data.load_split(config.data, "train"), config.model).map(
+            data.make_targets(phones, phone_set=config.model.phone_set)
+        )
+        fitted = baselines.fit(
+            ((row["features"], row["phone_id"]) for row in examples.as_numpy_iterator()),
+            num_phones=len(phones),
+            num_frames=int(PhoneCounts.load(run.path / "phone_counts.json").frames.sum()),
+        )
+        run.save_model(fitted, baselines.FILE)
+    return run.load_model(baselines.FILE)
 
 
 def main(
@@ -166,7 +136,7 @@ def main(
     data_cache_dir: cli.DataCacheDir = None,
     json: bool = False,
 ) -> None:
-    """Scores a run of phoneme tagging beside rivals without memory.
+    """Scores a run of phoneme tagging beside baselines without memory.
 
     Args:
         run_dir: Folder that `train` wrote.

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from apps.phoneme_tagging.config import APP, Config
-from apps.phoneme_tagging.predict import load_tagger
-from common.runs import cli
+from common.runs import cli, directory
 from common.runs.directory import RunDirectory
 
 LICENCES = {
@@ -18,10 +17,10 @@ LICENCES = {
     "flite": "speech synthesised by CMU Flite, whose terms are like BSD's (see its COPYING); "
     "sentences from the documentation of numpy, scikit-learn and keras",
     "timit": "TIMIT, Linguistic Data Consortium, LDC93S1: its licence agreement",
-    "folder": "one's own recordings, where they had no times aligned by pocketsphinx 5.1.1 "
+    "folder": "a user's own recordings, where they had no times aligned by pocketsphinx 5.1.1 "
     "(BSD-2-Clause)",
-    "textgrid": "one's own recordings",
-    "align": "one's own recordings, aligned by pocketsphinx 5.1.1 (BSD-2-Clause)",
+    "textgrid": "a user's own recordings",
+    "align": "a user's own recordings, aligned by pocketsphinx 5.1.1 (BSD-2-Clause)",
 }
 
 
@@ -39,62 +38,84 @@ def export(
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
     from apps.phoneme_tagging import datasets
+    from apps.phoneme_tagging.model import load_inference
     from common.export import saved_model
     from common.inputs import sound_files
     from common.inputs.audio import SAMPLE_RATE
 
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    tagger = load_tagger(run_dir)
-    card = {
-        "task": "phoneme tagging",
-        "inputs": {
-            "waveform": "float32 (batch, samples) in [-1, 1], 16 kHz, at least 400 samples",
-            "num_samples": "int32 (batch,), what is real of each row",
-        },
-        "outputs": {
-            "phone": 'string (batch, frames), a frame is 10 ms; "" beyond the end',
-            "probability": "float32 (batch, frames), of that phone by the network",
-            "start_s": "float32 (frames,), seconds",
-        },
-        "signatures": {
-            "wav": "wav string (batch,): WAV bytes, 16-bit PCM at 16 kHz, the mean of the channels "
-            "-> the same outputs; other kinds are an error that says so",
-        },
-        "training_data": config.data.name,
-        "metrics": saved_model.stored_metrics(run.path),
-        "licences": [LICENCES[config.data.name]],
-    }
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
+    tagger = load_inference(run_dir)
     path = output or run.path / format
-    draw = np.random.default_rng(1).normal(0, 0.1, (2, SAMPLE_RATE)).clip(-1, 1)
-    wavs = [sound_files.encode(draw[0]), sound_files.encode(draw[1, :999])]
+    noise = np.random.default_rng(1).normal(0, 0.1, (2, SAMPLE_RATE)).clip(-1, 1)
+    wavs = [sound_files.encode(noise[0]), sound_files.encode(noise[1, :999])]
     if format == "saved_model":
-        waveform = draw.astype(np.float32).tolist()
+        waveform = noise.astype(np.float32).tolist()
         saved_model.write_saved_model(
             tagger,
             path,
-            card=card,
+            card=make_card(run, config),
             probe={"waveform": waveform, "num_samples": [SAMPLE_RATE, 5000]},
             others={"wav": {"wav": wavs}},
             examples=datasets.example_arguments,
         )
     else:
-        _write_runtime(tagger, config, run.path, path, card, wavs, format=format)
+        _write_runtime(tagger, run, config, path, wavs, format=format)
     return path
 
 
-def _write_runtime(tagger, config: Config, run_path: Path, path: Path, card, wavs, **options):
+def make_card(run: RunDirectory, config: Config, *, of_runtime: bool = False) -> dict[str, object]:
+    """What card.json of the export says; a runtime takes one WAV file at a time."""
+    from common.export import card
+    from common.inputs import audio
+
+    batch = () if of_runtime else ("batch",)
+    wav = card.wav(
+        *batch,
+        sample_rate=audio.SAMPLE_RATE,
+        description="16-bit PCM at 16 kHz, the mean of the channels",
+    )
+    phone = 'a frame is 10 ms; "" beyond the end'
+    outputs = {
+        "phone": card.text(*batch, "frames", description=phone),
+        "probability": card.numbers(
+            "float32", *batch, "frames", description="of that phone by the network"
+        ),
+        "start_s": card.numbers("float32", "frames", description="seconds"),
+    }
+    waveform = card.numbers(
+        "float32",
+        "batch",
+        "samples",
+        description="in [-1, 1] at 16 kHz",
+        sample_rate=audio.SAMPLE_RATE,
+        min_samples=audio.WINDOW,
+    )
+    num_samples = card.numbers("int32", "batch", description="what is real of each row")
+    return card.make_card(
+        run,
+        task="phoneme tagging",
+        data=config.data.name,
+        inputs={"wav": wav} if of_runtime else {"waveform": waveform, "num_samples": num_samples},
+        outputs=outputs,
+        licences=[LICENCES[config.data.name]],
+        signatures=None if of_runtime else {"wav": {"inputs": {"wav": wav}, "outputs": outputs}},
+    )
+
+
+def _write_runtime(
+    tagger, run: RunDirectory, config: Config, path: Path, wavs: list[bytes], *, format: str
+) -> None:
     """The network for another runtime; features and decoding are in runtime.py."""
     import tensorflow as tf
 
     from common.export import portable
     from common.export.conversion import Part
 
-    portable.require_portable(tagger.network.func, config.model.cell)
+    portable.require_portable(tagger.network.func)
     inputs = tagger.network.func.input
     features, mask = inputs["features"], inputs["frame_mask"]
     part = Part(
-        lambda **given: {"logits": tagger.network(given)["logits"]},
+        lambda **frames: {"logits": tagger.network(frames)["logits"]},
         {
             "features": tf.TensorSpec(features.shape, tf.float32),
             "frame_mask": tf.TensorSpec(mask.shape, tf.bool),
@@ -102,12 +123,13 @@ def _write_runtime(tagger, config: Config, run_path: Path, path: Path, card, wav
     )
     probes = []
     for wav in wavs:
-        found = tagger.wav(tf.constant([wav]))
-        wanted = {name: found[name][0].numpy() for name in ("phone", "probability")}
-        probes.append(({"wav": wav}, {**wanted, "start_s": found["start_s"].numpy()}))
+        tagged = tagger.wav(tf.constant([wav]))
+        expected = {name: tagged[name][0].numpy() for name in ("phone", "probability")}
+        probes.append(({"wav": wav}, {**expected, "start_s": tagged["start_s"].numpy()}))
     portable.write_runtime(
         path,
         {"model": part},
+        format=format,
         sources=[Path(__file__).parent / "runtime.py"],
         settings={
             "features": config.model.features,
@@ -117,18 +139,9 @@ def _write_runtime(tagger, config: Config, run_path: Path, path: Path, card, wav
             "offset": tagger.decoder.offset.numpy().tolist(),
             "transitions": tagger.decoder.transitions.numpy().tolist(),
         },
-        copies=[run_path / "vocab_phones.txt"],
-        card={
-            **card,
-            "inputs": {"wav": "bytes, 16-bit PCM at 16 kHz"},
-            "outputs": {
-                "phone": "string (frames,), a frame is 10 ms",
-                "probability": "float32 (frames,), of that phone by the network",
-                "start_s": "float32 (frames,), seconds",
-            },
-        },
+        copies=[run.path / "vocab_phones.txt"],
+        card=make_card(run, config, of_runtime=True),
         probes=probes,
-        **options,
     )
 
 

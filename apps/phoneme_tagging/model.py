@@ -5,6 +5,8 @@ features float32 (batch, frames, dim), frame_mask bool (batch, frames)
 """
 
 import functools
+import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -12,63 +14,73 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from apps.phoneme_tagging import layers, viterbi
-from apps.phoneme_tagging.config import ModelConfig
-from apps.phoneme_tagging.layers import Normalization
+from apps.phoneme_tagging.config import APP, Config, ModelConfig
+from apps.phoneme_tagging.tagging.viterbi import Decoder, PhoneCounts
 from common.export import saved_model
 from common.inputs import audio
 from common.inputs.text import Vocabulary
 from common.layers import recurrent
+from common.runs import directory
+from common.training import checkpoints
+
+logger = logging.getLogger("cellstate")
 
 
-class LanguageModel(NamedTuple):
-    """Counts from training: what phones follow each other, and how many frames each has."""
+class Normalization(NamedTuple):
+    """Mean and variance of the features in training, float32 (dim,)."""
 
-    bigrams: np.ndarray  # (choices, choices)
-    frame_counts: np.ndarray  # (choices,)
+    mean: np.ndarray
+    variance: np.ndarray
 
 
 def build_model(
     config: ModelConfig, *, num_phones: int, normalization: Normalization
 ) -> keras.Model:
-    """The network (see the module): "logits", and "ctc" where the config gives that head a weight.
-
-    ctc float32 (batch, frames, 1 + choices): logits whose first is the blank; padded frames are
-    blank for certain, so that the loss over all frames is that over the real ones.
-    """
+    """The network (see the module)."""
     dim = audio.feature_dim(config.features, config.num_mels)
     features = keras.Input((None, dim), name="features")
     frame_mask = keras.Input((None,), dtype="bool", name="frame_mask")
-    normalized = layers.normalize(
-        features,
-        frame_mask,
-        normalization if config.normalization == "training" else None,
-        noise=config.input_noise,
+    normalized = _normalize(
+        features, frame_mask, normalization if config.normalization == "training" else None
     )
-    if config.cell == "mlp":
-        encoded = layers.window_network(
-            normalized,
-            frame_mask,
-            window=config.window_frames,
-            units=config.units,
-            num_layers=config.layers,
-            dropout=config.dropout,
-        )
-    else:
-        encoded = _remember(normalized, frame_mask, config)
+    if config.input_noise:
+        normalized = keras.layers.GaussianNoise(config.input_noise, name="noise")(normalized)
+    normalized = normalized * ops.cast(frame_mask, "float32")[..., None]
+    encode = _window if config.cell == "mlp" else _remember
+    encoded = encode(normalized, frame_mask, config)
     encoded = keras.layers.Dropout(config.dropout, name="dropout")(encoded)
     logits = keras.layers.Dense(num_phones, dtype="float32", name="logits")(encoded)
-    outputs = {"logits": logits}
-    if config.ctc_weight:
-        string = keras.layers.Dense(1 + num_phones, dtype="float32", name="string")(encoded)
-        blank = ops.one_hot(0, 1 + num_phones) * 1e4
-        outputs["ctc"] = ops.where(frame_mask[..., None], string, blank)
-    return keras.Model({"features": features, "frame_mask": frame_mask}, outputs)
+    return keras.Model({"features": features, "frame_mask": frame_mask}, {"logits": logits})
+
+
+def _normalize(features, frame_mask, normalization: Normalization | None):
+    """Features of mean 0 and variance 1: (batch, frames, dim).
+
+    `normalization` is that of training; None takes the real frames of each utterance.
+    """
+    if normalization is not None:
+        return keras.layers.Normalization(
+            mean=normalization.mean, variance=normalization.variance, name="normalize"
+        )(features)
+    weight = ops.cast(frame_mask, "float32")[..., None]
+    count = ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1.0)
+    centred = features - ops.sum(weight * features, axis=1, keepdims=True) / count
+    variance = ops.sum(weight * centred**2, axis=1, keepdims=True) / count
+    return centred / ops.sqrt(variance + 1e-3)  # digital silence has no variance at all
 
 
 def _remember(normalized, frame_mask, config: ModelConfig):
-    """The recurrent layers: (batch, frames, width)."""
-    heard, heard_mask = layers.wait(normalized, frame_mask, config.delay_frames)
+    """The recurrent layers: (batch, frames, width).
+
+    `delay_frames` of zeros follow each utterance, so that late answers find room.
+    """
+    delay = config.delay_frames
+    if delay:
+        # As real as the frames: the mask of each row grows by `delay`, on whichever side it is.
+        more = ops.repeat(ops.ones_like(frame_mask[:, :1]), delay, axis=1)
+        zeros = ops.repeat(ops.zeros_like(normalized[:, :1]), delay, axis=1)
+        normalized = ops.concatenate([normalized, zeros], axis=1)
+        frame_mask = ops.concatenate([more, frame_mask], axis=1)
     encode = recurrent.make_encoder(
         normalized.shape[-1],
         config.units,
@@ -78,31 +90,62 @@ def _remember(normalized, frame_mask, config: ModelConfig):
         dropout=config.dropout,
         name="frame_lstm",
     )
-    encoded, _ = encode([heard, heard_mask])  # (batch, delay + frames, width)
-    return encoded[:, config.delay_frames :]
+    encoded, _ = encode([normalized, frame_mask])  # (batch, frames + delay, width)
+    return encoded[:, delay:]
 
 
-class Decoder(tf.Module):
-    """Logits to phones: Viterbi with the bigrams of training and a least duration."""
+def _window(normalized, frame_mask, config: ModelConfig):
+    """A multilayer perceptron that is moved over the frames; zeros lie beyond both ends.
 
-    def __init__(self, config: ModelConfig, language: LanguageModel):
-        super().__init__()
-        prior = language.frame_counts / language.frame_counts.sum()
-        self.offset = tf.constant(config.prior_weight * np.log(prior + 1e-6), tf.float32)
-        self.transitions = tf.constant(
-            viterbi.transition_scores(language.bigrams, weight=config.bigram_weight)
+    Frame t sees `window_frames`, from t - (window_frames - 1) // 2 on.
+    """
+    encoded = normalized
+    for number in range(config.layers):
+        encoded = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(encoded)
+        encoded = keras.layers.Conv1D(
+            config.units,
+            config.window_frames if number == 0 else 1,
+            padding="same",
+            activation="tanh",
+            name=f"window_{number}",
+        )(encoded)
+    return encoded * ops.cast(frame_mask, "float32")[..., None]
+
+
+def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
+    """Begins from another run: copies its weights into a new model, but for the normalisation.
+
+    Outputs are copied by the names of the phones; those that the run does not know keep their own
+    first weights.
+
+    Args:
+        run_dir: of this app, with the same layers.
+        model: from `build_model`.
+        phones: its classes.
+
+    Raises:
+        UserError: no run of this app, or its layers have other shapes.
+    """
+    run = directory.RunDirectory.open(run_dir, app=APP)
+    sources = {layer.name: layer.get_weights() for layer in run.load_model().layers}
+    source_phones = Vocabulary.load(run.path / "vocab_phones.txt").tokens
+    shared = [phone for phone in phones.tokens if phone in source_phones]
+    columns = [phones.tokens.index(phone) for phone in shared]
+    source_columns = [source_phones.index(phone) for phone in shared]
+    for layer in model.layers:
+        weights, source = layer.get_weights(), sources.get(layer.name, [])
+        if layer.name == "normalize" or not weights:
+            continue
+        if layer.name == "logits":
+            for new, old in zip(weights, source, strict=True):
+                new[..., columns] = old[..., source_columns]
+            layer.set_weights(weights)
+            continue
+        checkpoints.require_same_shapes(
+            layer.name, [w.shape for w in weights], [w.shape for w in source], run_dir=run_dir
         )
-        self.acoustic_weight, self.min_frames = config.acoustic_weight, config.min_frames
-
-    def __call__(self, logits: tf.Tensor, frame_mask: tf.Tensor) -> tf.Tensor:
-        """(batch, frames, choices), (batch, frames) -> int32 (batch, frames)."""
-        return viterbi.decode(
-            self.scores(logits), frame_mask, self.transitions, min_frames=self.min_frames
-        )
-
-    def scores(self, logits: tf.Tensor) -> tf.Tensor:
-        """What a frame of each phone counts in decoding, (batch, frames, choices)."""
-        return self.acoustic_weight * (tf.nn.log_softmax(logits) - self.offset)
+        layer.set_weights(source)
+    logger.info("begins from %s: %d of %d phones known there", run_dir, len(shared), len(phones))
 
 
 class Tagger(tf.Module):
@@ -135,9 +178,8 @@ class Tagger(tf.Module):
     )
     def __call__(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> dict[str, tf.Tensor]:
         """See the class."""
-        waveform = _checked(waveform, num_samples)
-        found = self.tag(waveform, num_samples)
-        return {name: found[name] for name in ("phone", "probability", "start_s")}
+        tagged = self.decode(*self.hear(_checked(waveform, num_samples), num_samples))
+        return {name: tagged[name] for name in ("phone", "probability", "start_s")}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="wav")])
     def wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -147,10 +189,6 @@ class Tagger(tf.Module):
         )
         return self(waveform.to_tensor(), tf.cast(waveform.row_lengths(), tf.int32))
 
-    def tag(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The outputs of `__call__` and posteriors float32 (batch, frames, choices)."""
-        return self.decode(*self.hear(waveform, num_samples))
-
     def hear(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits float32 (batch, frames, choices) and frame_mask bool (batch, frames)."""
         features, mask = audio.features(
@@ -159,7 +197,7 @@ class Tagger(tf.Module):
         return self.network({"features": features, "frame_mask": mask})["logits"], mask
 
     def decode(self, logits: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What `tag` gives, of what `hear` gives."""
+        """The outputs of `__call__` and posteriors float32 (batch, frames, choices)."""
         path = self.decoder(logits, mask)
         posteriors = tf.nn.softmax(logits)
         probability = tf.gather(posteriors, path, batch_dims=2)
@@ -170,6 +208,22 @@ class Tagger(tf.Module):
             "start_s": tf.cast(frames, tf.float32) * audio.FRAME_S,
             "posteriors": posteriors,
         }
+
+
+def load_inference(run_dir: Path) -> Tagger:
+    """The part of a run that takes raw inputs: for `predict`, `export` and `evaluate`.
+
+    Raises:
+        UserError: no run of this app, or its model is missing or damaged.
+    """
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
+    phones = Vocabulary.load(run.path / "vocab_phones.txt")
+    decoder = Decoder(
+        PhoneCounts.load(run.path / "phone_counts.json"),
+        acoustic_weight=config.model.acoustic_weight,
+        min_frames=config.model.min_frames,
+    )
+    return Tagger(run.load_model(), phones, decoder, config.model)
 
 
 def _checked(waveform: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:

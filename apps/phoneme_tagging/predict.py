@@ -5,42 +5,31 @@ python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 
 import json as json_module
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from apps.phoneme_tagging import transcripts
 from apps.phoneme_tagging.config import APP, Config, ModelConfig
-from apps.phoneme_tagging.transcripts import Phone
+from apps.phoneme_tagging.tagging import transcripts
+from apps.phoneme_tagging.tagging.transcripts import Phone, Transcript
 from common.runs import cli, files
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
 
 if TYPE_CHECKING:
-    from apps.phoneme_tagging.streaming import Stream
+    from apps.phoneme_tagging.model import Tagger
+    from apps.phoneme_tagging.tagging.streaming import Stream
+    from common.training import logging as training_log
 
 STANDARD_INPUT = Path("-")
-
-
-class Transcript(NamedTuple):
-    """What the model hears in one recording.
-
-    Attributes:
-        phones: without gaps, in order.
-        posteriors: float32 (frames, choices), of the network before decoding.
-        choices: the phones that the columns of `posteriors` stand for.
-    """
-
-    phones: list[Phone]
-    posteriors: np.ndarray
-    choices: list[str]
 
 
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
-    def __init__(self, tagger, config: ModelConfig):
+    def __init__(self, tagger: "Tagger", config: ModelConfig):
         import tensorflow as tf
 
         self.tagger, self.config = tagger, config
@@ -57,10 +46,13 @@ class Predictor:
             UserError: no run of this app, or its model is missing or damaged.
         """
         config = RunDirectory.open(run_dir, app=APP).read_config(Config)
-        return cls(load_tagger(run_dir), config.model)
+
+        from apps.phoneme_tagging.model import load_inference
+
+        return cls(load_inference(run_dir), config.model)
 
     def tag(self, waveform: np.ndarray) -> Transcript:
-        """Tags a recording; a long one is heard in windows (windows.py) and decoded as a whole.
+        """Tags a recording; a long one is heard in windows and decoded as a whole.
 
         Args:
             waveform: float (samples,) in [-1, 1] at 16 kHz; `sound_files.read` makes one.
@@ -68,21 +60,21 @@ class Predictor:
         Raises:
             UserError: shorter than 25 ms, or samples that are no numbers.
         """
-        from apps.phoneme_tagging import windows
+        from apps.phoneme_tagging.tagging import streaming
         from common.inputs.audio import SAMPLE_RATE, WINDOW
 
         if len(waveform) < WINDOW:
             raise UserError(f"expected at least {WINDOW} samples, 25 ms, got {len(waveform)}")
         if not np.isfinite(waveform).all():
             raise UserError("expected numbers as samples, got NaN or infinity: look at the file")
-        logits = windows.logits(
+        logits = streaming.logits_in_windows(
             lambda sounds, sizes: self._hear(sounds, sizes)[0].numpy(), waveform.astype(np.float32)
         )
-        found = self._decode(logits[None], np.ones([1, len(logits)], bool))
-        frames = [phone.decode() for phone in found["phone"][0].numpy()]
-        probability = found["probability"][0].numpy().tolist()
+        tagged = self._decode(logits[None], np.ones([1, len(logits)], bool))
+        frames = [phone.decode() for phone in tagged["phone"][0].numpy()]
+        probability = tagged["probability"][0].numpy().tolist()
         phones = transcripts.merge(frames, probability, end_s=len(waveform) / SAMPLE_RATE)
-        return Transcript(phones, found["posteriors"][0].numpy(), self.choices)
+        return Transcript(phones, tagged["posteriors"][0].numpy(), self.choices)
 
     def stream(self) -> "Stream":
         """Tags a recording while it comes in.
@@ -90,31 +82,32 @@ class Predictor:
         Raises:
             UserError: the run hears both directions.
         """
-        from apps.phoneme_tagging.streaming import Stream
+        from apps.phoneme_tagging.tagging.streaming import Stream
 
         model = self.tagger.network.func
         return Stream(model, self.choices, self.tagger.decoder, self.config)
 
 
-def load_tagger(run_dir: Path):
-    """The inference part of a run: sound in, phones out (model.Tagger)."""
-    from apps.phoneme_tagging.model import Decoder, Tagger
-    from common.inputs.text import Vocabulary
+def make_samples(
+    tagger: "Tagger", config: ModelConfig, records: Sequence[dict]
+) -> "training_log.Samples":
+    """What a network in training hears in a few utterances, for TensorBoard."""
+    from apps.phoneme_tagging.tagging import plots
+    from common.training import logging as training_log
 
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    network = run.load_model()
-    phones = Vocabulary.load(run.path / "vocab_phones.txt")
-    decoder = Decoder(config.model, load_language_model(run.path))
-    return Tagger(network, phones, decoder, config.model)
+    predictor = Predictor(tagger, config)
 
+    def tag_all(folder: Path) -> Iterator[training_log.Sample]:
+        for number, record in enumerate(records):
+            waveform = record["waveform"] / 32768.0
+            transcript = predictor.tag(waveform)
+            path, title = folder / f"{number}.png", record["utterance_id"].decode()
+            plots.phones_over_spectrogram(waveform, transcript, title=title, path=path)
+            answer = " ".join(phone.phone for phone in transcript.phones)
+            reference = " ".join(phone.decode() for phone in record["phone"])
+            yield training_log.Sample(f"{title}: **{answer}** (right: {reference})", path)
 
-def load_language_model(run_path: Path):
-    """The counts that training left in a run directory (model.LanguageModel)."""
-    from apps.phoneme_tagging.model import LanguageModel
-
-    stored = files.read_json(run_path / "phone_counts.json")
-    return LanguageModel(np.asarray(stored["bigrams"]), np.asarray(stored["frames"]))
+    return tag_all
 
 
 def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
@@ -123,7 +116,7 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
     waveform = sound_files.read(path)
     transcript = predictor.tag(waveform)
     if plot is not None:
-        from apps.phoneme_tagging import plots
+        from apps.phoneme_tagging.tagging import plots
 
         plots.phones_over_spectrogram(waveform, transcript, title=path.name, path=plot)
     return transcript.phones
@@ -133,20 +126,20 @@ def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
     """Tags raw samples from standard input, and prints each phone when it is over."""
     from common.inputs.audio import SAMPLE_RATE
 
-    stream, found, more = predictor.stream(), [], True
+    stream, phones, more = predictor.stream(), [], True
     while more:
         raw = sys.stdin.buffer.read(SAMPLE_RATE // 5)  # 100 ms
         more = len(raw) > 1
         samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
-        over = stream.feed(samples) if more else stream.finish()
+        ended = stream.feed(samples) if more else stream.finish()
         if not quiet:
-            _print(over)
-        found += over
-    return found
+            _print(ended)
+        phones += ended
+    return phones
 
 
 def _print(phones: list[Phone]) -> None:
-    print("".join(f"{transcripts.as_line(one)}\n" for one in phones), end="", flush=True)
+    print("".join(f"{transcripts.as_line(phone)}\n" for phone in phones), end="", flush=True)
 
 
 def main(
@@ -176,22 +169,20 @@ def main(
             "--textgrid and from standard input, which cannot be plotted"
         )
     names = ["stdin"] if live else transcripts.recording_names(wav if ctm else ())
-    predictor, found = Predictor.load(run_dir), []
+    predictor, transcribed = Predictor.load(run_dir), []
     for path in wav:
         if len(wav) > 1 and not json:
             print(f"{path}:")
         phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
         if textgrid is not None:
-            from apps.phoneme_tagging import textgrids
-
-            textgrids.write(textgrid, phones)
-        found.append(phones)
+            transcripts.write_textgrid(textgrid, phones)
+        transcribed.append(phones)
         if json:
             print(json_module.dumps({"wav": str(path), "phones": [p._asdict() for p in phones]}))
         elif not live:
             _print(phones)
     if ctm is not None:
-        lines = (transcripts.as_ctm(*both) for both in zip(names, found, strict=True))
+        lines = (transcripts.as_ctm(*both) for both in zip(names, transcribed, strict=True))
         files.write_text(ctm, "".join(lines))
 
 

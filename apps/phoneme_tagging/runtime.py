@@ -47,9 +47,9 @@ class Runtime:
 
     def logits(self, waveform: np.ndarray) -> np.ndarray:
         """Float32 (samples,) in [-1, 1] at 16 kHz -> (frames, choices)."""
-        heard = features(waveform, self.settings["features"], self.settings["num_mels"])
-        mask = np.ones((1, len(heard)), bool)
-        return self.network(features=heard[None], frame_mask=mask)["logits"][0]
+        frames = features(waveform, self.settings["features"], self.settings["num_mels"])
+        mask = np.ones((1, len(frames)), bool)
+        return self.network(features=frames[None], frame_mask=mask)["logits"][0]
 
 
 def read_wav(encoded: bytes) -> np.ndarray:
@@ -132,8 +132,8 @@ def main() -> None:
     """Prints a line for each phone: when it begins and ends, and what it is."""
     parser = argparse.ArgumentParser(description="Tags a sound file with phones.")
     parser.add_argument("wav", type=Path, help="16-bit PCM at 16 kHz")
-    found = Runtime(Path(__file__).parent)(wav=parser.parse_args().wav.read_bytes())
-    phone, start_s = found["phone"], found["start_s"]
+    tagged = Runtime(Path(__file__).parent)(wav=parser.parse_args().wav.read_bytes())
+    phone, start_s = tagged["phone"], tagged["start_s"]
     first = np.flatnonzero(np.append(True, phone[1:] != phone[:-1]))
     ends = np.append(start_s[first[1:]], len(phone) * FRAME_SHIFT / SAMPLE_RATE)
     for place, end in zip(first, ends, strict=True):

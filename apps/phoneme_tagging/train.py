@@ -6,16 +6,10 @@ python -m apps.phoneme_tagging.train --run-dir runs/phones [--preset tiny|small|
 import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from apps.phoneme_tagging.config import APP, MONITOR, PRESETS, Config
 from common.runs import cli
 from common.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    import keras
-
-    from apps.phoneme_tagging import data
 
 logger = logging.getLogger("cellstate")
 
@@ -36,74 +30,67 @@ def train(
         UserError: the data is missing or damaged, or the folder does not fit.
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
-
-    from apps.phoneme_tagging import data, initial
-    from apps.phoneme_tagging.layers import Normalization
-    from apps.phoneme_tagging.model import build_model
+    from apps.phoneme_tagging import data, predict
+    from apps.phoneme_tagging.model import Normalization, Tagger, build_model, copy_weights
+    from apps.phoneme_tagging.tagging.scoring import PhoneAccuracy
+    from apps.phoneme_tagging.tagging.viterbi import Decoder
     from common.layers import recurrent
-    from common.training import fit
+    from common.training import fit, losses
+    from common.training.logging import NUM_SAMPLES
 
     options = config.train
     run, strategy = fit.start(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
 
-    shown = data.make_training_data(
+    train_data = data.make_training_data(
         config.data, config.model, config.augment, batch_size=options.batch_size
     )
-    found = shown.found
-    logger.info("%s: %s", config.data.name, shown.summary())
+    survey = train_data.survey
+    logger.info("%s: %s", config.data.name, train_data.summary())
 
     with fit.scope(strategy, options):
         model = build_model(
             config.model,
-            num_phones=len(found.phones),
-            normalization=Normalization(found.mean, found.variance),
+            num_phones=len(survey.phones),
+            normalization=Normalization(survey.mean, survey.variance),
         )
     if options.init_from is not None:
-        initial.copy_weights(options.init_from, model, found.phones)
-    run.describe(app=APP, config=config, seed=options.seed, kernels=recurrent.kernels(model))
-    found.phones.save(run.path / "vocab_phones.txt")
-    run.write_json(
-        "phone_counts.json",
-        {"bigrams": found.bigrams.tolist(), "frames": found.frame_counts.tolist()},
+        copy_weights(options.init_from, model, survey.phones)
+    decoder = Decoder(
+        survey.counts,
+        acoustic_weight=config.model.acoustic_weight,
+        min_frames=config.model.min_frames,
     )
-    _fit(model, shown, run, config)
-    return run
 
+    run.describe(app=APP, config=config, seed=options.seed, kernels=recurrent.kernels(model))
+    survey.phones.save(run.path / "vocab_phones.txt")
+    counts = {name: values.tolist() for name, values in survey.counts._asdict().items()}
+    run.write_json("phone_counts.json", counts)
 
-def _fit(
-    model: "keras.Model",
-    shown: "data.TrainingData",
-    run: RunDirectory,
-    config: Config,
-) -> None:
-    """Fits the network, from its last checkpoint on; the best goes to `model.keras`."""
-    import keras
+    def make_samples():
+        records = data.load_split(config.data, "validation").take(NUM_SAMPLES)
+        tagger = Tagger(model, survey.phones, decoder, config.model)
+        return predict.make_samples(tagger, config.model, list(records.as_numpy_iterator()))
 
-    from apps.phoneme_tagging import data, samples
-    from apps.phoneme_tagging.model import Decoder, LanguageModel
-    from apps.phoneme_tagging.validation import PhoneAccuracy
-    from common.training import fit, losses
-
-    options, ctc_weight, found = config.train, config.model.ctc_weight, shown.found
-    every = {"logits": losses.WeightedCrossEntropy(), "ctc": keras.losses.CTC()}
-    decoder = Decoder(config.model, LanguageModel(found.bigrams, found.frame_counts))
-    as_training = functools.partial(data.as_training, inputs=model.input, ctc=ctc_weight > 0)
+    as_training = functools.partial(data.as_training, inputs=model.input)
     fit.fit(
         model,
-        model.output,
+        model.output["logits"],
         run,
         options,
-        batches=lambda epoch: shown.batches(seed=options.seed, first_epoch=epoch).map(as_training),
-        steps_per_epoch=shown.num_batches,
-        loss={name: every[name] for name in model.output},
-        weighted_metrics={"logits": ["accuracy"]},
+        batches=lambda epoch: train_data.batches(seed=options.seed, first_epoch=epoch).map(
+            as_training
+        ),
+        steps_per_epoch=train_data.num_batches,
+        validation_data=train_data.validation.map(as_training),
+        loss=losses.WeightedCrossEntropy(),
+        weighted_metrics=["accuracy"],
+        callbacks=[PhoneAccuracy(model, decoder, survey.phones.tokens, train_data.validation)],
         monitor=MONITOR,
-        num_examples=sum(found.lengths),
+        num_examples=sum(survey.lengths),
         unit="frames",
-        validation_data=shown.validation.map(as_training),
-        callbacks=[PhoneAccuracy(model, decoder, found.phones.tokens, shown.validation)],
-        make_samples=functools.partial(samples.make_samples, model, found.phones, decoder, config),
+        make_samples=make_samples,
     )
+    return run
 
 
 main = cli.train_command(train, Config)

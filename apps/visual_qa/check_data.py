@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from common.inputs.data_checks import Demand, Report, Tally
 
 DEFAULT = DataConfig()
-SHOWN = 12  # images on the contact sheet
+NUM_DRAWN = 12  # images on the contact sheet
 # Of so many questions, the accuracy has a standard error of 5 points at most: sqrt(0.25 / 100).
 MIN_VALIDATION_QUESTIONS = 100
 # A class with fewer examples is hardly ever chosen.
@@ -40,8 +40,8 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     from apps.visual_qa import datasets
     from common.inputs import data_checks
 
-    builder = datasets.unprepared(config.name, root=config.root, cache_dir=config.cache_dir)
-    tally = data_checks.survey(builder, _count, size=SHOWN)
+    builder = datasets.make_builder(config.name, root=config.root, cache_dir=config.cache_dir)
+    tally = data_checks.survey(builder, _count, size=NUM_DRAWN)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)
     lengths = tally.lengths["words of a question"]
@@ -56,42 +56,42 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
 
 
 def _count(tally: "Tally", part: str, record: dict) -> None:
-    questions = record["questions"]
-    tally.counts[part].update({"images": 1, "questions": len(questions)})
-    tally.classes[part].update(one["answer"] for one in questions)
-    tally.texts[part, "words of a question"] += [one["question"] for one in questions]
+    tally.counts[part].update({"images": 1, "questions": len(record["question"])})
+    tally.classes[part].update(record["answer"])
+    tally.texts[part, "words of a question"] += record["question"]
 
 
 def _demands(tally: "Tally") -> "list[Demand]":
     from common.inputs import data_checks
     from common.inputs.data_checks import Demand
 
-    known, asked = tally.classes["train"], tally.classes["validation"]
+    train, validation = tally.classes["train"], tally.classes["validation"]
+    fewer_classes = "join answers that mean the same, or add examples"
     return [
         Demand(
             "validation questions",
-            asked.total(),
+            validation.total(),
             MIN_VALIDATION_QUESTIONS,
             "add images, or give more of them the split val",
         ),
         Demand(
             f"of the training questions with an answer of {MIN_EXAMPLES} examples or more",
-            data_checks.frequent_share(known, MIN_EXAMPLES),
+            data_checks.frequent_share(train, MIN_EXAMPLES),
             MIN_LEARNABLE,
-            "join answers that mean the same, or add examples",
+            fewer_classes,
         ),
         Demand(
             "of the training questions with the commonest answer",
-            max(known.values(), default=0) / max(known.total(), 1),
+            max(train.values(), default=0) / max(train.total(), 1),
             MAX_COMMONEST,
             "add questions with other answers",
             most=True,
         ),
         Demand(
             "of the validation questions with an answer that training lacks",
-            data_checks.unknown_share(known, asked),
+            data_checks.unknown_share(train, validation),
             MAX_UNKNOWN_ANSWERS,
-            "join answers that mean the same, or add examples",
+            fewer_classes,
             most=True,
         ),
         Demand(
@@ -110,12 +110,13 @@ def _draw(records: list[dict], name: str, path: Path) -> None:
     from common.inputs import images
     from common.plots import figures
 
+    texts = []
+    for record in records:
+        pairs = list(zip(record["question"], record["answer"], strict=True))[:2]
+        texts.append("\n".join(f"{question} {answer}" for question, answer in pairs))
     figures.images_with_texts(
-        [images.decode(tf.constant(one["image"])).numpy() for one in records],
-        [
-            "\n".join(f"{two['question']} {two['answer']}" for two in one["questions"][:2])
-            for one in records
-        ],
+        [images.decode(tf.constant(record["image"])).numpy() for record in records],
+        texts,
         title=f"{name}: training images, each with at most two of its questions",
         path=path,
     )
@@ -126,7 +127,7 @@ def main(
     data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
     plot: Path | None = None,
 ) -> None:
-    """Tells what is in a data set and whether it is enough to train visual question answering.
+    """Prints what is in a data set and whether it is enough to train visual question answering.
 
     Args:
         data: The same options as those of `train`.

@@ -49,7 +49,7 @@ class ModelConfig:
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     name: Literal["easy_vqa", "daquar", "clevr", "vqa_v2", "folder"] = "easy_vqa"
-    """easy_vqa comes by pip; clevr is downloaded (18 GB); the others need --data.root."""
+    """easy_vqa comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published; for folder, one with questions.csv."""
     cache_dir: Path | None = None
@@ -57,7 +57,7 @@ class DataConfig:
     beam: str | None = None
     """Options of an Apache Beam pipeline that prepares the data, without dashes: "runner=..."."""
     service: str | None = None
-    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
+    """grpc://host:port of a tf.data service that makes the training batches."""
     max_images: int | None = None
     """Take only the first so many training images; an eighth as many for validation."""
     max_question_words: int = 30

@@ -7,6 +7,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     token_mask      bool   (batch, questions, time)     True = real
     question_mask   bool   (batch, questions)           True = real
     answer_id       int32  (batch, questions)           -1 = not among the training answers
+    image_id        string (batch,)
     question, question_type  string (batch, questions); answers  string (batch, questions, humans)
 """
 
@@ -33,7 +34,7 @@ class Vocabularies(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What one pass over the training split tells."""
+    """What one pass over the training split counts."""
 
     vocabularies: Vocabularies
     group_cells: list[int]  # questions x words of the longest, by group of an image's questions
@@ -42,9 +43,9 @@ class Survey(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """Examples and batches for `fit`, with what the survey found."""
+    """Examples and batches for `fit`."""
 
-    found: Survey
+    survey: Survey
     examples: tf.data.Dataset
     change: pipeline.Change | None
     buckets: pipeline.Buckets
@@ -54,7 +55,7 @@ class TrainingData(NamedTuple):
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
-        return pipeline.num_batches(self.found.group_cells, self.buckets)
+        return pipeline.num_batches(self.survey.group_cells, self.buckets)
 
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
@@ -69,10 +70,10 @@ class TrainingData(NamedTuple):
         )
 
     def summary(self) -> str:
-        """One line for the log: sizes."""
-        words, answers = self.found.vocabularies
+        """Sizes, in a line for the log."""
+        words, answers = self.survey.vocabularies
         return (
-            f"{self.found.num_images} images, {self.found.num_questions} questions, "
+            f"{self.survey.num_images} images, {self.survey.num_questions} questions, "
             f"{len(words)} words, {len(answers)} answers, {self.num_batches} batches an epoch"
         )
 
@@ -83,25 +84,26 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder, splits = datasets.make_builder(
-        config.name, root=config.root, cache_dir=config.cache_dir, beam=config.beam
-    )
-    if split not in splits:
+    builder = datasets.make_builder(config.name, root=config.root, cache_dir=config.cache_dir)
+    builder.prepare(beam=config.beam)
+    if split not in builder.info.splits:
         raise UserError(
             f"expected a {split} part of {config.name}, its files are not in "
-            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+            f"{config.root}: add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, splits[split])
+    records = builder.read(split)
     if config.max_images is None or split == "test":
         return records
     return records.take(config.max_images if split == "train" else config.max_images // 8)
 
 
-def survey(records: tf.data.Dataset, config: DataConfig, *, questions_per_image: int) -> Survey:
+def take_survey(
+    records: tf.data.Dataset, config: DataConfig, *, questions_per_image: int
+) -> Survey:
     """Reads the training records once: vocabularies, and the lengths that batches depend on.
 
     Raises:
-        UserError: there is no record.
+        UserError: there is no record, or no choice of answers.
     """
     num_images = num_questions = 0
     answers: Counter[str] = Counter()
@@ -115,8 +117,8 @@ def survey(records: tf.data.Dataset, config: DataConfig, *, questions_per_image:
         answers.update(answer.decode() for answer in targets.flat_values.numpy())
         words.update(word.decode() for word in split.flat_values.numpy())
         lengths = np.clip(split.row_lengths().numpy(), 1, config.max_question_words)
-        for of_one_image in np.split(lengths, questions.row_splits.numpy()[1:-1]):
-            groups = pipeline.chunks(of_one_image, questions_per_image)
+        for image_lengths in np.split(lengths, questions.row_splits.numpy()[1:-1]):
+            groups = pipeline.chunks(image_lengths, questions_per_image)
             group_cells += [len(group) * int(group.max()) for group in groups]
     if not num_images:
         raise UserError(
@@ -142,9 +144,9 @@ def make_examples(
     image_size: int | None,
     questions_per_image: int,
 ) -> tf.data.Dataset:
-    """Encodes records; one example is an image with at most `questions_per_image` questions.
+    """Encodes records; an example is an image with at most `questions_per_image` questions.
 
-    Without an `image_size` the images stay bytes, for `decoder`.
+    Without an `image_size` the images stay bytes, for `make_decoder`.
     """
     word_table = vocabularies.words.make_table(unknown=text.UNK)
     answer_table = vocabularies.answers.make_table(unknown=-1)
@@ -155,6 +157,7 @@ def make_examples(
         )
         return {
             "image": record["image"],
+            "image_id": record["image_id"],
             "token_ids": token_ids,
             "token_mask": token_mask,
             "question_mask": tf.ones_like(record["question"], tf.bool),
@@ -168,22 +171,22 @@ def make_examples(
         starts = tf.range(tf.shape(example["question"])[0], delta=questions_per_image)
 
         def group(start: tf.Tensor) -> dict[str, tf.Tensor]:
-            cut = {
-                name: value[start : start + questions_per_image]
+            return {
+                name: value
+                if name in ("image", "image_id")
+                else value[start : start + questions_per_image]
                 for name, value in example.items()
-                if name != "image"
             }
-            return {"image": example["image"], **cut}
 
         return tf.data.Dataset.from_tensor_slices(starts).map(group)
 
     encoded = records.map(encode, num_parallel_calls=tf.data.AUTOTUNE).flat_map(groups)
     if image_size is None:
         return encoded
-    return encoded.map(decoder(image_size), num_parallel_calls=tf.data.AUTOTUNE)
+    return encoded.map(make_decoder(image_size), num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def decoder(image_size: int) -> Callable[..., dict[str, tf.Tensor]]:
+def make_decoder(image_size: int) -> Callable[..., dict[str, tf.Tensor]]:
     """A function of an example whose image is bytes."""
     return lambda example, seed=None: {
         **example,
@@ -202,27 +205,26 @@ def make_training_data(
     """
     service = service_batches.connect(config.service)
     records, held_back = load_split(config, "train"), load_split(config, "validation")
-    found = survey(records, config, questions_per_image=questions_per_image)
-
-    fit = len(found.group_cells) * 3 * image_size**2 <= config.memory_mb * 2**20
-    cached = fit and service is None
+    survey = take_survey(records, config, questions_per_image=questions_per_image)
 
     def examples_of(split: tf.data.Dataset, size: int | None) -> tf.data.Dataset:
         return make_examples(
             split,
-            found.vocabularies,
+            survey.vocabularies,
             config,
             image_size=size,
             questions_per_image=questions_per_image,
         )
 
+    fits = len(survey.group_cells) * 3 * image_size**2 <= config.memory_mb * 2**20
+    cached = fits and service is None
     # Three buckets of like size; more would leave many small batches at an epoch's end.
-    boundaries = {int(np.quantile(found.group_cells, share)) for share in (1 / 3, 2 / 3)}
+    boundaries = {int(np.quantile(survey.group_cells, share)) for share in (1 / 3, 2 / 3)}
     groups = held_back.map(lambda record: -(-tf.size(record["question"]) // questions_per_image))
     return TrainingData(
-        found=found,
+        survey=survey,
         examples=examples_of(records, image_size).cache() if cached else examples_of(records, None),
-        change=None if cached else decoder(image_size),
+        change=None if cached else make_decoder(image_size),
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
             examples_of(held_back, image_size),
@@ -241,6 +243,6 @@ def as_training(
     Padding, and questions whose answer is not among the training answers, have weight 0.
     `inputs` are the names that the model takes; Keras would mix up any others.
     """
-    known = tf.logical_and(batch["question_mask"], batch["answer_id"] >= 0)
-    taken = {name: batch[name] for name in inputs}
-    return taken, tf.maximum(batch["answer_id"], 0), tf.cast(known, tf.float32)
+    has_target = tf.logical_and(batch["question_mask"], batch["answer_id"] >= 0)
+    features = {name: batch[name] for name in inputs}
+    return features, tf.maximum(batch["answer_id"], 0), tf.cast(has_target, tf.float32)

@@ -1,265 +1,375 @@
-"""The data sets of visual question answering, as tensorflow-datasets builders.
+"""The data sets of visual question answering: official files -> records on disk -> tf.data.
 
-Every record is one image with all its questions, so that an image is stored and read once:
+A record is an image with all its questions, so that an image is stored and read once:
 
     image       encoded bytes        question       string (questions,)
     image_id    string               answer         string (questions,), the target in training
                                      answers        string (questions, humans), for scoring
                                      question_type  string (questions,)
 
+A data set is a function from its folder to the images of its parts, and a row of DATA_SETS.
 Validation images are held back from the official training images, by image and never by question;
 `test` is the official part on which published figures stand.
 """
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tensorflow_datasets.datasets.clevr import clevr_dataset_builder as clevr
 
-from apps.visual_qa import formats
-from apps.visual_qa.formats import Question
-from common.inputs import builders, datasets, images
+from apps.visual_qa.config import APP
+from common.inputs import builders, datasets, images, tables
 from common.runs import files
 from common.runs.errors import UserError
 from common.scaling import apache_beam
+from common.scoring import vqa_answers
 
 VALIDATION_SHARE = 0.1
-_QUESTION = ("question", "answer", "question_type", "answers")
+
+EASY_VQA = "easy-vqa==1.0"
+DAQUAR_SITE = "the DAQUAR page of the Max Planck Institute for Informatics"
+VQA_SITE = "visualqa.org (questions, annotations) and cocodataset.org (images)"
+CLEVR_SITE = "https://cs.stanford.edu/people/jcjohns/clevr (CLEVR_v1.0.zip, 18 GB, unpacked)"
+FOLDER_HINT = "your own data: a table with the columns image, question, answer, beside the images"
 
 
-@dataclasses.dataclass(eq=False)
-class Source(tfds.core.BuilderConfig):
-    """Where the official files are; its name changes when they do, so stale data is never used."""
+class Question(NamedTuple):
+    """A question about an image, with what people answered."""
 
-    root: Path | None = None
-
-
-class _ImagesWithQuestions(builders.Builder):
-    """What the builders share: the record and the check of its image and questions."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def __init__(self, **kwargs):
-        self.broken, self.on_beam = datasets.BrokenRows(type(self).__name__), False
-        super().__init__(**kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text()
-        questions = dict.fromkeys(_QUESTION, text) | {"answers": tfds.features.Sequence(text)}
-        features = {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "image_id": text,
-            "questions": tfds.features.Sequence(questions),
-        }
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-    def _generate_examples(self, by_image: Iterable[tuple[str, Path, list[Question]]]):
-        return apache_beam.examples(by_image, _records, self.broken, on_beam=self.on_beam)
+    question: str
+    answer: str
+    answers: tuple[str, ...]
+    question_type: str
+    where: str = ""  # file and line, in a table of the user
+    problem: str | None = None  # why it cannot be used
 
 
-def _records(one: tuple[str, Path, list[Question]], broken: datasets.BrokenRows) -> Iterator:
-    """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
-    image_id, path, questions = one
-    encoded = path.read_bytes() if path.is_file() else b""
-    unreadable = images.problem(encoded) if path.is_file() else "no such file"
-    kept = []
-    for asked in questions:
-        where = f"{path}, {asked.question[:60]!r}"
-        where = f"{asked.row.where}: {where}" if asked.row else where
-        wrong = asked.row.problem if asked.row else None
-        if broken.use(where, wrong or unreadable or _problem(asked)):
-            kept.append({name: getattr(asked, name) for name in _QUESTION})
-    if kept:
-        yield image_id, {"image": encoded, "image_id": image_id, "questions": kept}
+class ImageQuestions(NamedTuple):
+    """An image file and its questions."""
+
+    image_id: str
+    path: Path
+    questions: list[Question]
 
 
-class EasyVqa(_ImagesWithQuestions):
+Parts = dict[str, list[ImageQuestions]]  # by "train", "validation" and, if it is there, "test"
+Rows = Iterable[tuple[str, Path, Question]]  # image id, its file, a question about it
+
+
+def read_easy_vqa(root: Path) -> Parts:
     """easy-VQA: 5,000 pictures of one coloured shape, 48,248 questions (MIT, Victor Zhou 2019)."""
 
-    def _split_generators(self, dl_manager):
-        folder = self.builder_config.root
-        train = formats.read_easy_vqa(folder / "train", "train")
-        return _with_validation(self, train) | {
-            "test": self._generate_examples(formats.read_easy_vqa(folder / "test", "test"))
-        }
+    def read(part: str) -> Rows:
+        for text, answer, image_id in files.read_json(root / part / "questions.json"):
+            kind = "yes/no" if answer in ("yes", "no") else "color" if "color" in text else "shape"
+            path = root / part / "images" / f"{image_id}.png"
+            yield f"{part}-{image_id}", path, Question(text, answer, (answer,), kind)
+
+    return _hold_back(read("train")) | {"test": _group(read("test"))}
 
 
-class Daquar(_ImagesWithQuestions):
-    """DAQUAR, all 894 objects (Malinowski & Fritz 2014, https://arxiv.org/abs/1410.0210).
+def read_folder(root: Path) -> Parts:
+    """The user's images and questions.csv: columns image, question, answer (inputs/tables.py).
 
-    Files: `qa.894.raw.train.txt`, `qa.894.raw.test.txt` (may be absent) and `images/image<n>.png`
-    or `.jpg`, photos of NYU-Depth v2.
+    A column `type` names kinds of questions that `evaluate` scores apart; without it, the first two
+    words of a question do. Answers are lower-cased: "Yes" and "yes" are one class.
     """
 
-    def _split_generators(self, dl_manager):
-        root = self.builder_config.root
-        train = datasets.official_file(
-            root, "qa.894.raw.train.txt", get_it_from=formats.DAQUAR_SITE
-        )
-        splits = _with_validation(self, formats.read_daquar(train))
-        test = root / "qa.894.raw.test.txt"
-        return splits | (
-            {"test": self._generate_examples(formats.read_daquar(test))} if test.exists() else {}
-        )
+    def read(row: tables.Row) -> Question:
+        text, answer = row.cells["question"], row.cells["answer"].lower()
+        kind = row.cells.get("type") or " ".join(text.lower().split()[:2])
+        return Question(text, answer, (answer,), kind, row.where, row.problem)
+
+    parts = tables.read_images(root / "questions.csv", ["question", "answer"])
+    return {
+        part: [
+            ImageQuestions(name, path, [read(row) for row in rows]) for name, path, rows in groups
+        ]
+        for part, groups in parts.items()
+    }
 
 
-class VqaV2(_ImagesWithQuestions):
+def _hold_back(rows: Rows) -> Parts:
+    """Divides official training questions into our training and validation part, by image."""
+    parts: Parts = {"train": [], "validation": []}
+    for group in _group(rows):
+        held_back = datasets.is_held_back(group.image_id, share=VALIDATION_SHARE)
+        parts["validation" if held_back else "train"].append(group)
+    return parts
+
+
+def _group(rows: Rows) -> list[ImageQuestions]:
+    groups: dict[str, ImageQuestions] = {}
+    for image_id, path, question in rows:
+        groups.setdefault(image_id, ImageQuestions(image_id, path, [])).questions.append(question)
+    return list(groups.values())
+
+
+# Published data sets: a copy for another task deletes from here to DataSet.
+
+
+def read_daquar(root: Path) -> Parts:
+    """DAQUAR, all 894 objects (Malinowski & Fritz 2014, https://arxiv.org/abs/1410.0210).
+
+    Question lines and answer lines in turn; "a, b" is one answer that lists two things. The file of
+    the test part may be absent. Images are photos of NYU-Depth v2.
+    """
+    folder = datasets.official_file(root, "images", get_it_from=DAQUAR_SITE)
+
+    def read(path: Path) -> Rows:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line.strip() for line in lines if line.strip()]
+        if len(lines) % 2:
+            raise UserError(
+                f"{path}: expected question and answer lines in turn, got {len(lines)} "
+                f"lines: the file is cut short, get it from {DAQUAR_SITE}"
+            )
+        for line, answer in zip(lines[::2], lines[1::2], strict=True):
+            number = re.search(r"\bimage\s?(\d+)\b", line)
+            if number is None:
+                raise UserError(
+                    f"{path}: expected a question about an image<number>, got {line!r}: "
+                    f"get the file from {DAQUAR_SITE}"
+                )
+            # The number would tell a question-only model which photo it is about.
+            text = re.sub(r"\b(in|on|of)?\s*(the|this)?\s*image\s?\d+\b", "", line).strip()
+            answer = ", ".join(sorted({part.strip() for part in answer.split(",")} - {""}))
+            image_id = f"image{number[1]}"
+            png, jpg = folder / f"{image_id}.png", folder / f"{image_id}.jpg"
+            kind = " ".join(text.split()[:2])
+            yield image_id, jpg if jpg.exists() else png, Question(text, answer, (answer,), kind)
+
+    test = root / "qa.894.raw.test.txt"
+    train = datasets.official_file(root, "qa.894.raw.train.txt", get_it_from=DAQUAR_SITE)
+    return _hold_back(read(train)) | ({"test": _group(read(test))} if test.exists() else {})
+
+
+def read_vqa_v2(root: Path) -> Parts:
     """VQA v2 (Goyal et al. 2017, https://arxiv.org/abs/1612.00837) on COCO 2014 photos.
 
     `test` is the official validation part: the official test answers are not public.
     """
 
-    def _split_generators(self, dl_manager):
-        train = formats.read_vqa_v2(self.builder_config.root, "train2014")
-        return _with_validation(self, train) | {
-            "test": self._generate_examples(
-                formats.read_vqa_v2(self.builder_config.root, "val2014")
-            )
-        }
+    def read(part: str) -> Rows:
+        folder = datasets.official_file(root, part, get_it_from=VQA_SITE)
+        questions = _read_json_list(root, VQA_QUESTIONS.format(part), "questions", VQA_SITE)
+        texts = {row["question_id"]: row["question"] for row in questions}
+        for row in _read_json_list(root, VQA_ANNOTATIONS.format(part), "annotations", VQA_SITE):
+            answers = tuple(answer["answer"] for answer in row["answers"])
+            text, target = texts.get(row["question_id"], ""), _commonest_answer(answers)
+            question = Question(text, target, answers, row["answer_type"])
+            path = folder / f"COCO_{part}_{row['image_id']:012d}.jpg"
+            yield f"{part}-{row['image_id']}", path, question
+
+    return _hold_back(read("train2014")) | {"test": _group(read("val2014"))}
 
 
-class QuestionFolder(_ImagesWithQuestions):
-    """A folder of images with questions.csv."""
-
-    def _split_generators(self, dl_manager):
-        parts = formats.read_folder(self.builder_config.root / "questions.csv")
-        return {part: self._generate_examples(listed) for part, listed in parts.items()}
+VQA_QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
+VQA_ANNOTATIONS = "v2_mscoco_{}_annotations.json"
 
 
-_OFFICIAL = {  # builder, files that must be there, where they come from
-    "easy_vqa": (EasyVqa, ("train/questions.json", "test/questions.json"), formats.EASY_VQA),
-    "daquar": (Daquar, ("qa.894.raw.train.txt",), formats.DAQUAR_SITE),
-    "vqa_v2": (VqaV2, (formats.VQA_QUESTIONS.format("train2014"),), formats.VQA_SITE),
-    "folder": (QuestionFolder, ("questions.csv",), formats.FOLDER_HINT),
+def _commonest_answer(answers: tuple[str, ...]) -> str:
+    """The answer that scores best: the official evaluation normalises only where people differ."""
+    if not answers:
+        return ""
+    if len(set(answers)) > 1:
+        # "The" normalises to nothing; a question may not drop out of the official count for that.
+        answers = tuple(vqa_answers.normalize_vqa_answer(answer) or answer for answer in answers)
+    return Counter(answers).most_common(1)[0][0]
+
+
+def read_clevr(root: Path) -> Parts:
+    """CLEVR v1.0 (Johnson et al. 2017, https://arxiv.org/abs/1612.06890), rendered scenes.
+
+    `test` is the official validation part: the official test answers are not public.
+    """
+
+    def read(part: str) -> Rows:
+        folder = datasets.official_file(root, f"CLEVR_v1.0/images/{part}", get_it_from=CLEVR_SITE)
+        for row in _read_json_list(root, CLEVR_QUESTIONS.format(part), "questions", CLEVR_SITE):
+            name, answer = row["image_filename"], row["answer"]
+            yes_no = answer in ("yes", "no")
+            kind = "yes/no" if yes_no else "count" if answer.isdecimal() else "attribute"
+            yield name, folder / name, Question(row["question"], answer, (answer,), kind)
+
+    return _hold_back(read("train")) | {"test": _group(read("val"))}
+
+
+CLEVR_QUESTIONS = "CLEVR_v1.0/questions/CLEVR_{}_questions.json"
+
+
+def _read_json_list(root: Path, name: str, key: str, site: str) -> list[dict]:
+    """The list under `key` of an official JSON file."""
+    path = datasets.official_file(root, name, get_it_from=site)
+    rows = files.read_json(path).get(key)
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: expected a list under {key!r}: get it from {site}")
+    return rows
+
+
+class DataSet(NamedTuple):
+    """A value of --data.name.
+
+    Attributes:
+        read: from the folder to the images of each part.
+        files: that must be there; training prepares the data anew when their folder changes.
+        site: where they come from.
+        licence: for the card of a model.
+    """
+
+    read: Callable[[Path], Parts]
+    files: tuple[str, ...]
+    site: str
+    licence: str
+
+
+DATA_SETS = {
+    "easy_vqa": DataSet(
+        read_easy_vqa,
+        files=("train/questions.json", "test/questions.json"),
+        site=EASY_VQA,
+        licence="easy-VQA, MIT (Victor Zhou 2019)",
+    ),
+    "folder": DataSet(
+        read_folder,
+        files=("questions.csv",),
+        site=FOLDER_HINT,
+        licence="the terms of your own data",
+    ),
+    "daquar": DataSet(
+        read_daquar,
+        files=("qa.894.raw.train.txt",),
+        site=DAQUAR_SITE,
+        licence="DAQUAR and NYU-Depth v2, research use",
+    ),
+    "vqa_v2": DataSet(
+        read_vqa_v2,
+        files=(VQA_QUESTIONS.format("train2014"),),
+        site=VQA_SITE,
+        licence="VQA v2 annotations CC BY 4.0; COCO images under their Flickr terms",
+    ),
+    "clevr": DataSet(
+        read_clevr,
+        files=(CLEVR_QUESTIONS.format("train"),),
+        site=CLEVR_SITE,
+        licence="CLEVR, CC BY 4.0",
+    ),
 }
 
 
-def make_builder(
-    name: str, *, root: Path | None, cache_dir: Path | None, beam: str | None = None
-) -> tuple[tfds.core.DatasetBuilder, dict[str, str]]:
-    """Prepares a data set if need be; returns its builder and the TFDS split of each of our splits.
+@dataclasses.dataclass(eq=False)
+class Source(tfds.core.BuilderConfig):
+    """A data set and its folder. Its name changes when the files do."""
 
-    `beam` are options of an Apache Beam pipeline that prepares.
+    data_set: str = ""
+    root: Path = Path()
 
-    Raises:
-        UserError: files are missing or damaged, the package is missing, too many rows are broken.
+
+class ImagesWithQuestions(builders.Builder):
+    """Stores the records of any of the data sets.
+
+    Attributes:
+        broken: the rows that cannot be used.
     """
-    if name == "clevr" and beam is not None:
-        raise UserError("expected no --data.beam for clevr, which is downloaded: leave it out")
-    if name == "clevr":
-        builder = _clevr_builder(root, None if cache_dir is None else str(cache_dir))
-        datasets.prepare(builder)
-        # The answers of the official test part are not public.
-        held_back = f"{100 - int(100 * VALIDATION_SHARE)}%"
-        return builder, {
-            "train": f"train[:{held_back}]",
-            "validation": f"train[{held_back}:]",
-            "test": "validation",
+
+    name = APP
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, config: Source, **kwargs):
+        self.broken, self.on_beam = datasets.BrokenRows(config.data_set), False
+        super().__init__(config=config, **kwargs)
+
+    def prepare(self, *, beam: str | None) -> None:
+        """Writes the records, unless that is done; `beam` are options of an Apache Beam pipeline.
+
+        Raises:
+            UserError: files are missing or damaged, or too many rows are broken.
+        """
+        self.on_beam = beam is not None
+        apache_beam.prepare(self, self.broken, options=beam)
+
+    def read(self, split: str) -> tf.data.Dataset:
+        """Streams the records (see the module) of a split from disk, in a fixed order."""
+        undecoded = {"image": tfds.decode.SkipDecoding()}
+        records = self.as_dataset(split=split, decoders=undecoded, shuffle_files=False)
+        return records.map(
+            lambda record: {**record, "answers": record["answers"].to_tensor("")},
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        texts = tfds.features.Sequence(text)
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "image_id": text,
+            "question": texts,
+            "answer": texts,
+            "answers": tfds.features.Sequence(texts),
+            "question_type": texts,
         }
-    builder = unprepared(name, root=root, cache_dir=cache_dir)
-    builder.on_beam = beam is not None
-    apache_beam.prepare(builder, builder.broken, options=beam)
-    return builder, {split: split for split in builder.info.splits}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        parts = DATA_SETS[self.builder_config.data_set].read(self.builder_config.root)
+        return {part: self._generate_examples(rows) for part, rows in parts.items()}
+
+    def _generate_examples(self, rows: Iterable[ImageQuestions]):
+        return apache_beam.examples(rows, make_records, self.broken, on_beam=self.on_beam)
 
 
-def unprepared(name: str, *, root: Path | None, cache_dir: Path | None) -> _ImagesWithQuestions:
+def make_records(
+    row: ImageQuestions, broken: datasets.BrokenRows
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """The (key, record) of an image; questions that cannot be used are counted and left out."""
+    image = row.path.read_bytes() if row.path.is_file() else None
+    unreadable = "no such file" if image is None else images.problem(image)
+    questions = []
+    for question in row.questions:
+        where = f"{row.path}, {question.question[:60]!r}"
+        where = f"{question.where}: {where}" if question.where else where
+        if broken.use(where, question.problem or unreadable or _problem(question)):
+            questions.append(question)
+    if questions:
+        columns = {
+            name: [getattr(question, name) for question in questions]
+            for name in ("question", "answer", "answers", "question_type")
+        }
+        yield row.image_id, {"image": image, "image_id": row.image_id, **columns}
+
+
+def make_builder(name: str, *, root: Path | None, cache_dir: Path | None) -> ImagesWithQuestions:
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
-        UserError: a file or a package is missing, or the data set is downloaded.
+        UserError: a file or a package is missing.
     """
-    if name not in _OFFICIAL:
-        raise UserError(
-            f"expected files of your own, {name} is downloaded as it is: set --data.name folder "
-            "and --data.root"
-        )
+    data_set = DATA_SETS[name]
     if name == "easy_vqa":
-        root = files.package_folder("easy_vqa", formats.EASY_VQA) / "data"
-    builder_type, names, site = _OFFICIAL[name]
-    paths = [datasets.official_file(root, file, get_it_from=site) for file in names]
+        root = files.package_folder("easy_vqa", EASY_VQA) / "data"
+    paths = [
+        datasets.official_file(root, file, get_it_from=data_set.site) for file in data_set.files
+    ]
     state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*"))])
-    data_dir = None if cache_dir is None else str(cache_dir)
-    return builder_type(data_dir=data_dir, config=Source(name=state, root=root))
-
-
-def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
-    """Streams the records of a split (see the module) from disk, in a fixed order."""
-    records = builder.as_dataset(
-        split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
+    return ImagesWithQuestions(
+        config=Source(name=f"{name}-{state}", data_set=name, root=root),
+        data_dir=None if cache_dir is None else str(cache_dir),
     )
-    return records.map(_flat_record, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def example_arguments() -> list[str]:
     """Arguments for `predict` with an image of the default data."""
-    folder = files.package_folder("easy_vqa", formats.EASY_VQA)
+    folder = files.package_folder("easy_vqa", EASY_VQA)
     image = folder / "data" / "test" / "images" / "0.png"
     return ["--image", str(image), "--question", "what color is the shape?"]
-
-
-def _flat_record(record: dict) -> dict[str, tf.Tensor]:
-    if "question_answer" in record:  # the catalogue's CLEVR
-        answer = record["question_answer"]["answer"]
-        return {
-            "image": record["image"],
-            "image_id": record["file_name"],
-            "question": record["question_answer"]["question"],
-            "answer": answer,
-            "answers": answer[:, None],
-            "question_type": _clevr_type(answer),
-        }
-    questions = record["questions"]
-    return {
-        "image": record["image"],
-        "image_id": record["image_id"],
-        "question": questions["question"],
-        "answer": questions["answer"],
-        "answers": questions["answers"].to_tensor(""),
-        "question_type": questions["question_type"],
-    }
 
 
 def _problem(question: Question) -> str | None:
     if not re.search(r"\w", question.question):
         return "empty question"
     return None if question.answer else "empty answer"
-
-
-def _with_validation(builder: _ImagesWithQuestions, by_image: list) -> dict[str, Iterator]:
-    def part(held_back: bool) -> list:
-        return [
-            one
-            for one in by_image
-            if datasets.is_held_back(one[0], share=VALIDATION_SHARE) == held_back
-        ]
-
-    return {
-        "train": builder._generate_examples(part(False)),
-        "validation": builder._generate_examples(part(True)),
-    }
-
-
-def _clevr_builder(root: Path | None, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """The catalogue's builder, which downloads, or reads `root/CLEVR_v1.0` when a root is given."""
-    if root is None:
-        return tfds.builder("clevr", data_dir=data_dir)
-    questions = "CLEVR_v1.0/questions/CLEVR_train_questions.json"
-    site = "the CLEVR page, or leave --data.root out to download it (18 GB)"
-    state = datasets.fingerprint([datasets.official_file(root, questions, get_it_from=site)])
-    folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "clevr_local" / state
-    builder = clevr.Builder(data_dir=str(folder))
-    unpacked = SimpleNamespace(download_and_extract=lambda url: str(root))
-    official = builder._split_generators
-    builder._split_generators = lambda dl_manager, **kwargs: official(unpacked)
-    return builder
-
-
-def _clevr_type(answer: tf.Tensor) -> tf.Tensor:
-    yes_no = tf.strings.regex_full_match(answer, "yes|no")
-    number = tf.strings.regex_full_match(answer, "[0-9]+")
-    return tf.where(yes_no, "yes/no", tf.where(number, "count", "attribute"))

@@ -8,14 +8,14 @@ answers; on daquar WUPS stands beside it where WordNet is installed.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from apps.visual_qa.config import APP, Config
-from common.runs import cli
+from common.runs import cli, directory
 from common.runs.directory import RunDirectory
 from common.scoring import metrics
 from common.scoring.evaluation import Evaluation
@@ -28,11 +28,20 @@ BLIND = ("most_common_answer", "question_only", "shuffled_images")
 
 
 class Answered(NamedTuple):
-    """One question with what people, the model and its blind rivals answered."""
+    """A question with what people, the model and its blind rivals answer.
 
+    Attributes:
+        answers: of people; without ten of them as in VQA v2, the target alone.
+        choices: by "model" and the names in BLIND.
+        probability: of the model's choice, by the model.
+    """
+
+    image_id: str
+    question: str
     question_type: str
     answers: tuple[str, ...]
-    given: dict[str, str]  # by "model" and the names in BLIND
+    choices: dict[str, str]
+    probability: float
 
 
 def evaluate(
@@ -53,56 +62,26 @@ def evaluate(
     Raises:
         UserError: no run of this app, or the data has no such split.
     """
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    where = {"root": root or config.data.root, "cache_dir": cache_dir or config.data.cache_dir}
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **where))
-
-    answered = list(_answer_all(run, config, split))
-    score, notes = _make_scores(config.data.name)
-    scored = {
-        name: {
-            metric: [one(row.given[name], row.answers) for row in answered]
-            for metric, one in score.items()
-        }
-        for name in ("model", *BLIND)
-    }
-    found = {
-        name: {metric: float(np.mean(values)) for metric, values in by_metric.items()}
-        for name, by_metric in scored.items()
-    }
-    given = metrics.answer_collapse([row.given["model"] for row in answered])
-    if given.share > 0.9:
-        notes = (*notes, f"collapse: {given.share:.0%} of the answers are {given.most_frequent!r}")
-    kinds = _frequent_types([row.question_type for row in answered])
-    result = Evaluation(
-        app=APP,
-        data=config.data.name,
-        split=split,
-        num_examples=len(answered),
-        metrics=found.pop("model"),
-        baselines=found,
-        notes=notes,
-        details={
-            "accuracy by type": metrics.accuracy_by_group(scored["model"]["accuracy"], kinds),
-            "answers": {"distinct": given.num_distinct, "share of the commonest": given.share},
-        },
+    run, config = directory.open_run(
+        run_dir, app=APP, config_type=Config, root=root, cache_dir=cache_dir
     )
+    rows = list(answer_questions(run, config, split))
+    result = summarize(rows, data=config.data.name, split=split)
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(result))
     return result
 
 
-def _answer_all(run: RunDirectory, config: Config, split: str) -> Iterator[Answered]:
+def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[Answered]:
     """Asks the model and its rivals every question; memory holds a batch of images at a time."""
     import tensorflow as tf
 
     from apps.visual_qa import data
+    from apps.visual_qa.model import load_networks
     from common.inputs import pipeline
     from common.inputs.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
     answers = Vocabulary.load(run.path / "vocab_answers.txt")
-    model, blind = run.load_model(), run.load_model("question_only.keras")
     examples = data.make_examples(
         data.load_split(config.data, split),
         data.Vocabularies(words, answers),
@@ -111,49 +90,99 @@ def _answer_all(run: RunDirectory, config: Config, split: str) -> Iterator[Answe
         questions_per_image=config.train.questions_per_image,
     )
     batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)
-    ask_model, ask_blind = (_make_asker(one, batches.element_spec) for one in (model, blind))
+    model, blind = (_make_classifier(net, batches.element_spec) for net in load_networks(run))
+    texts = ("image_id", "question", "question_type", "answers")
     names = np.asarray(answers.tokens)
-    other_images: tf.Tensor | None = None
+    previous_images: tf.Tensor | None = None
     for batch in cli.progress(batches, "questions"):
         # Images of the batch before; of the first batch, its own in another order.
         size = len(batch["image"])
         pool = tf.roll(batch["image"], max(size // 2, 1), axis=0)
-        pool = pool if other_images is None else tf.concat([other_images, pool], axis=0)
-        chosen = {
-            "model": names[ask_model(batch)],
-            "question_only": names[ask_blind(batch)],
-            "shuffled_images": names[ask_model({**batch, "image": pool[:size]})],
+        pool = pool if previous_images is None else tf.concat([previous_images, pool], axis=0)
+        previous_images = batch["image"]
+        answer_ids, probabilities = model(batch)
+        choices = {
+            "question_only": names[blind(batch)[0]],
+            "shuffled_images": names[model({**batch, "image": pool[:size]})[0]],
+            "model": names[answer_ids],
         }
-        other_images = batch["image"]
         # To NumPy once a batch: slicing tensors would cost more than the model.
-        people, kinds = batch["answers"].numpy(), batch["question_type"].numpy()
+        columns = {name: batch[name].numpy() for name in texts}
         for row, column in np.argwhere(batch["question_mask"].numpy()):
-            given = {name: str(values[row, column]) for name, values in chosen.items()}
             yield Answered(
-                question_type=kinds[row, column].decode(),
-                answers=tuple(answer.decode() for answer in people[row, column] if answer),
-                given={"most_common_answer": answers.tokens[0], **given},
+                image_id=columns["image_id"][row].decode(),
+                question=columns["question"][row, column].decode(),
+                question_type=columns["question_type"][row, column].decode(),
+                answers=tuple(text.decode() for text in columns["answers"][row, column] if text),
+                choices={
+                    "most_common_answer": answers.tokens[0],
+                    **{name: str(chosen[row, column]) for name, chosen in choices.items()},
+                },
+                probability=float(probabilities[row, column]),
             )
 
 
-def _make_asker(model: "keras.Model", element_spec: dict) -> Callable[[dict], np.ndarray]:
-    """A function from a batch to the best answer's id, int (batch, questions)."""
+def summarize(rows: Sequence[Answered], *, data: str, split: str) -> Evaluation:
+    """Scores of the model and its rivals over all questions, by the protocol of the data set."""
+    scores, notes = _make_scores(data)
+    by_name = {
+        name: {
+            metric: [score(row.choices[name], row.answers) for row in rows]
+            for metric, score in scores.items()
+        }
+        for name in ("model", *BLIND)
+    }
+    means = {
+        name: {metric: float(np.mean(values)) for metric, values in by_metric.items()}
+        for name, by_metric in by_name.items()
+    }
+    collapse = metrics.answer_collapse([row.choices["model"] for row in rows])
+    if collapse.share > 0.9:
+        notes += (f"collapse: {collapse.share:.0%} of the answers are {collapse.most_frequent!r}",)
+    kinds = _frequent_types([row.question_type for row in rows])
+    return Evaluation(
+        app=APP,
+        data=data,
+        split=split,
+        num_examples=len(rows),
+        metrics=means.pop("model"),
+        baselines=means,
+        notes=notes,
+        details={
+            "accuracy by type": metrics.accuracy_by_group(by_name["model"]["accuracy"], kinds),
+            "answers": {
+                "distinct": collapse.num_distinct,
+                "share of the commonest": collapse.share,
+            },
+        },
+    )
+
+
+def _make_classifier(
+    model: "keras.Model", element_spec: dict
+) -> Callable[[dict], tuple[np.ndarray, np.ndarray]]:
+    """From a batch to id and probability of the best answers, both (batch, questions)."""
     import tensorflow as tf
 
     inputs = {name: element_spec[name] for name in model.input}
 
     @tf.function(input_signature=[inputs])  # one trace for batches of all sizes
-    def best(taken):
-        return tf.argmax(model(taken, training=False)["logits"], axis=-1)
+    def classify(features):
+        logits = model(features, training=False)["logits"]
+        return tf.argmax(logits, axis=-1), tf.reduce_max(tf.nn.softmax(logits), axis=-1)
 
-    return lambda batch: best({name: batch[name] for name in inputs}).numpy()
+    def classify_batch(batch: dict) -> tuple[np.ndarray, np.ndarray]:
+        answer_ids, probabilities = classify({name: batch[name] for name in inputs})
+        return answer_ids.numpy(), probabilities.numpy()
+
+    return classify_batch
 
 
 def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
-    """The metrics of a data set: functions of the given answer and people's answers."""
+    """The metrics of a data set, functions of an answer and people's answers; and notes."""
     if data_name == "vqa_v2":
         return {"accuracy": metrics.vqa_soft_accuracy}, ()
-    scores: dict[str, Callable] = {"accuracy": lambda given, answers: float(given == answers[0])}
+    scores: dict[str, Callable] = {"accuracy": lambda answer, answers: float(answer == answers[0])}
     if data_name != "daquar":
         return scores, ()
     similarity = metrics.load_wordnet_similarity()
@@ -161,8 +190,8 @@ def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
         return scores, ("WUPS is left out: install nltk and WordNet (Debian: wordnet-base) for it",)
 
     def wups(threshold: float) -> Callable:
-        return lambda given, answers: metrics.wups(
-            given.split(", "), answers[0].split(", "), threshold=threshold, similarity=similarity
+        return lambda answer, answers: metrics.wups(
+            answer.split(", "), answers[0].split(", "), threshold=threshold, similarity=similarity
         )
 
     return {**scores, "wups_0.9": wups(0.9), "wups_0.0": wups(0.0)}, ()
@@ -171,9 +200,9 @@ def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
 def _frequent_types(kinds: list[str]) -> list[str]:
     """Types in full where they are few, else all but the most frequent as "other"."""
     counts = Counter(kinds)
-    num_kept = len(counts) if len(counts) <= MANY_TYPES else MANY_TYPES - 1
-    kept = {kind for kind, _ in counts.most_common(num_kept)}
-    return [kind if kind in kept else "other" for kind in kinds]
+    limit = len(counts) if len(counts) <= MANY_TYPES else MANY_TYPES - 1
+    frequent = {kind for kind, _ in counts.most_common(limit)}
+    return [kind if kind in frequent else "other" for kind in kinds]
 
 
 def main(

@@ -6,17 +6,7 @@ python -m apps.visual_qa.export --run-dir runs/vqa [--output DIR] [--format onnx
 from pathlib import Path
 
 from apps.visual_qa.config import APP, Config
-from apps.visual_qa.predict import load_answerer
-from common.runs import cli
-from common.runs.directory import RunDirectory
-
-LICENCES = {
-    "easy_vqa": "easy-VQA, MIT (Victor Zhou 2019)",
-    "daquar": "DAQUAR and NYU-Depth v2, research use",
-    "clevr": "CLEVR, CC BY 4.0",
-    "vqa_v2": "VQA v2 annotations CC BY 4.0; COCO images under their Flickr terms",
-    "folder": "the terms of your own data",
-}
+from common.runs import cli, directory
 
 
 def export(
@@ -32,38 +22,14 @@ def export(
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
-    import tensorflow as tf
-
     from apps.visual_qa import datasets
+    from apps.visual_qa.model import load_inference
     from common.export import saved_model
 
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    answerer = load_answerer(run_dir)
-    weights = {
-        "efficientnet_lite0": "EfficientNet-Lite0 weights, Apache-2.0, trained on ImageNet-1k"
-    }.get(config.model.image_encoder)
-    card = {
-        "task": "visual question answering",
-        "inputs": {
-            "image": "string (batch,): JPEG, PNG or BMP bytes, any size",
-            "question": "string (batch,): UTF-8",
-        },
-        "outputs": {
-            "answer": "string (batch,)",
-            "probability": "float32 (batch,)",
-            "top_answers": "string (batch, 5), best first",
-            "top_probabilities": "float32 (batch, 5)",
-            "attention": "float32 (batch, hops, rows, columns), each hop sums to 1",
-        },
-        "training_data": config.data.name,
-        "metrics": saved_model.stored_metrics(run.path),
-        "licences": [LICENCES[config.data.name], *([weights] if weights else [])],
-    }
-    # Mixed sizes and kinds: what a client may send in one batch.
-    pixels = tf.cast(tf.random.stateless_uniform((48, 80, 3), [1, 2], maxval=256), tf.uint8)
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
+    answerer, card = load_inference(run_dir), make_card(run, config)
     probe = {
-        "image": [tf.io.encode_png(pixels).numpy(), tf.io.encode_jpeg(pixels[:7, :9]).numpy()],
+        "image": saved_model.probe_images(),
         "question": ["what is it?", "Is there a RED one, or anything else here?"],
     }
     path = output or run.path / format
@@ -74,6 +40,38 @@ def export(
     else:
         _write_runtime(answerer, run.path, path, card, probe, format=format)
     return path
+
+
+def make_card(run: directory.RunDirectory, config: Config) -> dict[str, object]:
+    """What card.json of the export says."""
+    from apps.visual_qa.datasets import DATA_SETS
+    from apps.visual_qa.model import NUM_TOP
+    from common.export import card
+    from common.inputs import images
+
+    per_hop = ("hops", "rows", "columns")
+    return card.make_card(
+        run,
+        task="visual question answering",
+        data=config.data.name,
+        inputs={
+            "image": card.image("batch", max_pixels=images.MAX_PIXELS),
+            "question": card.text("batch"),
+        },
+        outputs={
+            "answer": card.text("batch"),
+            "probability": card.numbers("float32", "batch"),
+            "top_answers": card.text("batch", NUM_TOP, description="best first"),
+            "top_probabilities": card.numbers("float32", "batch", NUM_TOP),
+            "attention": card.numbers(
+                "float32", "batch", *per_hop, description="each hop sums to 1"
+            ),
+        },
+        licences=[
+            DATA_SETS[config.data.name].licence,
+            *card.encoder_licence(config.model.image_encoder),
+        ],
+    )
 
 
 def _write_runtime(answerer, run_path: Path, path: Path, card, probe, *, format: str) -> None:
@@ -98,8 +96,8 @@ def _write_runtime(answerer, run_path: Path, path: Path, card, probe, *, format:
         "token_mask": tf.TensorSpec([None, None], tf.bool),
     }
     image, question = probe["image"][0], probe["question"][1]
-    found = answerer(tf.constant([image]), tf.constant([question]))
-    wanted = {name: value[0].numpy() for name, value in found.items()}
+    outputs = answerer(tf.constant([image]), tf.constant([question]))
+    expected = {name: value[0].numpy() for name, value in outputs.items()}
     portable.write_runtime(
         path,
         {"model": Part(answer, inputs)},
@@ -108,7 +106,7 @@ def _write_runtime(answerer, run_path: Path, path: Path, card, probe, *, format:
         settings={"max_question_words": answerer.max_question_words, "image_size": size},
         copies=[run_path / "vocab_words.txt", run_path / "vocab_answers.txt"],
         card=card,
-        probes=[({"image": image, "question": question}, wanted)],
+        probes=[({"image": image, "question": question}, expected)],
     )
 
 

@@ -1,39 +1,43 @@
-"""Visual question answering: the training graph, its blind rival, and the part that answers.
+"""The training graph, its question-only rival, and the part that answers raw inputs.
 
 image uint8 (batch, size, size, 3), token_ids int32 and token_mask bool (batch, questions, time)
     -> logits (batch, questions, answers), attention (batch, questions, hops, rows, columns)
 """
 
 import functools
-from typing import NamedTuple
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.visual_qa.config import ModelConfig
+from apps.visual_qa.config import APP, Config, ModelConfig
 from common.export import saved_model
 from common.inputs import images, text
 from common.inputs.text import Vocabulary
 from common.layers import attention, embeddings, recurrent, vision
+from common.runs import directory
+from common.runs.directory import RunDirectory
 
 NUM_TOP = 5
 
 
-class Sizes(NamedTuple):
-    """What the model must know of the data."""
-
-    num_words: int
-    num_answers: int
-
-
 def build_model(
-    config: ModelConfig, sizes: Sizes, *, word_vectors: np.ndarray | None = None
+    config: ModelConfig,
+    *,
+    num_words: int,
+    num_answers: int,
+    word_vectors: np.ndarray | None = None,
 ) -> keras.Model:
-    """The whole network (see the module), with outputs named "logits" and "attention"."""
-    image = keras.Input((config.image_size, config.image_size, 3), dtype="uint8", name="image")
-    words = _question_inputs()
+    """The whole network (see the module), with outputs named "logits" and "attention".
 
+    Args:
+        config: sizes and choices.
+        num_words: of the vocabulary, special tokens included.
+        num_answers: to choose from.
+        word_vectors: float (num_words, word_dim), where the embedding starts; random if None.
+    """
+    image = keras.Input((config.image_size, config.image_size, 3), dtype="uint8", name="image")
     encode_image = vision.make_image_encoder(
         config.image_encoder,
         image_size=config.image_size,
@@ -44,7 +48,7 @@ def build_model(
     grid = encode_image(image)  # (batch, rows, columns, channels)
     _, rows, columns, channels = grid.shape
     regions = keras.layers.Reshape((rows * columns, channels), name="regions")(grid)
-    question = _encode_question(words, config, sizes, word_vectors)  # (batch, questions, units)
+    words, question = _read_question(config, num_words, word_vectors)
 
     fuse = _stacked_attention if config.fusion == "stacked_attention" else _elementwise
     fused, weights = fuse(regions, question, config)  # weights (batch, questions, hops, regions)
@@ -52,29 +56,29 @@ def build_model(
     hops = weights.shape[2]
     shape = (-1, hops, rows, columns)  # -1: the questions
     looks = keras.layers.Reshape(shape, dtype="float32", name="attention")(weights)
-    logits = _classify(fused, config, sizes)
+    logits = _classify(fused, config, num_answers)
     return keras.Model({"image": image, **words}, {"logits": logits, "attention": looks})
 
 
 def build_question_only(
-    config: ModelConfig, sizes: Sizes, *, word_vectors: np.ndarray | None = None
+    config: ModelConfig,
+    *,
+    num_words: int,
+    num_answers: int,
+    word_vectors: np.ndarray | None = None,
 ) -> keras.Model:
     """The blind rival: the same question encoder and classifier, no image; output "logits"."""
-    words = _question_inputs()
-    question = _encode_question(words, config, sizes, word_vectors)
-    return keras.Model(words, {"logits": _classify(question, config, sizes)})
+    words, question = _read_question(config, num_words, word_vectors)
+    return keras.Model(words, {"logits": _classify(question, config, num_answers)})
 
 
-def _question_inputs() -> dict:
-    return {
+def _read_question(config: ModelConfig, num_words: int, word_vectors):
+    """The inputs, and the last state of an LSTM over each question: (batch, questions, units)."""
+    words = {
         "token_ids": keras.Input((None, None), dtype="int32", name="token_ids"),
         "token_mask": keras.Input((None, None), dtype="bool", name="token_mask"),
     }
-
-
-def _encode_question(words, config: ModelConfig, sizes: Sizes, word_vectors):
-    embed = embeddings.make_embedding(sizes.num_words, config.word_dim, vectors=word_vectors)
-    embedded = embed(words["token_ids"])  # (batch, questions, time, word_dim)
+    embed = embeddings.make_embedding(num_words, config.word_dim, vectors=word_vectors)
     encode = recurrent.make_encoder(
         config.word_dim,
         config.question_units,
@@ -82,46 +86,50 @@ def _encode_question(words, config: ModelConfig, sizes: Sizes, word_vectors):
         dropout=config.dropout,
         name="question_lstm",
     )
-    return recurrent.OverGroups(encode, name="questions")(embedded, words["token_mask"])
+    embedded = embed(words["token_ids"])  # (batch, questions, time, word_dim)
+    return words, recurrent.OverGroups(encode, name="questions")(embedded, words["token_mask"])
 
 
 def _stacked_attention(regions, question, config: ModelConfig):
     """Yang et al. 2016, equations 8 to 17: each hop adds what it saw to the question."""
-    units = config.question_units
-    regions = keras.layers.Dense(units, activation="tanh", name="see")(regions)
+    regions = _project(regions, config, "project_regions")
     refined, weights = question, []
     for hop in range(1, config.hops + 1):
-        look = attention.AdditiveAttention(
+        attend = attention.AdditiveAttention(
             config.attention_units, dropout=config.dropout, name=f"hop_{hop}"
         )
-        context, seen = look(refined, regions)  # (batch, questions, units), (..., regions)
+        context, hop_weights = attend(refined, regions)  # (batch, questions, units), (..., regions)
         refined = refined + context
-        weights.append(seen)
+        weights.append(hop_weights)
     # Paper: the classifier takes `refined` alone. A sum cannot tell whether what was asked for and
     # what was seen agree ("is there a red shape?"); their product can (docs/decisions/0002). It is
     # a product of small numbers: without the normalisation its gradient is lost beside the sum's.
-    asked = keras.layers.Dense(units, activation="tanh", name="ask")(question)
-    found = keras.layers.Dense(units, activation="tanh", name="found")(refined - question)
-    agreed = keras.layers.LayerNormalization(name="agree")(asked * found)
-    return keras.ops.concatenate([refined, agreed], axis=-1), keras.ops.stack(weights, axis=2)
+    query = _project(question, config, "project_question")
+    evidence = _project(refined - question, config, "project_evidence")
+    agreement = keras.layers.LayerNormalization(name="agreement")(query * evidence)
+    return keras.ops.concatenate([refined, agreement], axis=-1), keras.ops.stack(weights, axis=2)
 
 
 def _elementwise(regions, question, config: ModelConfig):
     """Antol et al. 2015: "deeper LSTM Q + norm I"; every region weighs the same."""
     image = keras.layers.UnitNormalization()(keras.ops.mean(regions, axis=1))
-    image = keras.layers.Dense(config.question_units, activation="tanh", name="see")(image)
-    asked = keras.layers.Dense(config.question_units, activation="tanh", name="ask")(question)
+    image = _project(image, config, "project_regions")
+    question = _project(question, config, "project_question")
     num_regions = regions.shape[1]
     uniform = keras.ops.ones_like(question[:, :, :1, None]) / num_regions
     weights = keras.ops.repeat(uniform, num_regions, axis=-1)  # one hop
-    return asked * keras.ops.expand_dims(image, 1), weights
+    return question * keras.ops.expand_dims(image, 1), weights
 
 
-def _classify(fused, config: ModelConfig, sizes: Sizes):
+def _project(features, config: ModelConfig, name: str):
+    return keras.layers.Dense(config.question_units, activation="tanh", name=name)(features)
+
+
+def _classify(fused, config: ModelConfig, num_answers: int):
     # Paper: one linear layer. The hidden layer lets "is there not ..." turn an answer around.
-    hidden = keras.layers.Dense(config.question_units, activation="relu", name="think")(fused)
+    hidden = keras.layers.Dense(config.question_units, activation="relu", name="hidden")(fused)
     hidden = keras.layers.Dropout(config.dropout)(hidden)
-    return keras.layers.Dense(sizes.num_answers, dtype="float32", name="logits")(hidden)
+    return keras.layers.Dense(num_answers, dtype="float32", name="logits")(hidden)
 
 
 class Answerer(tf.Module):
@@ -178,3 +186,27 @@ class Answerer(tf.Module):
             "top_probabilities": top_probabilities,
             "attention": outputs["attention"][:, 0],
         }
+
+
+def load_networks(run: RunDirectory) -> tuple[keras.Model, keras.Model]:
+    """The best model of a run, and the best question-only network.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    return run.load_model(), run.load_model("question_only.keras")
+
+
+def load_inference(run_dir: Path) -> Answerer:
+    """The part of a run that takes raw inputs: for `predict` and `export`.
+
+    Raises:
+        UserError: no run of this app, or its model is missing or damaged.
+    """
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
+    return Answerer(
+        run.load_model(),
+        Vocabulary.load(run.path / "vocab_words.txt"),
+        Vocabulary.load(run.path / "vocab_answers.txt"),
+        max_question_words=config.data.max_question_words,
+    )

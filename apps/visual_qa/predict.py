@@ -6,15 +6,21 @@ python -m apps.visual_qa.predict --run-dir runs/vqa --image photo.jpg --question
 import json as json_module
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from apps.visual_qa.config import APP, Config
+from apps.visual_qa.config import APP
 from common.runs import cli
-from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from apps.visual_qa.model import Answerer
+    from common.training.logging import Sample, Samples
 
 logger = logging.getLogger("cellstate")
 
@@ -34,9 +40,9 @@ class Answer(NamedTuple):
 
 
 class Predictor:
-    """A loaded run, to ask as often as one likes."""
+    """A trained model that answers one question at a time."""
 
-    def __init__(self, answerer):
+    def __init__(self, answerer: "Answerer"):
         import tensorflow as tf
 
         self.answerer = answerer
@@ -51,7 +57,9 @@ class Predictor:
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        return cls(load_answerer(run_dir))
+        from apps.visual_qa.model import load_inference
+
+        return cls(load_inference(run_dir))
 
     def answer(self, image: bytes, question: str) -> Answer:
         """Answers `question` about `image`, an encoded JPEG, PNG or BMP.
@@ -76,27 +84,44 @@ class Predictor:
         if (self.answerer.word_table.lookup(tf.constant(words)).numpy() == text.UNK).all():
             logger.warning("note: no word of the question occurred in training")
         begun = time.monotonic()
-        found = self.answerer(tf.constant([image]), tf.constant([question]))
-        found = {name: value[0].numpy() for name, value in found.items()}
+        outputs = self.answerer(tf.constant([image]), tf.constant([question]))
+        outputs = {name: value[0].numpy() for name, value in outputs.items()}
         seconds = time.monotonic() - begun
-        pairs = zip(found["top_answers"], found["top_probabilities"], strict=True)
+        pairs = zip(outputs["top_answers"], outputs["top_probabilities"], strict=True)
         top = [(answer.decode(), float(probability)) for answer, probability in pairs if answer]
-        return Answer(top, found["attention"], seconds)
+        return Answer(top, outputs["attention"], seconds)
 
 
-def load_answerer(run_dir: Path):
-    """The inference part of a run: raw bytes and strings in, answers out (model.Answerer)."""
-    from apps.visual_qa.model import Answerer
-    from common.inputs.text import Vocabulary
+def draw(image: bytes, question: str, answer: Answer, path: Path) -> None:
+    """Draws where the model looked, and its answers."""
+    from common.inputs import images
+    from common.plots import figures
 
-    run = RunDirectory.open(run_dir, app=APP)
-    config = run.read_config(Config)
-    return Answerer(
-        run.load_model(),
-        Vocabulary.load(run.path / "vocab_words.txt"),
-        Vocabulary.load(run.path / "vocab_answers.txt"),
-        max_question_words=config.data.max_question_words,
-    )
+    pixels = images.decode(image).numpy()
+    figures.attention_over_image(pixels, answer.attention, answer.top, title=question, path=path)
+
+
+def make_samples(predictor: Predictor, records: "tf.data.Dataset") -> "Samples":
+    """What TensorBoard shows during training: the first question about each of some images.
+
+    Args:
+        predictor: of the network in training.
+        records: of the validation part (datasets.py).
+    """
+    from common.training import logging as training_log
+
+    rows = list(records.take(training_log.NUM_SAMPLES).as_numpy_iterator())
+
+    def samples(folder: Path) -> "Iterator[Sample]":
+        for number, row in enumerate(rows):
+            question, target = row["question"][0].decode(), row["answer"][0].decode()
+            answer = predictor.answer(row["image"], question)
+            path = folder / f"{number}.png"
+            draw(row["image"], question, answer, path)
+            text = f"{question} **{answer.top[0][0]}** (right: {target})"
+            yield training_log.Sample(text, path)
+
+    return samples
 
 
 def main(
@@ -121,15 +146,10 @@ def main(
     encoded = image.read_bytes()
     answer = Predictor.load(run_dir).answer(encoded, question)
     if plot is not None:
-        from common.inputs import images
-        from common.plots import figures
-
-        figures.attention_over_image(
-            images.decode(encoded).numpy(), answer.attention, answer.top, title=question, path=plot
-        )
+        draw(encoded, question, answer, plot)
     if json:
-        found = {**answer._asdict(), "attention": answer.attention.tolist()}
-        print(json_module.dumps({"question": question, **found}, ensure_ascii=False))
+        fields = {**answer._asdict(), "attention": answer.attention.tolist()}
+        print(json_module.dumps({"question": question, **fields}, ensure_ascii=False))
         return
     for name, probability in answer.top:
         print(f"{probability:7.1%}  {name}")

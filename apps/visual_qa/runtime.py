@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from network import Network, read_lines
 from pictures import read
-from words import padded, standardize
+from words import padded, split
 
 UNKNOWN, NUM_TOP = 1, 5
 
@@ -33,13 +33,13 @@ class Runtime:
 
     def __call__(self, *, image: bytes, question: str) -> dict[str, np.ndarray]:
         """The five best answers with their probabilities, and attention (hops, rows, columns)."""
-        words = standardize(question).split()[: self.settings["max_question_words"]]
+        words = split(question)[: self.settings["max_question_words"]]
         if not words:
             raise ValueError(f"expected a question of at least one word, got {question!r}")
         token_ids, token_mask = padded([[self.ids.get(word, UNKNOWN) for word in words]])
         pixels = read(image, self.settings["image_size"])[None]
-        found = self.network(image=pixels, token_ids=token_ids, token_mask=token_mask)
-        scores = np.exp(found["logits"][0] - found["logits"].max())
+        outputs = self.network(image=pixels, token_ids=token_ids, token_mask=token_mask)
+        scores = np.exp(outputs["logits"][0] - outputs["logits"].max())
         probabilities = np.append(scores / scores.sum(), np.zeros(NUM_TOP, np.float32))
         top = np.argsort(-probabilities, kind="stable")[:NUM_TOP]
         return {
@@ -47,7 +47,7 @@ class Runtime:
             "probability": probabilities[top[0]],
             "top_answers": self.answers[top],
             "top_probabilities": probabilities[top],
-            "attention": found["attention"][0],
+            "attention": outputs["attention"][0],
         }
 
 
@@ -56,10 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Answers a question about an image.")
     parser.add_argument("image", type=Path, help="JPEG, PNG or BMP")
     parser.add_argument("question")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     runtime = Runtime(Path(__file__).parent)
-    found = runtime(image=given.image.read_bytes(), question=given.question)
-    for answer, probability in zip(found["top_answers"], found["top_probabilities"], strict=True):
+    best = runtime(image=arguments.image.read_bytes(), question=arguments.question)
+    for answer, probability in zip(best["top_answers"], best["top_probabilities"], strict=True):
         print(f"{probability:7.1%}  {answer}")
 
 

@@ -30,9 +30,8 @@ def train(
         UserError: the data is missing or damaged, or the folder does not fit.
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
-    from apps.visual_qa import data, samples
-    from apps.visual_qa.model import Sizes, build_model, build_question_only
-    from apps.visual_qa.validation import LargestShare
+    from apps.visual_qa import data, predict
+    from apps.visual_qa.model import Answerer, build_model, build_question_only
     from common.layers import embeddings, recurrent
     from common.training import fit, losses
 
@@ -45,30 +44,35 @@ def train(
         batch_size=options.batch_size,
         questions_per_image=options.questions_per_image,
     )
-    words, answers = train_data.found.vocabularies
+    words, answers = train_data.survey.vocabularies
     logger.info("%s: %s", config.data.name, train_data.summary())
     vectors = None
     if config.model.word_vectors == "glove":
         vectors, coverage, _ = embeddings.load_word_vectors(words.tokens)
         logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
 
-    sizes = Sizes(num_words=len(words), num_answers=len(answers))
     networks = {}
-    # The blind rival is trained the same way, for `evaluate` to set beside the model.
+    # The rival is trained the same way, for `evaluate` to set beside the model.
     for name, build in (("question_only", build_question_only), ("model", build_model)):
         with fit.scope(strategy, options):
-            networks[name] = build(config.model, sizes, word_vectors=vectors)
+            networks[name] = build(
+                config.model, num_words=len(words), num_answers=len(answers), word_vectors=vectors
+            )
 
     run.describe(
         app=APP, config=config, seed=options.seed, kernels=recurrent.kernels(networks["model"])
     )
     words.save(run.path / "vocab_words.txt")
     answers.save(run.path / "vocab_answers.txt")
+
+    def make_samples():
+        limit = config.data.max_question_words
+        answerer = Answerer(networks["model"], words, answers, max_question_words=limit)
+        records = data.load_split(config.data, "validation")
+        return predict.make_samples(predict.Predictor(answerer), records)
+
     for name, network in networks.items():
         as_training = functools.partial(data.as_training, inputs=network.input)
-        make_samples = functools.partial(
-            samples.make_samples, network, train_data.found.vocabularies, config
-        )
         fit.fit(
             network,
             network.output["logits"],  # attention has no target
@@ -81,9 +85,9 @@ def train(
             steps_per_epoch=train_data.num_batches,
             validation_data=train_data.validation.map(as_training),
             loss=losses.WeightedCrossEntropy(),
-            weighted_metrics=["accuracy", LargestShare(sizes.num_answers)],
+            weighted_metrics=["accuracy", losses.LargestShare(len(answers))],
             monitor=MONITOR,
-            num_examples=train_data.found.num_images,
+            num_examples=train_data.survey.num_images,
             unit="images",
             make_samples=make_samples if name == "model" else None,  # the rival has no picture
         )

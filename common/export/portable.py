@@ -81,10 +81,12 @@ def require_portable(model: keras.Model) -> None:
         UserError: names the first layer that cannot.
     """
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.RNN) and not isinstance(layer, LSTM):
+        is_lstm = isinstance(layer, LSTM) and layer.is_fast(training=False)
+        if isinstance(layer, keras.layers.RNN) and not is_lstm:
             raise UserError(
-                f"expected LSTM layers, got {layer.path} of {type(layer.cell).__name__}: other "
-                "recurrent cells are exported by --format saved_model only"
+                f"expected LSTM layers (standard activations, no GPU), got {layer.path} of "
+                f"{type(layer.cell).__name__}: other recurrent layers are exported by "
+                "--format saved_model only"
             )
         if layer.compute_dtype != "float32":
             raise UserError(

@@ -1,4 +1,4 @@
-"""The run directory: all that passes from training to evaluation, prediction and export.
+"""The run directory: everything that evaluation, prediction and export get from training.
 
     config.json vocab*.txt model.keras metrics-*.json history.csv log/ checkpoints/ environment.json
 
@@ -35,16 +35,15 @@ Config = TypeVar("Config")
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
 
-
-# When resumed.
+# Options that a resumed run may have another value of.
 MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy", "data.service")
 
 
 class RunDirectory:
     """One training run on disk, opened by `begin` for training and by `open` after it.
 
-    Where several workers train, all read the run and one writes it: `writes`. A `dry_run` is in a
-    temporary folder.
+    Where several workers train, all read the run and one of them writes it, see `writes`. That of
+    a `dry_run` is a temporary folder.
     """
 
     def __init__(self, path: Path, *, writes: bool = True):
@@ -79,8 +78,8 @@ class RunDirectory:
     def create(cls, path: Path) -> "RunDirectory":
         """Prepares `path`, which must be absent or hold at most the log of an attempt that failed.
 
-        It becomes a run with `describe`, called when the data is there: a mistake in the options
-        leaves nothing that the next attempt would have to clear away.
+        It becomes a run with `describe`, called when the data is there: after a mistake in the
+        options the same command can be given again.
 
         Raises:
             UserError: `path` holds another run or other files.
@@ -98,10 +97,8 @@ class RunDirectory:
         return run
 
     @classmethod
-    def resume(
-        cls, path: Path, *, app: str, config: object, may_change: tuple[str, ...] = MAY_CHANGE
-    ) -> "RunDirectory":
-        """Continues the run in `path`; only the options in `may_change` may differ from its config.
+    def resume(cls, path: Path, *, app: str, config: object) -> "RunDirectory":
+        """Continues the run in `path`; only the options in `MAY_CHANGE` may differ from its config.
 
         Raises:
             UserError: there is no run, it is another app's, or other options differ.
@@ -109,7 +106,7 @@ class RunDirectory:
         run = cls.open(path, app=app)
         old, new = _flat(run.read_config(type(config))), _flat(config)
         for name in new:
-            if old[name] != new[name] and name not in may_change:
+            if old[name] != new[name] and name not in MAY_CHANGE:
                 raise UserError(
                     f"--resume continues {path} with {name} = {old[name]}, got "
                     f"{new[name]}: leave the option out, or start another run"
@@ -203,9 +200,9 @@ class RunDirectory:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger = logging.getLogger("cellstate")
         logger.setLevel(logging.INFO)  # also where no command line has set it, in a notebook
-        for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
-            logger.removeHandler(old)  # a notebook may train several runs in one process
-            old.close()
+        for other in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+            logger.removeHandler(other)  # a notebook may train several runs in one process
+            other.close()
         logger.addHandler(handler)
 
 
@@ -221,7 +218,7 @@ def open_run(
 
     Args:
         path: of the run.
-        app: whose run is expected.
+        app: that made the run.
         config_type: of its config, with `data.root` and `data.cache_dir`.
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
@@ -236,7 +233,7 @@ def open_run(
 
 
 def environment(*, seed: int, kernels: Mapping[str, str] = types.MappingProxyType({})) -> dict:
-    """What a reader needs to run it again: versions, commit, seed, hardware, command, kernels."""
+    """What a repetition needs: versions, commit, seed, hardware, command, kernels."""
     import tensorflow as tf
 
     return {
@@ -254,8 +251,9 @@ def environment(*, seed: int, kernels: Mapping[str, str] = types.MappingProxyTyp
 
 def cpu_count() -> int:
     """The processor's cores that this process may use."""
-    given_out = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if given_out else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def read_config(path: Path, config_type: type[Config]) -> Config:
@@ -285,7 +283,7 @@ def read_config(path: Path, config_type: type[Config]) -> Config:
 
 
 def _read_options(path: Path) -> dict:
-    """What a file of options holds."""
+    """The content of a file of options."""
     values = files.read_json(path)
     if not isinstance(values, dict):
         raise UserError(

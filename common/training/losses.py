@@ -1,4 +1,4 @@
-"""Losses that average over real targets: weights come from the targets, never from a lost mask."""
+"""Losses and metrics over real targets: weights come from the targets, never from a lost mask."""
 
 import keras
 import tensorflow as tf
@@ -46,8 +46,8 @@ class StepsCrossEntropy(keras.losses.Loss):
     loss = mean over real steps of
         weight * (-(1 - smoothing) log p(target) - smoothing * mean over classes of log p)
 
-    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The mean is over the real steps of all
-    replicas, whatever their weights, so that these may be rewards.
+    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The sum over the real steps of all
+    replicas is divided by their number, whatever their weights.
 
     Shapes: target int32 (batch, ..., time), -1 where there is no step; logits float
     (steps, classes) of the real steps alone, row by row; sample_weight float32 as the target.
@@ -84,3 +84,26 @@ def accuracy(y_true, y_pred):
     """For `compile`: 1 where the class of a real step of `StepsCrossEntropy` is right, float32."""
     predicted = tf.argmax(y_pred, axis=-1, output_type=y_true.dtype)
     return tf.cast(predicted == tf.boolean_mask(y_true, y_true >= 0), tf.float32)
+
+
+class LargestShare(keras.metrics.Metric):
+    """The share of the most frequent class among the predictions: 1 if a model does not look.
+
+    Args:
+        num_classes: of the logits.
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__(name="largest_share")
+        self.counts = self.add_variable((num_classes,), "zeros", name="counts")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts predictions: logits (..., classes), weights (...), of which 0 does not count."""
+        best = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1])
+        if sample_weight is not None:
+            best = best * ops.cast(sample_weight > 0, best.dtype)[..., None]
+        self.counts.assign_add(ops.sum(best, axis=tuple(range(len(best.shape) - 1))))
+
+    def result(self):
+        """A number; 0 before the first prediction."""
+        return ops.divide_no_nan(ops.max(self.counts), ops.sum(self.counts))

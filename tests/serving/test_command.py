@@ -35,7 +35,7 @@ def test_help_names_every_option_without_tensorflow():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "--model"),
         (["--model", "a"], "expected NAME=DIR"),
@@ -50,7 +50,7 @@ def test_help_names_every_option_without_tensorflow():
         (["--model", "a={model}", "--unknown"], "unrecognized arguments"),
     ],
 )
-def test_a_users_error_is_one_line_and_exit_code_2(arguments, said, tmp_path, capsys):
+def test_a_users_error_is_one_line_and_exit_code_2(arguments, message, tmp_path, capsys):
     model = tmp_path / "model"
     model.mkdir()
     (model / "saved_model.pb").touch()
@@ -60,7 +60,7 @@ def test_a_users_error_is_one_line_and_exit_code_2(arguments, said, tmp_path, ca
         values = {"tmp": empty, "model": model, "taken": taken.getsockname()[1]}
         assert main([argument.format(**values) for argument in arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
 
 
 def test_sigterm_lets_accepted_requests_finish(saved_model):

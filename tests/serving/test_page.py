@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from apps.answer_selection import features
+from apps.answer_selection.ranking import tokenizer
 from serving import page, pictures, signatures, sounds, tabs
 from serving.client import Client
 from serving.errors import RequestError
-from tests.serving.conftest import CARD
+from tests.serving.conftest import CARD, serve
 
 ROOT = Path(__file__).parent.parent.parent
 # What keeps a browser on a machine without a network quiet.
@@ -40,7 +40,7 @@ TEXTS = (
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_word_that_is_marked_is_the_word_that_the_model_read(text):
-    words = [word.decode() for word in features.words([text]).to_list()[0]]
+    words = [word.decode() for word in tokenizer.words([text]).to_list()[0]]
     for place, word in enumerate(words):
         attention = [0.1] * len(words) + [0.0, 0.0]  # a batch pads it
         attention[place] = 0.9
@@ -197,14 +197,18 @@ def test_stopped_while_it_starts_the_page_leaves_no_server(saved_model):
 def test_the_page_has_a_tab_for_every_model_whatever_its_task(saved_model, tmp_path):
     shutil.copytree(saved_model, tmp_path / "bare")
     shutil.rmtree(tmp_path / "bare" / "assets.extra")
-    command = [sys.executable, "-m", "serving.page", "--port", "0"]
-    command += ["--model", f"known={saved_model}", "--model", f"bare={tmp_path / 'bare'}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().removeprefix("page at ").strip()
-        components = httpx.get(f"{address.rstrip('/')}/config").json()["components"]
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
+    folders = {"known": saved_model, "bare": tmp_path / "bare"}
+    with serve(folders) as server:
+        command = [sys.executable, "-m", "serving.page", "--port", "0"]
+        command += ["--server", str(server.base_url)]
+        for name, folder in folders.items():
+            command += ["--model", f"{name}={folder}"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            address = process.stdout.readline().removeprefix("page at ").strip()
+            components = httpx.get(f"{address.rstrip('/')}/config").json()["components"]
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
     assert process.returncode == 0
     labels = [component["props"].get("label") for component in components]
     assert {"known", "bare", "look", "rank"} <= set(labels)

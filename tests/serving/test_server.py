@@ -64,7 +64,7 @@ def test_what_the_card_calls_lengths_must_fit(client):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
+    ("method", "path", "status", "message"),
     [
         ("GET", "/v1/models/none", 404, "Could not find any versions of model none"),
         ("GET", "/v1/models/all/versions/7", 404, "Could not find version 7"),
@@ -78,11 +78,11 @@ def test_what_the_card_calls_lengths_must_fit(client):
     ],
 )
 def test_what_is_not_there_is_told_as_tensorflow_serving_tells_it(
-    client, method, path, status, said
+    client, method, path, status, message
 ):
     answer = client.request(method, path)
     assert answer.status_code == status
-    assert said in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 def test_states_signatures_and_requests_are_those_of_the_protos(client, saved_model):
@@ -143,7 +143,7 @@ def test_a_token_is_asked_for(saved_model):
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         ({"signature_name": "echo", "instances": ["x" * 11]}, "at most 10 characters"),
         ({"signature_name": "echo", "instances": ["x"] * 9}, "at most 8 rows"),
@@ -155,10 +155,10 @@ def test_a_token_is_asked_for(saved_model):
         ({"signature_name": "picture", "inputs": [LARGE]}, "at most 10000 pixels an image"),
     ],
 )
-def test_limits_are_told(limited, document, said):
+def test_limits_are_named(limited, document, message):
     answer = ask(limited, document)
     assert answer.status_code == 400
-    assert said in answer.json()["error"]
+    assert message in answer.json()["error"]
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_an_only_input_needs_no_name(key):
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         ([], "Is not object"),
         ({}, "neither"),
@@ -69,8 +69,8 @@ def test_an_only_input_needs_no_name(key):
         ({"signature_name": "one", "inputs": [2**70]}, "JSON type float"),
     ],
 )
-def test_what_the_signature_does_not_take_is_refused(document, said):
-    with pytest.raises(RequestError, match=said) as refused:
+def test_what_the_signature_does_not_take_is_refused(document, message):
+    with pytest.raises(RequestError, match=message) as refused:
         parse(document)
     assert refused.value.status == 400
 
@@ -82,10 +82,10 @@ def test_what_is_not_json_is_refused(body):
 
 
 def test_an_answer_has_names_only_when_it_has_several_outputs():
-    one = {"y": np.float32([0.1, 2])}
-    assert wire.encode(one, rows=True) == b'{"predictions":[0.1,2.0]}'
-    assert wire.encode(one, rows=False) == b'{"outputs":[0.1,2.0]}'
-    two = {**one, "s": np.array([b"\xc3\xa9", b"b"], object)}
+    single = {"y": np.float32([0.1, 2])}
+    assert wire.encode(single, rows=True) == b'{"predictions":[0.1,2.0]}'
+    assert wire.encode(single, rows=False) == b'{"outputs":[0.1,2.0]}'
+    two = {**single, "s": np.array([b"\xc3\xa9", b"b"], object)}
     assert json.loads(wire.encode(two, rows=True)) == {
         "predictions": [{"y": 0.1, "s": "é"}, {"y": 2.0, "s": "b"}]
     }

@@ -2,27 +2,20 @@
 
 import csv
 import dataclasses
+import functools
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.answer_selection import (
-    agreement,
-    config,
-    data,
-    evaluate,
-    export,
-    predict,
-    scoring,
-    train,
-)
+from apps.answer_selection import config, data, evaluate, model, predict
 from apps.answer_selection.config import Config
+from apps.answer_selection.ranking import agreement, validation
 from common.inputs.text import Vocabulary
 from common.runs.directory import RunDirectory
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # tf.data traces
 WEIGHT = 8.0
 QUESTION = "who wrote the play?"
 CANDIDATES = [
@@ -67,23 +60,19 @@ def by_definition(scores, ids, weights, weight=WEIGHT):
 
 
 @pytest.fixture(params=["graph", "numpy"])
-def agree(request, standalone):
-    """The function of the SavedModel, and that of the other runtimes."""
-    if request.param == "graph":
-        return lambda *given: agreement.agree(*map(tf.constant, given), WEIGHT).numpy()
-    module = standalone("apps/answer_selection/runtime.py")
-
-    def call(scores, ids, weights):
-        bags = [module.bag(*row) for row in zip(ids, weights, strict=True)]
-        return module.agree(scores, bags, WEIGHT)
-
-    return call
+def agree(request):
+    """In the graph of the SavedModel, and in NumPy as everywhere else."""
+    if request.param == "numpy":
+        return lambda *arrays: agreement.agree(*arrays, WEIGHT)
+    call = functools.partial(agreement.agree, ops=keras.ops, make_bags=model._make_bags)
+    return lambda *arrays: call(*map(tf.constant, arrays), WEIGHT).numpy()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_is_what_its_definition_says(agree, seed):
-    given = make_candidates(seed)
-    np.testing.assert_allclose(agree(*given), by_definition(*given), rtol=1e-4, atol=1e-5)
+    candidates = make_candidates(seed)
+    expected = by_definition(*candidates)
+    np.testing.assert_allclose(agree(*candidates), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_copies_have_the_same_score_and_do_not_support_each_other(agree):
@@ -111,9 +100,21 @@ def test_the_best_candidates_alone_are_compared(agree):
     np.testing.assert_allclose(found[first], expected, rtol=1e-4)
 
 
-def test_no_candidate_is_no_score():
-    empty = agreement.agree(tf.zeros([0]), tf.zeros([0, 3], tf.int32), tf.zeros([0, 3]), WEIGHT)
-    assert empty.shape == (0,)
+def test_no_candidate_is_no_score(agree):
+    empty = np.zeros([0, 3], "float32")
+    assert agree(empty[:, 0], empty.astype("int32"), empty).shape == (0,)
+
+
+def test_parts_of_the_candidates_give_the_scores_of_all_at_once():
+    scores, ids, unasked = make_candidates(4)
+    parts = [
+        {"score": scores[:2], "ids": ids[:2, :4], "unasked": unasked[:2, :4]},
+        {"score": scores[2:], "ids": ids[2:], "unasked": unasked[2:]},
+    ]
+    unasked[:2, 4:] = 0
+    expected = agreement.agree(scores, ids, unasked, WEIGHT)
+    np.testing.assert_allclose(agreement.final_scores(parts, WEIGHT), expected, rtol=1e-5)
+    np.testing.assert_array_equal(agreement.final_scores(parts, 0), scores)
 
 
 def test_a_negative_weight_is_refused():
@@ -122,52 +123,46 @@ def test_a_negative_weight_is_refused():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, cache_dir, fits):
-    """Of questions of one's own; the same for training and validation."""
-    root, path = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("runs") / "own"
+def run(changed_run, tmp_path_factory, cache_dir):
+    """The tiny run with agreement, on a question of one's own."""
+    root = tmp_path_factory.mktemp("own")
     for name in ("train", "validation"):
         with (root / f"{name}.csv").open("w", newline="") as file:
-            rows = [(QUESTION, text, int(place in (1, 2))) for place, text in enumerate(CANDIDATES)]
+            rows = [(QUESTION, text, int(row in (1, 2))) for row, text in enumerate(CANDIDATES)]
             csv.writer(file).writerows([("question", "candidate", "label"), *rows])
-    model = dataclasses.replace(config.TINY.model, matching="stacked", direction="forward")
-    own = config.DataConfig(name="folder", root=root, cache_dir=cache_dir, hash_buckets=64)
-    options = dataclasses.replace(
-        config.TINY, model=dataclasses.replace(model, agreement=WEIGHT), data=own
-    )
-    train.train(options, path)
-    return path
+    own = {"name": "folder", "root": root, "max_questions": None, "cache_dir": cache_dir}
+    return changed_run(model={"agreement": WEIGHT}, data=own)
 
 
-def test_evaluate_predict_and_the_signature_give_the_same_scores(run, tmp_path, monkeypatch):
-    saved = tf.saved_model.load(str(export.export(run, tmp_path / "saved")))
+def test_evaluate_predict_and_the_signature_give_the_same_scores(run, monkeypatch):
+    directory = RunDirectory.open(run, app="answer_selection")
+    options, network = directory.read_config(Config), directory.load_model()
+    words = Vocabulary.load(run / "vocab_words.txt")
+    ranker = model.Ranker(network, words, options)
     question, candidates = tf.constant(QUESTION), tf.constant(CANDIDATES)
-    ranked = saved.signatures["rank"](question=question, candidates=candidates)
-    pairs = saved.signatures["serving_default"](
-        question=tf.repeat(question, len(CANDIDATES)), candidate=candidates
-    )
+    ranked = ranker.rank(question, candidates)
+    pairs = ranker(tf.repeat(question, len(CANDIDATES)), candidates)
     expected = dict(zip(CANDIDATES, ranked["scores"].numpy(), strict=True))
     assert expected[CANDIDATES[1]] - pairs["score"][1] > 0.1  # it does something
     # In parts of two: candidates of a question that stand in several rows and calls.
     monkeypatch.setattr(predict, "AT_ONCE", 2)
     monkeypatch.setattr(data, "MAX_CANDIDATES", 2)
-    told = predict.Predictor.load(run).rank(QUESTION, CANDIDATES).sentences
-    assert {one.text: one.score for one in told} == pytest.approx(expected, abs=1e-4)
+    sentences = predict.Predictor(ranker).rank(QUESTION, CANDIDATES).sentences
+    assert {row.text: row.score for row in sentences} == pytest.approx(expected, abs=1e-4)
+    alone = dict(zip(CANDIDATES, tf.sigmoid(pairs["score"]).numpy(), strict=True))
+    assert {row.text: row.probability for row in sentences} == pytest.approx(alone, abs=1e-5)
 
-    options = RunDirectory.open(run, app="answer_selection").read_config(Config)
-    [record] = data.load_split(options.data, "validation").as_numpy_iterator()
-    examples = data.make_examples(
-        data.load_split(options.data, "validation"),
-        Vocabulary.load(run / "vocab_words.txt"),
-        options.data,
-    )
+    records = data.load_split(options.data, "validation")
+    [record] = records.as_numpy_iterator()
+    examples = data.make_examples(records, words, options.data)
     batches = data.evaluation_batches(examples, batch_size=2)
-    [one] = scoring.read(RunDirectory(run).load_model(), batches, agreement_weight=WEIGHT)
+    rank = validation.make_ranker(network, batches)
+    [question] = rank(WEIGHT)
     texts = [text.decode() for text in record["candidates"]]
-    found = dict(zip(texts, one.outputs["final"], strict=True))
-    assert found == pytest.approx(expected, abs=1e-4)
+    assert dict(zip(texts, question.scores, strict=True)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_evaluate_gives_the_network_alone_beside_it(run):
-    found = evaluate.evaluate(run, protocol="raw")
-    assert list(found.baselines)[:2] == ["network", "random"]
-    assert "MAP above network" in found.details
+    evaluation = evaluate.evaluate(run, protocol="raw")
+    assert list(evaluation.baselines)[:2] == ["network", "random"]
+    assert "MAP above network" in evaluation.details

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.answer_selection import baselines
+from apps.answer_selection.ranking import baselines
 
 TEXTS = [
     "the cat sat on the mat",

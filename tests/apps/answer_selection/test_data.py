@@ -5,8 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from apps.answer_selection import config, data, features, survey
+from apps.answer_selection import config, data
+from apps.answer_selection.ranking import tokenizer
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 
@@ -15,12 +18,12 @@ OPTIONS = config.DataConfig(hash_buckets=7, max_candidate_words=5)
 
 
 def split(text):
-    return [word.decode() for word in features.words(tf.constant([text]))[0].numpy()]
+    return [word.decode() for word in tokenizer.words(tf.constant([text]))[0].numpy()]
 
 
 def encode(*texts, max_words=9):
     table = WORDS.make_table(unknown=-1)
-    found = features.encode(tf.constant(texts), table, num_buckets=7, max_words=max_words)
+    found = tokenizer.encode(tf.constant(texts), table, num_buckets=7, max_words=max_words)
     return {name: value.numpy() for name, value in found.items()}
 
 
@@ -69,7 +72,7 @@ def test_unknown_words_get_one_of_the_buckets():
 def test_texts_without_words_are_all_padding():
     found = encode("?!", "")
     assert found["ids"].shape == (2, 1)
-    assert found["keys"].shape == (2, 1, features.NUM_KEYS)
+    assert found["keys"].shape == (2, 1, tokenizer.NUM_KEYS)
     assert not found["mask"].any()
 
 
@@ -143,7 +146,7 @@ def test_labels_of_padding_are_minus_one():
 
 
 def test_rare_words_weigh_more_than_common_ones():
-    found = survey.survey(make_records(20), OPTIONS)
+    found = data.read_statistics(make_records(20), OPTIONS)
     idf = dict(zip(found.words.tokens, found.idf, strict=False))
     assert idf["text"] == idf["of"] < 0.2  # in every candidate
     assert found.idf[-1] == 1.0  # a word that no training candidate has
@@ -161,13 +164,34 @@ def test_candidates_are_cut_at_the_limit():
 def test_questions_whose_labels_are_all_equal_teach_nothing():
     records = make_records(3, right=0)
     with pytest.raises(UserError, match="all labels of each of the 3 questions are equal"):
-        survey.survey(records, OPTIONS)
+        data.read_statistics(records, OPTIONS)
+
+
+@given(st.text(), st.text())
+@settings(max_examples=40, deadline=None)
+def test_pieces_as_given_have_the_words_of_the_text(first, second):
+    """Random Unicode, of which every word has the share 1."""
+    text = f"{first} n_jobs: 442, {second}"
+    words = tokenizer.words(tf.constant([text]))[0].numpy()
+    pieces = tokenizer.shares_as_given(text, np.ones(len(words)))
+    assert [piece for piece, _ in pieces] == text.split()
+    assert dict(pieces)["n_jobs:"] >= 2
+    assert sum(share for _, share in pieces) == len(words)
+
+
+def test_words_that_are_cut_off_have_no_share():
+    assert tokenizer.shares_as_given("Instances: 442 - x", [0.25, 0.75]) == [
+        ("Instances:", 0.25),
+        ("442", 0.75),
+        ("-", 0.0),
+        ("x", 0.0),
+    ]
 
 
 def test_words_of_no_training_text_join_the_vocabulary_as_rare_ones():
     more = ["tolerance", "text", "<unk>", "n/a", "1990", "isn't", "tolerance"]
-    plain = survey.survey(make_records(20), OPTIONS)
-    found = survey.survey(make_records(20), OPTIONS, more_words=more)
+    plain = data.read_statistics(make_records(20), OPTIONS)
+    found = data.read_statistics(make_records(20), OPTIONS, more_words=more)
     assert found.words.tokens == (*plain.words.tokens, "tolerance", "isn't")
     np.testing.assert_array_equal(found.idf[: len(plain.words)], plain.idf[: len(plain.words)])
     assert (found.idf[len(plain.words) :] == 1).all()
@@ -175,14 +199,14 @@ def test_words_of_no_training_text_join_the_vocabulary_as_rare_ones():
 
 def test_two_epochs_have_the_same_questions_in_another_order(cache_dir):
     options = dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=64)
-    shown = data.make_training_data(options, batch_size=8, candidates_per_question=4)
+    train_data = data.make_training_data(options, batch_size=8, candidates_per_question=4)
 
     def ids(first_epoch, count):
-        batches = shown.batches(seed=1, first_epoch=first_epoch).take(count)
+        batches = train_data.batches(seed=1, first_epoch=first_epoch).take(count)
         return [name for batch in batches for name in batch["question_id"].numpy().tolist()]
 
-    both = ids(0, 2 * shown.num_batches)
+    both = ids(0, 2 * train_data.num_batches)
     first, second = both[:64], both[64:]
     assert sorted(first) == sorted(second) and first != second
     assert len(set(first)) == 64
-    assert ids(1, shown.num_batches) == second  # a resumed run sees what the whole one saw
+    assert ids(1, train_data.num_batches) == second  # a resumed run sees what the whole one saw

@@ -2,7 +2,8 @@
 
 import pytest
 
-from apps.answer_selection import config, datasets, docstrings
+from apps.answer_selection import config, datasets
+from apps.answer_selection.corpora import docstrings
 
 NUMPY = """Fits.
 

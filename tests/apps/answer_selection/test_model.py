@@ -1,21 +1,22 @@
 """The networks against the papers' equations, and what must never change a score."""
 
 import dataclasses
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.answer_selection import config, losses, matching
-from apps.answer_selection.matching import Words
+from apps.answer_selection import config
 from apps.answer_selection.model import WordTables, build_model
+from apps.answer_selection.ranking import networks
+from apps.answer_selection.ranking.networks import PointwiseLoss, Words
 
 OPTIONS = dataclasses.replace(config.TINY.model, word_dim=6)
 IDF = np.linspace(0.0, 1.0, 23).astype("float32")
 WAYS = {
     "compare_aggregate": OPTIONS,
-    "attentive_pooling": dataclasses.replace(OPTIONS, matching="attentive_pooling"),
     "stacked": dataclasses.replace(OPTIONS, matching="stacked", layers=2),
     "single_lstm": dataclasses.replace(
         OPTIONS, matching="stacked", direction="forward", match_features=False
@@ -63,10 +64,10 @@ def call(model):
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 5, 9, 3)])
 def test_batch_candidates_and_times_are_free(call, sizes):
     found = call(make_batch(*sizes))
-    batch, candidates, question_time, candidate_time = sizes
+    batch, candidates, _, candidate_time = sizes
     assert found["score"].shape == (batch, candidates)
     assert found["attention"].shape == (batch, candidates, candidate_time)
-    assert found["alignment"].shape == (batch, candidates, question_time, candidate_time)
+    assert found["unasked"].shape == (batch, candidates, candidate_time)
 
 
 def test_attention_sums_to_one_over_the_real_words(call):
@@ -131,22 +132,13 @@ def test_a_question_without_words_gives_finite_scores(call):
     assert np.isfinite(call(batch)["score"]).all()
 
 
-@pytest.mark.parametrize(
-    ("way", "loss"),
-    [
-        ("compare_aggregate", "listwise"),
-        ("attentive_pooling", "pointwise"),
-        ("stacked", "pointwise"),
-        ("single_lstm", "pairwise"),
-    ],
-)
-def test_every_weight_learns(way, loss):
+@pytest.mark.parametrize("way", WAYS)
+def test_every_weight_learns(way):
     keras.utils.set_random_seed(0)
     model = build_model(WAYS[way], WordTables(IDF))
     with tf.GradientTape() as tape:
         score = model(make_batch(), training=True)["score"]
-        options = {"margin": 0.5} if loss == "pairwise" else {}
-        value = losses.RankingLoss(loss, **options)(np.array([[1, 0, 0, 0]] * 3, "int32"), score)
+        value = PointwiseLoss()(np.array([[1, 0, 0, 0]] * 3, "int32"), score)
     gradients = tape.gradient(value, model.trainable_weights)
     pairs = zip(model.trainable_weights, gradients, strict=True)
     # Only words of the batch move in the embedding, but some do.
@@ -154,8 +146,34 @@ def test_every_weight_learns(way, loss):
     assert still == []
 
 
+LABELS = np.array([[1, 0, 0, -1], [0, 1, 1, 0]], "int32")
+SCORES = np.array([[0.3, -0.2, 1.1, 9.0], [0.0, 2.0, -1.0, 0.5]], "float32")
+
+
+def test_the_loss_is_the_cross_entropy_of_each_candidate():
+    def softplus(value):
+        return np.log1p(np.exp(value))
+
+    first = np.mean([softplus(-0.3), softplus(-0.2), softplus(1.1)])
+    second = np.mean([softplus(0.0), softplus(-2.0), softplus(1.0), softplus(0.5)])
+    assert float(PointwiseLoss()(LABELS, SCORES)) == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_padding_and_questions_of_weight_zero_do_not_count_in_the_loss():
+    other = np.where(LABELS < 0, -50.0, SCORES).astype("float32")
+    loss = PointwiseLoss()
+    assert float(loss(LABELS, other)) == pytest.approx(float(loss(LABELS, SCORES)), rel=1e-6)
+    weighted = float(loss(LABELS, SCORES, sample_weight=np.array([1.0, 0.0], "float32")))
+    assert weighted == pytest.approx(float(loss(LABELS[:1], SCORES[:1])), rel=1e-5)
+
+
 def test_idf_and_frozen_word_vectors_stay_as_they_were():
-    options = dataclasses.replace(OPTIONS, train_word_vectors=False)
+    options = dataclasses.replace(
+        OPTIONS,
+        word_vectors="glove",
+        word_vectors_file=Path("vectors.txt"),
+        train_word_vectors=False,
+    )
     vectors = np.random.default_rng(0).normal(size=(23, 6)).astype("float32")
     model = build_model(options, WordTables(IDF, vectors))
     fixed = {weight.path: weight.numpy() for weight in model.non_trainable_weights}
@@ -175,8 +193,8 @@ def test_pair_features_are_those_counted_by_hand():
     # Question words 1, 2, 3 with IDF 0.5, 0.2, 0.3; candidate 2, 2, 7, 3 and padding.
     question = words_of([[1, 2, 3]], [[0.5, 0.2, 0.3]])
     candidate = words_of([[2, 2, 7, 3, 0]], [[0.2, 0.2, 0.9, 0.3, 0.0]])
-    overlap = matching.compare_words(question, candidate)
-    found = np.asarray(matching.pair_features(question, candidate, overlap))[0]
+    overlap = networks.compare_words(question, candidate)
+    found = np.asarray(networks.pair_features(question, candidate, overlap))[0]
     assert found[0] == pytest.approx(2 / 3, abs=1e-4)  # of the question's words
     assert found[3] == pytest.approx(0.5, abs=1e-4)  # of their IDF
     assert found[6] == pytest.approx(3 / 4, abs=1e-4)  # of the candidate's words
@@ -189,38 +207,20 @@ def test_pair_features_are_those_counted_by_hand():
 def test_flags_tell_each_word_whether_it_stands_in_the_other_text():
     question = words_of([[1, 2]], [[0.5, 0.2]])
     candidate = words_of([[2, 9, 0]], [[0.2, 0.9, 0.0]])
-    told = np.asarray(matching.flags(question, matching.compare_words(question, candidate)))[0]
+    told = np.asarray(networks.flags(question, networks.compare_words(question, candidate)))[0]
     np.testing.assert_allclose(told[0], [0, 0, 0, 0, 0, 0, 0.5, 0], atol=1e-5)
     np.testing.assert_allclose(told[1], [1, 1, 1, 0.2, 0.2, 0.2, 0.2, 1], atol=1e-4)
 
 
-def test_attentive_pooling_is_the_papers_equations():
-    """G = tanh(Q' U A), softmax of row and column maxima, cosine (dos Santos 2016, eq. 6 to 11)."""
-    from apps.answer_selection import networks
-
-    options = dataclasses.replace(WAYS["attentive_pooling"], match_features=False)
-    model = build_model(options, WordTables(IDF))
-    batch = make_batch(batch=1, candidates=1, question_time=3, candidate_time=4)
-    batch = {n: (np.ones_like(v) if n.endswith("mask") else v) for n, v in batch.items()}
-    layers = {layer.name: layer for layer in model.layers}
-    encode, project = layers["words_lstm"], layers["suit"].kernel.numpy()
-    embed = layers["embedding"].get_weights()[0]
-
-    def states(name):
-        ids = batch[f"{name}_ids"].reshape(1, -1)
-        return np.asarray(encode([embed[ids], np.ones_like(ids, bool)])[0])[0]
-
-    asked, given = states("question"), states("candidate")
-    suits = np.tanh(asked @ (given @ project).T)
-    share = np.exp(suits.max(axis=0)) / np.exp(suits.max(axis=0)).sum()
-    found = make_call(model)(batch)
-    np.testing.assert_allclose(found["alignment"][0, 0], suits, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found["attention"][0, 0], share, rtol=1e-4)
-    assert set(networks.MATCHERS) == {"compare_aggregate", "attentive_pooling", "stacked"}
-
-
 @pytest.mark.parametrize(
-    "change", [{"dropout": 1.0}, {"units": 0}, {"word_vectors": "glove", "word_dim": 64}]
+    "change",
+    [
+        {"dropout": 1.0},
+        {"units": 0},
+        {"word_vectors": "glove", "word_dim": 64},
+        {"word_vectors": "random", "train_word_vectors": False},
+        {"word_vectors": "random", "word_vectors_file": Path("vectors.txt")},
+    ],
 )
 def test_impossible_model_options_are_refused(change):
     with pytest.raises(ValueError, match=r"model"):

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from apps.answer_selection import data, predict
 from apps.answer_selection.config import Config
+from apps.answer_selection.ranking import retrieval
 from common.inputs.text import Vocabulary
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
@@ -60,9 +62,9 @@ def test_the_saved_model_gives_what_predict_gives(predictor, saved):
     here = scores(predictor, CANDIDATES)
     there = ask(saved, [QUESTION] * 4, CANDIDATES)
     np.testing.assert_allclose(there["score"], [here[one] for one in CANDIDATES], atol=1e-5)
-    explained = predictor.explain(QUESTION, CANDIDATES[1])
-    time = len(explained.candidate_words)
-    np.testing.assert_allclose(there["attention"][1, :time], explained.attention, atol=1e-5)
+    words = predictor.explain(QUESTION, CANDIDATES[1])
+    shares = [share for _, share in words]
+    np.testing.assert_allclose(there["attention"][1, : len(words)], shares, atol=1e-5)
     np.testing.assert_allclose(there["attention"].sum(axis=1), 1.0, atol=1e-4)
 
 
@@ -74,6 +76,17 @@ def test_the_signature_rank_orders_the_candidates_of_one_question(predictor, sav
     expected = [one.text for one in predictor.rank(QUESTION, CANDIDATES).sentences]
     assert [CANDIDATES[place] for place in order] == expected
     assert (np.diff(found["scores"].numpy()[order]) <= 0).all()
+
+
+def test_the_words_of_an_explanation_are_those_that_a_person_gave(predictor):
+    words = predictor.explain("what is tol", "Number of Instances: 442")
+    assert [word for word, _ in words] == ["Number", "of", "Instances:", "442"]
+    assert sum(share for _, share in words) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_probability_is_the_sigmoid_of_the_score_where_candidates_do_not_agree(predictor):
+    for row in predictor.rank(QUESTION, CANDIDATES).sentences:
+        assert row.probability == pytest.approx(1 / (1 + np.exp(-row.score)), abs=1e-5)
 
 
 def test_a_batch_is_its_rows_one_by_one(saved):
@@ -153,15 +166,15 @@ def test_paragraphs_are_split_into_sentences_from_a_file_or_standard_input(tmp_p
     text = "Dr. Li came. He paid $3.50.\n\n***\n\nWho? He came.\nHe paid $3.50."
     (tmp_path / "text.txt").write_text(text)
     expected = ["Dr. Li came.", "He paid $3.50.", "Who?", "He came."]
-    assert list(predict.read_sentences(tmp_path / "text.txt")) == expected
+    assert list(retrieval.read_sentences(tmp_path / "text.txt")) == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    assert list(predict.read_sentences(predict.Path("-"))) == expected
+    assert list(retrieval.read_sentences(Path("-"))) == expected
 
 
 def test_a_text_that_is_not_utf_8_is_a_users_error(tmp_path):
     (tmp_path / "text.txt").write_bytes(b"caf\xe9 is latin-1")
     with pytest.raises(UserError, match=r"expected UTF-8 text, got other bytes .* at byte 3"):
-        predict.read_sentences(tmp_path / "text.txt")
+        retrieval.read_sentences(tmp_path / "text.txt")
 
 
 def test_a_missing_text_is_named(run, tmp_path):
@@ -178,7 +191,6 @@ def test_a_folder_of_texts_is_searched_and_each_sentence_names_its_file(
     run, predictor, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(predict.Predictor, "load", lambda _: predictor)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "one.txt").write_text("The tolerance is small. Apples are red.")
     (tmp_path / "texts" / "two.md").write_text("A kernel has a tolerance, too.")
@@ -186,19 +198,9 @@ def test_a_folder_of_texts_is_searched_and_each_sentence_names_its_file(
         run_dir=run, question="how small is the tolerance?", corpus=tmp_path / "texts", json=True
     )
     found = json.loads(capsys.readouterr().out)["sentences"]
-    assert {one["text"]: predict.Path(one["path"]).name for one in found} == {
+    assert {one["text"]: Path(one["path"]).name for one in found} == {
         "The tolerance is small.": "one.txt",
         "A kernel has a tolerance, too.": "two.md",
     }
     with pytest.raises(UserError, match="word of the question in the texts of"):
         predict.main(run_dir=run, question="zebra?", corpus=tmp_path / "texts")
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ""])
-def test_a_plot_of_a_kind_that_cannot_be_drawn_is_a_users_error(predictor, tmp_path, suffix):
-    from apps.answer_selection import plots
-
-    with pytest.raises(UserError, match=r"--plot file ending in \.png"):
-        plots.attention_over_words(
-            *predictor.explain(QUESTION, "tol"), title="", path=tmp_path / f"plot{suffix}"
-        )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from apps.answer_selection import baselines, datasets, ranking
-from apps.answer_selection.ranking import Ranked
+from apps.answer_selection import datasets
+from apps.answer_selection.ranking import baselines, metrics
+from apps.answer_selection.ranking.metrics import Ranked
 
 pytestmark = [
     pytest.mark.data,
@@ -84,7 +85,7 @@ def test_shared_words_find_answers_in_trecqa_but_ties_give_nothing_away(trecqa):
             )
             for one in found
         ]
-        return ranking.summarize(ranking.score_questions(rows), "raw").metrics["map"]
+        return metrics.summarize(metrics.score_questions(rows), "raw").metrics["map"]
 
     # In the order of the files, where right sentences come first, it would be .85.
     assert 0.70 < mean_ap(baselines.word_overlap) < 0.78

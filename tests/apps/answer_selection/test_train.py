@@ -8,7 +8,6 @@ import pytest
 
 from apps.answer_selection import config, train
 from common.inputs.text import Vocabulary
-from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
 
 
@@ -32,12 +31,12 @@ def glove_file(path, *, dim):
     return path
 
 
-def train_with(cache_dir, tmp_path, *, loss="listwise", **model):
+def train_with(cache_dir, tmp_path, **model):
     options = dataclasses.replace(
         config.TINY,
         model=dataclasses.replace(config.TINY.model, word_vectors="glove", **model),
         data=dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=16),
-        train=dataclasses.replace(config.TINY.train, epochs=1, loss=loss),
+        train=dataclasses.replace(config.TINY.train, epochs=1),
     )
     train.train(options, tmp_path / "run")
 
@@ -56,15 +55,28 @@ def test_a_broken_line_of_word_vectors_is_named(cache_dir, tmp_path):
         train_with(cache_dir, tmp_path, word_vectors_file=path)
 
 
-def test_another_loss_and_network_train_from_a_file_of_word_vectors(cache_dir, tmp_path):
-    path = glove_file(tmp_path / "vectors.txt", dim=8)
-    options = {"matching": "attentive_pooling", "train_word_vectors": False}
-    train_with(cache_dir, tmp_path, loss="pairwise", word_vectors_file=path, **options)
-    run = RunDirectory(tmp_path / "run")
+def test_the_paper_preset_trains_on_the_vectors_of_a_file_and_keeps_them(cache_dir, tmp_path):
+    paper, path = config.PAPER, glove_file(tmp_path / "vectors.txt", dim=8)
+    options = dataclasses.replace(
+        paper,
+        model=dataclasses.replace(paper.model, word_vectors_file=path, word_dim=8),
+        data=dataclasses.replace(
+            paper.data, packages=("numpy",), cache_dir=cache_dir, max_questions=64
+        ),
+        train=dataclasses.replace(paper.train, epochs=1, candidates_per_question=4),
+    )
+    run = train.train(options, tmp_path / "run")
     rows = run.load_model().get_layer("embedding").get_weights()[0]
     words = Vocabulary.load(run.path / "vocab_words.txt").tokens
     np.testing.assert_array_equal(rows[words.index("zebra")], 0.5)  # of no training text
-    assert len(rows) == len(words) + config.TINY.data.hash_buckets
+    np.testing.assert_array_equal(rows[words.index("name")], 0.5)  # not trained
+    assert len(rows) == len(words) + options.data.hash_buckets
+    assert len((run.path / "history.csv").read_text().splitlines()) == 2
+
+
+def test_every_preset_has_word_vectors_that_are_trained_or_come_from_somewhere():
+    for preset in config.PRESETS.values():
+        assert preset.model.train_word_vectors or preset.model.word_vectors == "glove"
 
 
 @pytest.mark.parametrize(

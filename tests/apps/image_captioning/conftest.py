@@ -1,4 +1,4 @@
-"""One run to ask questions of, and images to ask about."""
+"""A tiny run, and small data sets in the official layouts."""
 
 import io
 import json
@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from apps.image_captioning import predict
 
 
 def encoded_image(seed: int = 0, size: tuple[int, int] = (24, 18), kind: str = "PNG") -> bytes:
@@ -19,6 +21,11 @@ def encoded_image(seed: int = 0, size: tuple[int, int] = (24, 18), kind: str = "
 @pytest.fixture(scope="session")
 def caption_run(tiny_run) -> Path:
     return tiny_run("image_captioning")
+
+
+@pytest.fixture(scope="session")
+def predictor(caption_run) -> predict.Predictor:
+    return predict.Predictor.load(caption_run)
 
 
 @pytest.fixture

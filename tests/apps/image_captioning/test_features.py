@@ -1,12 +1,11 @@
-"""Features on disk: computed once, kept by what they depend on, mended where they are damaged."""
+"""Features on disk: computed once for what they depend on, and again where they are damaged."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.image_captioning import features
-from apps.image_captioning.colours import RegionColours
+from apps.image_captioning.captioning import features
 
 from .conftest import encoded_image
 
@@ -49,10 +48,10 @@ def compute(encoder, images, folder, **changed):
 def test_features_are_those_of_the_encoder_in_half_precision(encoder, tmp_path):
     from common.inputs import images
 
-    found = compute(encoder, Images(), tmp_path).read(np.array([69, 0, 33]))
+    stored = compute(encoder, Images(), tmp_path).read(np.array([69, 0, 33]))
     pixels = [images.decode_and_resize(encoded_image(n, (9, 7)), 8) for n in (69, 0, 33)]
-    np.testing.assert_allclose(found, encoder(np.stack(pixels)), rtol=2e-3, atol=1e-2)
-    assert found.dtype == np.float16
+    np.testing.assert_allclose(stored, encoder(np.stack(pixels)), rtol=2e-3, atol=1e-2)
+    assert stored.dtype == np.float16
 
 
 def test_a_second_time_no_image_is_read(encoder, tmp_path):
@@ -82,42 +81,23 @@ def test_a_damaged_shard_is_made_anew(encoder, tmp_path, shard):
     before = whole.read(np.arange(NUM_IMAGES))
     path = whole.folder / f"0000{shard}.npy"
     path.write_bytes(path.read_bytes()[:-9])
-    found = compute(encoder, Images(), tmp_path)
-    np.testing.assert_array_equal(found.read(np.arange(NUM_IMAGES)), before)
+    again = compute(encoder, Images(), tmp_path)
+    np.testing.assert_array_equal(again.read(np.arange(NUM_IMAGES)), before)
 
 
 def test_other_weights_data_and_sizes_have_folders_of_their_own(encoder, tmp_path):
     folders = {compute(encoder, Images(), tmp_path).folder}
     folders.add(compute(encoder, Images(), tmp_path, data="others").folder)
     weights = encoder.get_weights()
-    encoder.set_weights([one + 1 for one in weights])
+    encoder.set_weights([weight + 1 for weight in weights])
     folders.add(compute(encoder, Images(), tmp_path).folder)
     encoder.set_weights(weights)
     assert len(folders) == 3
 
 
 def test_batches_get_the_grids_of_their_places(encoder, tmp_path):
-    found = compute(encoder, Images(), tmp_path)
+    stored = compute(encoder, Images(), tmp_path)
     places = tf.data.Dataset.from_tensor_slices({"place": [5, 60, 31, 32]}).batch(3)
-    batches = list(found.add_to(places))
+    batches = list(stored.add_to(places))
     assert batches[0]["grid"].shape == (3, 2, 2, 5)
-    np.testing.assert_array_equal(batches[1]["grid"], found.read(np.array([32])))
-
-
-def test_an_even_colour_is_known_exactly_from_its_histogram():
-    colour = np.array([247.0, 222.0, 60.0])
-    pixels = np.broadcast_to(colour, (1, 20, 20, 3))
-    values = np.asarray(RegionColours(2, 2, bins=5)(pixels))
-    histogram = (values / 4).reshape(2, 2, 5, 5, 5) ** 2
-    np.testing.assert_allclose(histogram.sum((2, 3, 4)), 1, rtol=1e-5)
-    places = np.arange(5) * 255 / 4
-    for channel, others in enumerate([(3, 4), (2, 4), (2, 3)]):
-        np.testing.assert_allclose(histogram.sum(others) @ places, colour[channel], rtol=1e-4)
-
-
-def test_a_region_has_the_colours_of_its_own_part_of_the_image():
-    pixels = np.zeros((1, 32, 32, 3))
-    pixels[:, :16, 16:] = 255
-    histogram = (np.asarray(RegionColours(2, 2, bins=2)(pixels)) / 4) ** 2
-    np.testing.assert_allclose(histogram[0, :, :, 0], [[1, 0], [1, 1]])
-    np.testing.assert_allclose(histogram[0, :, :, -1], [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(batches[1]["grid"], stored.read(np.array([32])))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.image_captioning.ptb import tokenize
+from apps.image_captioning.corpora.ptb import tokenize
 
 # What pycocoevalcap leaves out, word for word: its brackets are upper-case, so "-lrb-" stays.
 PUNCTUATION = {"''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", *".?!,:-;", "--", "..."}

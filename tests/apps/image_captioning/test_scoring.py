@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from apps.image_captioning import scoring
+from apps.image_captioning.captioning import scoring
 
 REFERENCES = [
     ["A dog runs on the grass.", "a brown dog running over green grass"],
@@ -19,9 +19,9 @@ GENERATED = ["a dog runs over grass", "two planes at the airport", "a river in a
 
 
 def test_the_references_themselves_score_full_marks():
-    found = scoring.score([several[-1] for several in REFERENCES], REFERENCES)
+    scores = scoring.score([of_image[-1] for of_image in REFERENCES], REFERENCES)
     expected = {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "exact_match", "word_f1"}
-    assert {name for name, value in found.items() if math.isclose(value, 1.0)} >= expected
+    assert {name for name, value in scores.items() if math.isclose(value, 1.0)} >= expected
 
 
 def test_case_and_punctuation_do_not_count():
@@ -32,39 +32,39 @@ def test_case_and_punctuation_do_not_count():
 
 
 def test_bleu_is_that_of_the_whole_corpus_with_the_closest_length():
-    found = scoring.score(GENERATED, REFERENCES)
+    scores = scoring.score(GENERATED, REFERENCES)
     # Words that match, by image: 5, 5 and 3 of 15 ("a" counts once in the third); pairs: 2, 4 and 1
     # of 12. The closest lengths are 6, 5 and 4: not longer than the captions, so no penalty.
-    assert found["bleu_1"] == pytest.approx(13 / 15, rel=1e-6)
-    assert found["bleu_2"] == pytest.approx(math.sqrt(13 / 15 * 7 / 12), rel=1e-6)
+    assert scores["bleu_1"] == pytest.approx(13 / 15, rel=1e-6)
+    assert scores["bleu_2"] == pytest.approx(math.sqrt(13 / 15 * 7 / 12), rel=1e-6)
 
 
 def test_captions_that_are_too_short_pay_the_brevity_penalty():
-    found = scoring.score(["a dog"], [["a dog runs on the grass"]])
-    assert found["bleu_1"] == pytest.approx(math.exp(1 - 6 / 2), rel=1e-6)
+    scores = scoring.score(["a dog"], [["a dog runs on the grass"]])
+    assert scores["bleu_1"] == pytest.approx(math.exp(1 - 6 / 2), rel=1e-6)
 
 
 def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence():
-    found = scoring.score(["a dog on grass"], [["a dog runs on the grass"]])
+    scores = scoring.score(["a dog on grass"], [["a dog runs on the grass"]])
     precision, recall = 4 / 4, 4 / 6
     expected = (1 + 1.2**2) * precision * recall / (recall + 1.2**2 * precision)
-    assert found["rouge_l"] == pytest.approx(expected)
+    assert scores["rouge_l"] == pytest.approx(expected)
 
 
 def test_word_f1_is_that_of_the_best_reference():
-    found = scoring.score(["a dog a dog"], [["a cat", "a dog runs", "a dog"]])
-    assert found["word_f1"] == pytest.approx(2 * 2 / (4 + 2))
+    scores = scoring.score(["a dog a dog"], [["a cat", "a dog runs", "a dog"]])
+    assert scores["word_f1"] == pytest.approx(2 * 2 / (4 + 2))
 
 
 def test_distinct_captions_are_counted_by_their_words():
-    found = scoring.score(["A dog.", "a dog", "a cat", "a dog !"], [["x"]] * 4)
-    assert found["distinct_captions"] == 0.5
+    scores = scoring.score(["A dog.", "a dog", "a cat", "a dog !"], [["x"]] * 4)
+    assert scores["distinct_captions"] == 0.5
 
 
 def test_a_caption_without_words_scores_nothing():
-    found = scoring.score(["", "..."], [["a dog"], ["a cat"]])
-    distinct = found.pop("distinct_captions")
-    assert (distinct, max(found.values())) == (0.5, pytest.approx(0.0, abs=1e-6))
+    scores = scoring.score(["", "..."], [["a dog"], ["a cat"]])
+    distinct = scores.pop("distinct_captions")
+    assert (distinct, max(scores.values())) == (0.5, pytest.approx(0.0, abs=1e-6))
 
 
 def test_scoring_prints_nothing(capsys):
@@ -113,10 +113,11 @@ def test_against_the_references_themselves_it_is_the_official_score():
         return " ".join(random.choice(WORDS, size=random.integers(1, 12)))
 
     references = [[caption() for _ in range(random.integers(1, 5))] for _ in range(40)]
-    generated = [random.choice([caption(), several[0]]) for several in references]
+    generated = [random.choice([caption(), of_image[0]]) for of_image in references]
     cider = scoring.Cider(references)
     mean = statistics.fmean(
-        cider.score(one, several) for one, several in zip(generated, references, strict=True)
+        cider.score(caption, of_image)
+        for caption, of_image in zip(generated, references, strict=True)
     )
     assert mean == pytest.approx(scoring.score(generated, references)["cider"], rel=1e-9)
 

@@ -36,9 +36,9 @@ def write_recordings(root: Path, *, num_speakers: int, content: str, suffix: str
 
 
 def load_parts(name, root, cache_dir, **options) -> dict[str, list]:
-    given = config.DataConfig(name=name, root=root, cache_dir=cache_dir, **options)
+    data_config = config.DataConfig(name=name, root=root, cache_dir=cache_dir, **options)
     return {
-        part: list(data.load_split(given, part).as_numpy_iterator())
+        part: list(data.load_split(data_config, part).as_numpy_iterator())
         for part in ("train", "validation", "test")
     }
 

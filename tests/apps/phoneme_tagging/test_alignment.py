@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.phoneme_tagging import alignment, closures, espeak, formats, phones, speakers
+from apps.phoneme_tagging.corpora import alignment, espeak, phones, segments, timit
 from common.inputs import sound_files
 from common.runs.errors import UserError
 
@@ -17,7 +17,7 @@ SENTENCE = "The same sun shines on all of us."
 
 @pytest.fixture(scope="module")
 def spoken():
-    return espeak.Synthesizer().say(SENTENCE, speakers.voice("train", 3))
+    return espeak.Synthesizer().say(SENTENCE, espeak.choose_voice("train", 3))
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def aligner(tmp_path_factory):
 
 def test_aligned_phones_begin_where_espeak_began_them(aligner, spoken):
     waveform, said = spoken
-    found = aligner.align(waveform, alignment.words_of(SENTENCE))
-    assert found[0].start == 0 and found[-1].end == len(waveform)
-    heard = [phones.fold(one.phone, 39) for one in found if one.phone != "pau"]
+    aligned = aligner.align(waveform, alignment.words_of(SENTENCE))
+    assert aligned[0].start == 0 and aligned[-1].end == len(waveform)
+    heard = [phones.fold(one.phone, 39) for one in aligned if one.phone != "pau"]
     assert heard[:6] == ["dh", "ah", "s", "ey", "m", "s"]
     starts = np.array([one.start for one in said])
-    distance_ms = [np.abs(starts - one.start).min() / 16 for one in found[1:]]
+    distance_ms = [np.abs(starts - one.start).min() / 16 for one in aligned[1:]]
     assert np.mean(np.array(distance_ms) <= 30) >= 0.8  # measured: 0.9
 
 
@@ -74,9 +74,9 @@ def test_a_folder_of_transcripts_is_aligned(tmp_path, spoken, aligner):
     write_recordings(root, num_speakers=1, content=SENTENCE, suffix=".txt", per_speaker=3)
     for path in root.rglob("*.wav"):
         path.write_bytes(sound_files.encode(spoken[0]))
-    found = load_parts("align", root, tmp_path)
-    assert [len(ones) for ones in found.values()] == [1, 1, 1]
-    [one] = found["train"]
+    parts = load_parts("align", root, tmp_path)
+    assert [len(ones) for ones in parts.values()] == [1, 1, 1]
+    [one] = parts["train"]
     assert one["phone"].tolist()[:4] == [b"h#", b"dh", b"ah", b"s"]
     assert one["text"].decode() == SENTENCE
     assert len(list((tmp_path / "alignments").iterdir())) == 1  # three times the same
@@ -88,7 +88,7 @@ def test_a_folder_of_transcripts_is_aligned(tmp_path, spoken, aligner):
 def test_stops_that_are_aligned_have_their_closures_apart(tmp_path, aligner):
     root, text = tmp_path / "own", "Stop at the top of the tower."
     write_recordings(root, num_speakers=1, content=text, suffix=".txt", per_speaker=3)
-    waveform, _ = espeak.Synthesizer().say(text, speakers.voice("train", 3))
+    waveform, _ = espeak.Synthesizer().say(text, espeak.choose_voice("train", 3))
     for path in root.rglob("*.wav"):
         path.write_bytes(sound_files.encode(waveform))
     [one] = load_parts("align", root, tmp_path)["train"]
@@ -103,13 +103,13 @@ def heard(aligner):
     folder = os.environ.get("CELLSTATE_DATA")
     if folder is None:
         pytest.skip("CELLSTATE_DATA is not set")
-    found = []
+    utterances = []
     for sound in sorted((Path(folder) / "timit_sample").rglob("sx*.wav"))[:20]:
         text = sound.with_suffix(".txt").read_text().split(maxsplit=2)[2]
         waveform = sound_files.read(sound)
         aligned = aligner.align(waveform, alignment.words_of(text))
-        found.append((waveform, formats.read_phn(sound.with_suffix(".phn")), aligned))
-    return found
+        utterances.append((waveform, timit.read_phn(sound.with_suffix(".phn")), aligned))
+    return utterances
 
 
 @pytest.mark.data
@@ -127,14 +127,14 @@ def test_aligned_phones_begin_where_people_heard_them(heard):
 
 @pytest.mark.data
 def test_with_closures_apart_more_frames_are_what_people_heard(heard):
-    def agreeing(people, segments):
+    def agreeing(people, aligned):
         frames = range(200, people[-1].end, 160)
         both = [
             [next((one.phone for one in ones if one.start <= at < one.end), "") for at in frames]
-            for ones in (people, segments)
+            for ones in (people, aligned)
         ]
         return np.mean([one == other for one, other in zip(*both, strict=True)])
 
     whole = np.mean([agreeing(people, aligned) for _, people, aligned in heard])
-    divided = np.mean([agreeing(people, closures.divide(al, x)) for x, people, al in heard])
+    divided = np.mean([agreeing(people, segments.divide_stops(al, x)) for x, people, al in heard])
     assert divided > whole + 0.04  # of all 96 utterances: 0.68 and 0.62

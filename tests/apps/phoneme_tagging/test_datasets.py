@@ -6,8 +6,9 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from apps.phoneme_tagging import config, data, datasets, espeak, formats, sentences, speakers
-from apps.phoneme_tagging.phones import PHONES_61
+from apps.phoneme_tagging import config, data, datasets
+from apps.phoneme_tagging.corpora import espeak, segments, sentences
+from apps.phoneme_tagging.corpora.phones import PHONES_61
 from common.inputs import audio
 from common.runs.errors import UserError
 
@@ -15,8 +16,8 @@ from .conftest import GOOD, write_utterance
 
 
 def load(name, cache_dir, split, **options):
-    given = config.DataConfig(name=name, cache_dir=cache_dir, **options)
-    return list(data.load_split(given, split).as_numpy_iterator())
+    chosen = config.DataConfig(name=name, cache_dir=cache_dir, **options)
+    return list(data.load_split(chosen, split).as_numpy_iterator())
 
 
 @pytest.fixture(scope="module")
@@ -25,47 +26,47 @@ def synthesizer():
 
 
 def test_espeak_gives_phones_without_gaps(synthesizer):
-    waveform, segments = synthesizer.say("She had a dog.", speakers.voice("train", 0))
-    assert segments[0].start == 0 and segments[-1].end == len(waveform)
-    assert all(one.end == two.start for one, two in itertools.pairwise(segments))
-    spoken = [one.phone for one in segments if one.phone not in ("h#", "pau")]
-    assert spoken[:3] == ["sh", "iy", "hh"] and {"d", "g"} <= set(spoken)
+    waveform, spoken = synthesizer.say("She had a dog.", espeak.choose_voice("train", 0))
+    assert spoken[0].start == 0 and spoken[-1].end == len(waveform)
+    assert all(one.end == two.start for one, two in itertools.pairwise(spoken))
+    names = [one.phone for one in spoken if one.phone not in ("h#", "pau")]
+    assert names[:3] == ["sh", "iy", "hh"] and {"d", "g"} <= set(names)
 
 
 def test_silence_of_its_voice_is_at_both_ends(synthesizer):
-    voice = speakers.voice("train", 0)._replace(before=0.1, after=0.2)
-    waveform, segments = synthesizer.say("She had a dog.", voice)
-    first, last = segments[0], segments[-1]
+    voice = espeak.choose_voice("train", 0)._replace(before=0.1, after=0.2)
+    waveform, spoken = synthesizer.say("She had a dog.", voice)
+    first, last = spoken[0], spoken[-1]
     assert first.phone == last.phone == "h#"
     assert 1600 <= first.end < 2400 and not waveform[:1600].any()
     assert 3200 <= last.end - last.start < 4800 and not waveform[-3200:].any()
 
 
 def test_fricatives_hiss_where_espeak_says_they_are(synthesizer):
-    waveform, segments = synthesizer.say("Sasha sees us.", speakers.voice("train", 1))
+    waveform, spoken = synthesizer.say("Sasha sees us.", espeak.choose_voice("train", 1))
     crossings = np.abs(np.diff(np.sign(waveform))) / 2  # many for noise, few for a voice
 
     def rate(*phones):
-        rates = [crossings[s.start : s.end].mean() for s in segments if s.phone in phones]
+        rates = [crossings[s.start : s.end].mean() for s in spoken if s.phone in phones]
         return np.mean(rates)
 
     assert rate("s", "sh") > 3 * rate("ae", "iy", "ax", "ah")
 
 
 def test_every_voice_is_known_and_audible(synthesizer):
-    for variants in speakers.VARIANTS.values():
+    for variants in espeak.VARIANTS.values():
         for variant in variants:
             voice = espeak.Voice(variant, 170, 50, 50, before=0.1, after=0.1)
-            waveform, segments = synthesizer.say("Hello there.", voice)
+            waveform, spoken = synthesizer.say("Hello there.", voice)
             assert np.abs(waveform).max() > 0.05, variant
-            assert len(segments) > 5, variant
+            assert len(spoken) > 5, variant
 
 
 def test_no_voice_and_no_sentence_of_training_is_held_back():
-    parts = sentences.by_part({"train": 50, "validation": 20, "test": 20})
-    assert [len(one) for one in parts.values()] == [50, 20, 20]
-    assert len({text for texts in parts.values() for text in texts}) == 90
-    assert len({one for ones in speakers.VARIANTS.values() for one in ones}) == 48
+    parts = sentences.by_part(200)
+    assert [len(one) for one in parts.values()] == [200, 20, 20]
+    assert len({text for texts in parts.values() for text in texts}) == 240
+    assert len({one for ones in espeak.VARIANTS.values() for one in ones}) == 48
 
 
 def test_espeak_maps_to_phones_of_timit():
@@ -73,7 +74,7 @@ def test_espeak_maps_to_phones_of_timit():
 
 
 def test_records_of_espeak_hold_whole_utterances(cache_dir):
-    for record in load("espeak", cache_dir, "validation", max_utterances=64):
+    for record in load("espeak", cache_dir, "validation", num_utterances=32):
         assert record["start"][0] == 0
         assert record["end"][-1] == len(record["waveform"])
         assert record["waveform"].dtype == np.int16
@@ -135,9 +136,9 @@ def test_a_few_broken_utterances_are_skipped(tmp_path, caplog):
         write_utterance(root / f"dr1-s{number % 10}", f"si{number}", GOOD, num_samples=8000)
     write_utterance(root / "dr1-s0", "si0", "0 9000 h#\n")
     with caplog.at_level("INFO", logger="cellstate"):
-        found = load("timit", tmp_path, "train", root=root)
-        found += load("timit", tmp_path, "validation", root=root)
-    assert len(found) == 129
+        records = load("timit", tmp_path, "train", root=root)
+        records += load("timit", tmp_path, "validation", root=root)
+    assert len(records) == 129
     assert "1 broken rows skipped" in caplog.text
 
 
@@ -149,8 +150,8 @@ def test_timit_asks_for_its_folder(tmp_path):
 
 
 def test_gaps_are_no_error():
-    segments = [formats.Segment("h#", 0, 100), formats.Segment("iy", 300, 500)]
-    assert formats.problem(segments, 800) is None
+    spoken = [segments.Segment("h#", 0, 100), segments.Segment("iy", 300, 500)]
+    assert segments.problem(spoken, 800) is None
 
 
 def test_the_example_is_a_sound_to_tag():

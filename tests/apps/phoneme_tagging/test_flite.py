@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from apps.phoneme_tagging import closures, config, data, flite, speakers
-from apps.phoneme_tagging.flite import Reading
-from apps.phoneme_tagging.formats import Segment
+from apps.phoneme_tagging import config, data
+from apps.phoneme_tagging.corpora import flite, segments
+from apps.phoneme_tagging.corpora.flite import Reading
+from apps.phoneme_tagging.corpora.segments import Segment
 from common.runs.errors import UserError
 
 HZ = 16_000
@@ -32,7 +33,7 @@ def make_stop(closure_s, release_s=0.02, *, seed=0):
 @pytest.mark.parametrize("phone", ["t", "g", "ch"])
 def test_a_stop_is_divided_at_its_burst(closure_s, phone):
     waveform, stop, burst = make_stop(closure_s)
-    closure, release = closures.divide([stop._replace(phone=phone)], waveform)
+    closure, release = segments.divide_stops([stop._replace(phone=phone)], waveform)
     assert closure.phone == {"t": "tcl", "g": "gcl", "ch": "tcl"}[phone]
     assert release.phone == phone
     assert closure.end == release.start == pytest.approx(burst, abs=0.005 * HZ)
@@ -52,21 +53,21 @@ def test_a_stop_is_divided_at_its_burst(closure_s, phone):
 def test_a_stop_without_a_burst_is_a_flap_or_a_closure(phone, length_s, expected):
     silence = 1e-4 * np.random.default_rng(0).normal(size=HZ)
     stop = Segment(phone, 4000, 4000 + round(length_s * HZ))
-    assert closures.divide([stop], silence) == [stop._replace(phone=expected)]
+    assert segments.divide_stops([stop], silence) == [stop._replace(phone=expected)]
 
 
 def test_other_phones_and_stops_at_the_ends_of_the_sound_stay_whole():
     silence = np.zeros(HZ // 10)
-    segments = [Segment("d", 0, 40), Segment("ae", 40, 1500), Segment("k", 1500, 1600)]
-    found = closures.divide(segments, silence)
-    assert [one.phone for one in found] == ["dx", "ae", "kcl"]
-    assert [one[1:] for one in found] == [one[1:] for one in segments]
+    spoken = [Segment("d", 0, 40), Segment("ae", 40, 1500), Segment("k", 1500, 1600)]
+    divided = segments.divide_stops(spoken, silence)
+    assert [segment.phone for segment in divided] == ["dx", "ae", "kcl"]
+    assert [segment[1:] for segment in divided] == [segment[1:] for segment in spoken]
 
 
 def test_printed_ends_become_phones_without_gaps():
-    told = "pau:0.237 ae:0.328 k:0.328 s:0.469 iy:9.9 "
-    found = flite._segments(told, 8000)
-    assert found == [("pau", 0, 3792), ("ae", 3792, 5248), ("s", 5248, 7504), ("iy", 7504, 8000)]
+    printed = "pau:0.237 ae:0.328 k:0.328 s:0.469 iy:9.9 "
+    spoken = flite._segments(printed, 8000)
+    assert spoken == [("pau", 0, 3792), ("ae", 3792, 5248), ("s", 5248, 7504), ("iy", 7504, 8000)]
     with pytest.raises(ValueError, match="unknown phone 'xx' of flite"):
         flite._segments("pau:0.2 xx:0.3", 8000)
 
@@ -74,20 +75,20 @@ def test_printed_ends_become_phones_without_gaps():
 @installed
 @pytest.mark.parametrize("voice", flite.VOICES)
 def test_every_voice_speaks_phones_to_the_end_of_its_sound(voice):
-    waveform, segments = flite.say("She had a dog.", Reading(voice, 1.0))
+    waveform, spoken = flite.say("She had a dog.", Reading(voice, 1.0))
     assert np.abs(waveform).max() > 0.05
-    assert segments[0].start == 0
-    assert all(one.end == two.start for one, two in itertools.pairwise(segments))
-    assert 0 <= len(waveform) - segments[-1].end < 0.05 * HZ
-    spoken = [one.phone for one in segments]
-    assert spoken[:3] == ["h#", "sh", "iy"] and {"dcl", "d", "gcl"} <= set(spoken)
+    assert spoken[0].start == 0
+    assert all(before.end == after.start for before, after in itertools.pairwise(spoken))
+    assert 0 <= len(waveform) - spoken[-1].end < 0.05 * HZ
+    names = [segment.phone for segment in spoken]
+    assert names[:3] == ["h#", "sh", "iy"] and {"dcl", "d", "gcl"} <= set(names)
 
 
 @installed
 def test_records_are_of_all_voices_and_no_text_is_in_two_parts(tmp_path):
-    given = config.DataConfig(name="flite", cache_dir=tmp_path, num_utterances=16)
+    options = config.DataConfig(name="flite", cache_dir=tmp_path, num_utterances=16)
     parts = {
-        part: list(data.load_split(given, part).as_numpy_iterator())
+        part: list(data.load_split(options, part).as_numpy_iterator())
         for part in ("train", "validation", "test")
     }
     assert {one["speaker"].decode() for one in parts["train"]} == set(flite.VOICES)
@@ -105,15 +106,15 @@ def test_a_program_that_fails_is_told(monkeypatch, tmp_path):
 
 
 def test_a_reading_is_a_function_of_part_and_number():
-    assert speakers.reading("train", 5) == speakers.reading("train", 5)
-    assert speakers.reading("train", 5) != speakers.reading("test", 5)
+    assert flite.choose_reading("train", 5) == flite.choose_reading("train", 5)
+    assert flite.choose_reading("train", 5) != flite.choose_reading("test", 5)
 
 
 def test_a_missing_program_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    given = config.DataConfig(name="flite", cache_dir=tmp_path)
+    options = config.DataConfig(name="flite", cache_dir=tmp_path)
     with pytest.raises(UserError, match=r"program flite .* found none: install it"):
-        data.load_split(given, "train")
+        data.load_split(options, "train")
 
 
 def test_a_program_without_a_voice_is_named(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The network: padding, delay, direction, and that all of it learns."""
+"""The network: padding, delay, direction, that all of it learns, and weights of another run."""
 
 import dataclasses
 
@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from apps.phoneme_tagging.config import ModelConfig
-from apps.phoneme_tagging.layers import Normalization
-from apps.phoneme_tagging.model import build_model
+from apps.phoneme_tagging.config import TINY, ModelConfig
+from apps.phoneme_tagging.model import Normalization, build_model, copy_weights
+from common.inputs.text import Vocabulary
 from common.layers import recurrent
+from common.runs.directory import RunDirectory
+from common.runs.errors import UserError
 
 OPTIONS = ModelConfig(units=6, dropout=0.0)
 UNIT = Normalization(np.zeros(39, np.float32), np.ones(39, np.float32))
@@ -115,3 +117,38 @@ def test_every_weight_moves_in_a_step():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="model"):
         dataclasses.replace(OPTIONS, **options)
+
+
+PHONES = Vocabulary(("s", "eng", "iy"))  # espeak never says eng
+FAR = Normalization(np.full(39, 7.0, np.float32), np.ones(39, np.float32))
+
+
+def build_other(**options) -> keras.Model:
+    model = dataclasses.replace(TINY.model, **options)
+    return build_model(model, num_phones=len(PHONES), normalization=FAR)
+
+
+def test_layers_and_the_outputs_of_known_phones_are_copied(phone_run):
+    run = RunDirectory.open(phone_run, app="phoneme_tagging")
+    source, model = run.load_model(), build_other()
+    names = Vocabulary.load(run.path / "vocab_phones.txt").tokens
+    old, new = source.get_layer("logits"), model.get_layer("logits")
+    first = new.get_weights()[0].copy()
+    copy_weights(phone_run, model, PHONES)
+    for one, other in zip(
+        source.get_layer("frame_lstm").get_weights(),
+        model.get_layer("frame_lstm").get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    for place, phone in enumerate(PHONES.tokens):
+        expected = (
+            old.get_weights()[0][:, names.index(phone)] if phone in names else first[:, place]
+        )
+        np.testing.assert_array_equal(new.get_weights()[0][:, place], expected)
+    np.testing.assert_array_equal(model.get_layer("normalize").mean, FAR.mean[None, None])
+
+
+def test_other_shapes_are_named(phone_run):
+    with pytest.raises(UserError, match=r"frame_lstm.*--model"):
+        copy_weights(phone_run, build_other(units=5), PHONES)

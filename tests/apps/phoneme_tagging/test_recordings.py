@@ -2,14 +2,8 @@
 
 import pytest
 
-from apps.phoneme_tagging import (
-    ctm,
-    folders,
-    formats,
-    labels,
-    textgrids,
-)
-from apps.phoneme_tagging.formats import Segment
+from apps.phoneme_tagging.corpora import phones, recordings, segments
+from apps.phoneme_tagging.corpora.segments import Segment
 from common.runs.errors import UserError
 
 from .conftest import load_parts, write_recordings
@@ -46,9 +40,9 @@ def grid(intervals, *, name="Phones", end=0.5, short=False) -> str:
 def test_textgrids_of_every_form_are_read(tmp_path, encoding, short):
     text = ("\ufeff" if encoding == "utf-16-be" else "") + grid(INTERVALS, short=short)
     (tmp_path / "a.TextGrid").write_bytes(text.encode(encoding))
-    found = textgrids.read(tmp_path / "a.TextGrid", None)
-    assert [tuple(one) for one in found] == [(label, a, b) for a, b, label in INTERVALS]
-    assert textgrids.read(tmp_path / "a.TextGrid", "WORDS") == [("he", 0.0, 0.5)]
+    intervals = recordings.read_textgrid(tmp_path / "a.TextGrid", None)
+    assert [tuple(one) for one in intervals] == [(label, a, b) for a, b, label in INTERVALS]
+    assert recordings.read_textgrid(tmp_path / "a.TextGrid", "WORDS") == [("he", 0.0, 0.5)]
 
 
 BROKEN_GRIDS = {
@@ -66,7 +60,7 @@ def test_what_is_wrong_with_a_textgrid_is_named(tmp_path, kind):
     text, message = BROKEN_GRIDS[kind]
     (tmp_path / "a.TextGrid").write_text(text)
     with pytest.raises(ValueError, match=message) as raised:
-        textgrids.read(tmp_path / "a.TextGrid", None)
+        recordings.read_textgrid(tmp_path / "a.TextGrid", None)
     assert "\n" not in str(raised.value)
 
 
@@ -76,7 +70,7 @@ def test_a_textgrid_cut_anywhere_is_refused(tmp_path, short):
     for size in range(0, len(whole.rstrip()) - 1, 7):
         (tmp_path / "a.TextGrid").write_text(whole[:size])
         with pytest.raises(ValueError, match=r"expected|gap"):
-            textgrids.read(tmp_path / "a.TextGrid", None)
+            recordings.read_textgrid(tmp_path / "a.TextGrid", None)
 
 
 @pytest.mark.parametrize(
@@ -86,26 +80,26 @@ def test_a_textgrid_cut_anywhere_is_refused(tmp_path, short):
 )  # fmt: skip
 def test_labels_are_named_as_timit_names_them(tmp_path, label, phone):
     (tmp_path / "map.txt").write_text("i: iy\nbreath -\n")
-    assert labels.phone(label, labels.read_map(tmp_path / "map.txt")) == phone
+    assert phones.named(label, phones.read_map(tmp_path / "map.txt")) == phone
 
 
 def test_an_unknown_label_names_the_table_to_extend():
     with pytest.raises(ValueError, match=r"unknown phone 'XX': add a line `XX PHONE`.*phone-map"):
-        labels.phone("XX", {})
+        phones.named("XX", {})
 
 
 def test_a_broken_table_of_labels_is_named(tmp_path):
     (tmp_path / "map.txt").write_text("i: iy\ne: ee\n")
     with pytest.raises(UserError, match=r"map\.txt, line 2: .*got 'e: ee'"):
-        labels.read_map(tmp_path / "map.txt")
+        phones.read_map(tmp_path / "map.txt")
     with pytest.raises(UserError, match=r"--data\.phone-map"):
-        labels.read_map(tmp_path / "none.txt")
+        phones.read_map(tmp_path / "none.txt")
 
 
 def test_equal_neighbours_are_joined_and_the_ends_are_silence():
-    given = [Segment("pau", 0, 5), Segment("s", 5, 7), Segment("s", 7, 9), Segment("s", 10, 12)]
-    assert formats.tidy(given) == [("h#", 0, 5), ("s", 5, 9), ("s", 10, 12)]
-    assert formats.tidy([]) == []
+    spoken = [Segment("pau", 0, 5), Segment("s", 5, 7), Segment("s", 7, 9), Segment("s", 10, 12)]
+    assert segments.tidy(spoken) == [("h#", 0, 5), ("s", 5, 9), ("s", 10, 12)]
+    assert segments.tidy([]) == []
 
 
 def test_a_folder_of_textgrids_is_divided_by_speaker(tmp_path):
@@ -113,21 +107,21 @@ def test_a_folder_of_textgrids_is_divided_by_speaker(tmp_path):
     content = grid([(0.0, 0.125, ""), (0.125, 0.3, "i:"), (0.3, 0.504, "S")], end=0.504)
     write_recordings(root, num_speakers=6, content=content, suffix=".textgrid")
     (tmp_path / "map.txt").write_text("i: iy\n")
-    found = load_parts("textgrid", root, tmp_path, phone_map=tmp_path / "map.txt")
-    assert {part: len(ones) for part, ones in found.items()} == {
+    parts = load_parts("textgrid", root, tmp_path, phone_map=tmp_path / "map.txt")
+    assert {part: len(ones) for part, ones in parts.items()} == {
         "train": 8, "validation": 2, "test": 2,
     }  # fmt: skip
-    by_part = [{one["speaker"] for one in ones} for ones in found.values()]
+    by_part = [{one["speaker"] for one in ones} for ones in parts.values()]
     assert len(set.union(*by_part)) == sum(map(len, by_part)) == 6
-    one = found["train"][0]
+    one = parts["train"][0]
     assert one["phone"].tolist() == [b"h#", b"iy", b"s"]
     assert one["end"].tolist() == [2000, 4800, 8000]  # the last 4 ms lie past the audio
 
 
 def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
     write_recordings(tmp_path, num_speakers=1, content="", suffix=".lab", per_speaker=20)
-    found = folders.find(tmp_path, (".txt", ".lab"))
-    folds = [folders.parts(found, fold=fold) for fold in range(3)]
+    utterances = recordings.find(tmp_path, (".txt", ".lab"))
+    folds = [recordings.parts(utterances, fold=fold) for fold in range(3)]
     assert folds[0]["test"] == folds[1]["test"] and len(folds[0]["test"]) == 2
     assert len(folds[0]["validation"]) == 1
     held = [{one.key for one in fold["validation"]} for fold in folds]
@@ -136,7 +130,7 @@ def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
         f"take{take}" for take in range(20)
     )
     with pytest.raises(UserError, match=r"at least three recordings NAME\.wav with NAME\.x"):
-        folders.find(tmp_path / "none", (".x",))
+        recordings.find(tmp_path / "none", (".x",))
 
 
 @pytest.mark.parametrize(
@@ -199,8 +193,8 @@ def test_phones_with_times_go_before_a_transcript(tmp_path):
     write_recordings(tmp_path, num_speakers=3, content=LABELS[".phn"], suffix=".phn")
     for path in list(tmp_path.rglob("*.phn")):
         path.with_suffix(".txt").write_text("he is")
-    found = folders.find(tmp_path, (*folders.TIMED, *folders.WORDS))
-    assert {one.labels.suffix for one in found} == {".phn"}
+    utterances = recordings.find(tmp_path, (*recordings.TIMED, *recordings.WORDS))
+    assert {one.labels.suffix for one in utterances} == {".phn"}
 
 
 @pytest.mark.parametrize(
@@ -214,4 +208,4 @@ def test_phones_with_times_go_before_a_transcript(tmp_path):
 def test_what_is_wrong_with_a_ctm_file_is_named(tmp_path, content, message):
     (tmp_path / "a.ctm").write_text(content)
     with pytest.raises(ValueError, match=message):
-        ctm.read(tmp_path / "a.ctm", "take0")
+        recordings.read_ctm(tmp_path / "a.ctm", "take0")

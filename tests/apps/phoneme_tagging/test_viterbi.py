@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.phoneme_tagging import viterbi
+from apps.phoneme_tagging.tagging import viterbi
 
 
 def path_score(path, scores, transitions, min_frames):
@@ -23,8 +23,8 @@ def path_score(path, scores, transitions, min_frames):
 def test_the_path_is_the_best_of_all(min_frames, seed):
     draw = np.random.default_rng(seed)
     scores = draw.normal(size=(7, 3)).astype(np.float32)
-    transitions = viterbi.transition_scores(draw.integers(0, 9, (3, 3)).astype(float), weight=0.7)
-    found = viterbi.decode(
+    transitions = viterbi.transition_scores(draw.integers(0, 9, (3, 3)).astype(float))
+    decoded = viterbi.decode(
         tf.constant(scores[None]), tf.ones([1, 7], tf.bool), transitions, min_frames=min_frames
     )
     of_all = {
@@ -32,7 +32,7 @@ def test_the_path_is_the_best_of_all(min_frames, seed):
         for path in itertools.product(range(3), repeat=7)
     }
     best = max((one for one in of_all if of_all[one] is not None), key=of_all.__getitem__)
-    assert found[0].numpy().tolist() == list(best)
+    assert decoded[0].numpy().tolist() == list(best)
 
 
 @pytest.mark.parametrize("min_frames", [1, 3])
@@ -41,7 +41,7 @@ def test_padding_changes_nothing(min_frames):
     draw = np.random.default_rng(1)
     lengths = (2 * viterbi.BLOCK + 5, viterbi.BLOCK + 1, 1)
     scores = draw.normal(size=(3, lengths[0], 4)).astype(np.float32)
-    transitions = viterbi.transition_scores(np.ones((4, 4)), weight=1.0)
+    transitions = viterbi.transition_scores(np.ones((4, 4)))
     mask = np.arange(lengths[0]) < np.array(lengths)[:, None]
     together = viterbi.decode(scores, mask, transitions, min_frames=min_frames).numpy()
     for row, length in enumerate(lengths):
@@ -55,7 +55,7 @@ def test_padding_changes_nothing(min_frames):
 
 def test_frequent_bigrams_cost_less():
     bigrams = np.array([[0, 9, 1], [3, 0, 3], [0, 0, 0]], float)
-    scores = viterbi.transition_scores(bigrams, weight=2.0)
+    scores = viterbi.transition_scores(bigrams)
     assert scores[0, 1] > scores[0, 2]
-    np.testing.assert_allclose(scores[0, 1], 2 * np.log(10 / 12), rtol=1e-5)
+    np.testing.assert_allclose(scores[0, 1], np.log(10 / 12), rtol=1e-5)
     assert (np.diag(scores) <= -1e8).all()

@@ -64,8 +64,8 @@ def vqa_v2(tmp_path) -> Path:
                     "question_type": "how many",
                     "multiple_choice_answer": "2",
                     "answers": [
-                        {"answer": one, "answer_id": number, "answer_confidence": "yes"}
-                        for number, one in enumerate(people, start=1)
+                        {"answer": answer, "answer_id": place, "answer_confidence": "yes"}
+                        for place, answer in enumerate(people, start=1)
                     ],
                 }
             )
@@ -80,31 +80,26 @@ def vqa_v2(tmp_path) -> Path:
 
 @pytest.fixture
 def clevr(tmp_path) -> Path:
-    """CLEVR_v1.0 as its archive unpacks; forty training, four validation and test images."""
+    """CLEVR_v1.0 as its archive unpacks; forty training, four validation images."""
     root = tmp_path / "clevr"
-    for part, count in (("train", 40), ("val", 4), ("test", 4)):
+    for part, count in (("train", 40), ("val", 4)):
         images = root / "CLEVR_v1.0" / "images" / part
         images.mkdir(parents=True)
-        questions, scenes = [], []
+        questions = []
         for number in range(count):
             name = f"CLEVR_{part}_{number:06d}.png"
             (images / name).write_bytes(encoded_image(number))
-            for question, answer in (
-                ("Is there a cube?", "yes"),
-                ("How many balls?", "3"),
-                ("What is the small thing made of?", "metal"),
-            ):
-                shown = {} if part == "test" else {"answer": answer}
-                questions.append({"image_filename": name, "question": question, **shown})
-            scenes.append({"image_filename": name, "objects": []})
-        for kind, content in (
-            ("questions", {"questions": questions}),
-            ("scenes", {"scenes": scenes}),
-        ):
-            folder = root / "CLEVR_v1.0" / kind
-            folder.mkdir(exist_ok=True)
-            if not (kind == "scenes" and part == "test"):
-                (folder / f"CLEVR_{part}_{kind}.json").write_text(json.dumps(content))
+            questions += [
+                {"image_filename": name, "question": question, "answer": answer}
+                for question, answer in (
+                    ("Is there a cube?", "yes"),
+                    ("How many balls?", "3"),
+                    ("What is the small thing made of?", "metal"),
+                )
+            ]
+        path = root / "CLEVR_v1.0" / "questions" / f"CLEVR_{part}_questions.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"questions": questions}))
     return root
 
 

@@ -89,26 +89,28 @@ def test_padding_and_unseen_answers_weigh_nothing():
 
 
 def test_training_takes_only_the_inputs_named():
-    taken, _, _ = data.as_training(batch_of([("a", "yes")]), inputs=["token_ids", "token_mask"])
-    assert set(taken) == {"token_ids", "token_mask"}
+    batch = batch_of([("a", "yes")])
+    features, _, _ = data.as_training(batch, inputs=["token_ids", "token_mask"])
+    assert set(features) == {"token_ids", "token_mask"}
 
 
 def test_many_questions_about_an_image_make_more_groups():
     questions = [("a", "yes"), ("dog", "no"), ("is", "yes"), ("there", "no"), ("a dog", "yes")]
     batch = batch_of(questions, questions_per_image=2)
-    asked = batch["question"].numpy()[batch["question_mask"].numpy()]
-    assert asked.tolist() == [question.encode() for question, _ in questions]
+    texts = batch["question"].numpy()[batch["question_mask"].numpy()]
+    assert texts.tolist() == [question.encode() for question, _ in questions]
     assert batch["question_mask"].numpy().sum(axis=1).tolist() == [2, 2, 1]
     assert (batch["image"].numpy() == batch["image"].numpy()[:1]).all()
+    assert batch["image_id"].numpy().tolist() == [b"0"] * 3
 
 
 def test_the_survey_counts_training_words_and_answers_only_once():
     records = make_records([("Is there a dog?", "yes"), ("a dog", "no")], [("a", "yes")])
-    found = data.survey(records, OPTIONS, questions_per_image=8)
-    assert found.vocabularies.words.tokens == (*SPECIALS, "a", "dog", "is", "there")
-    assert found.vocabularies.answers.tokens == ("yes", "no")
-    assert (found.num_images, found.num_questions) == (2, 3)
-    assert found.group_cells == [8, 1]
+    survey = data.take_survey(records, OPTIONS, questions_per_image=8)
+    assert survey.vocabularies.words.tokens == (*SPECIALS, "a", "dog", "is", "there")
+    assert survey.vocabularies.answers.tokens == ("yes", "no")
+    assert (survey.num_images, survey.num_questions) == (2, 3)
+    assert survey.group_cells == [8, 1]
 
 
 @pytest.mark.parametrize("questions_per_image", [2, 16])
@@ -116,27 +118,25 @@ def test_an_epoch_asks_every_question_once_in_the_promised_number_of_batches(
     cache_dir, questions_per_image
 ):
     options = config.DataConfig(cache_dir=cache_dir, max_images=60)
-    shown = data.make_training_data(
+    train_data = data.make_training_data(
         options, image_size=8, batch_size=7, questions_per_image=questions_per_image
     )
-    batches = shown.batches(seed=3)
+    batches, num_batches = train_data.batches(seed=3), train_data.num_batches
     for epoch in range(2):
-        seen = [
+        counts = [
             batch["question_mask"].numpy().sum()
-            for batch in batches.skip(epoch * shown.num_batches).take(shown.num_batches)
+            for batch in batches.skip(epoch * num_batches).take(num_batches)
         ]
-        assert np.sum(seen) == shown.found.num_questions
+        assert np.sum(counts) == train_data.survey.num_questions
 
 
 def test_images_that_do_not_fit_into_memory_are_streamed_in_the_same_order(cache_dir):
     orders = []
     for memory_mb in (0, 100):
         options = config.DataConfig(cache_dir=cache_dir, max_images=40, memory_mb=memory_mb)
-        shown = data.make_training_data(options, image_size=8, batch_size=7, questions_per_image=8)
-        orders.append(
-            [
-                batch["question"].numpy().tolist()
-                for batch in shown.batches(seed=3).take(2 * shown.num_batches)
-            ]
+        train_data = data.make_training_data(
+            options, image_size=8, batch_size=7, questions_per_image=8
         )
+        batches = train_data.batches(seed=3).take(2 * train_data.num_batches)
+        orders.append([batch["question"].numpy().tolist() for batch in batches])
     assert orders[0] == orders[1]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from apps.visual_qa import config
-from apps.visual_qa.model import Sizes, build_model, build_question_only
+from apps.visual_qa.model import build_model, build_question_only
 from common.runs.errors import UserError
 
-SIZES = Sizes(num_words=11, num_answers=6)
+SIZES = {"num_words": 11, "num_answers": 6}
 OPTIONS = dataclasses.replace(config.TINY.model, dropout=0.0)
 ELEMENTWISE = dataclasses.replace(OPTIONS, fusion="elementwise", question_layers=2)
 
@@ -27,22 +27,22 @@ def make_batch(batch=2, questions=3, time=5, seed=0):
 
 
 def call(model, batch):
-    found = model({name: batch[name] for name in model.input}, training=False)
-    return {name: np.asarray(value) for name, value in found.items()}
+    outputs = model({name: batch[name] for name in model.input}, training=False)
+    return {name: np.asarray(value) for name, value in outputs.items()}
 
 
 @pytest.fixture(scope="module", params=[OPTIONS, ELEMENTWISE], ids=["attention", "elementwise"])
 def model(request):
     keras.utils.set_random_seed(0)
-    return build_model(request.param, SIZES)
+    return build_model(request.param, **SIZES)
 
 
 @pytest.mark.parametrize(("batch", "questions", "time"), [(1, 1, 1), (3, 4, 9)])
 def test_batch_questions_and_time_are_free(model, batch, questions, time):
-    found = call(model, make_batch(batch, questions, time))
-    hops = found["attention"].shape[2]
-    assert found["logits"].shape == (batch, questions, 6)
-    assert found["attention"].shape == (batch, questions, hops, 4, 4)
+    outputs = call(model, make_batch(batch, questions, time))
+    hops = outputs["attention"].shape[2]
+    assert outputs["logits"].shape == (batch, questions, 6)
+    assert outputs["attention"].shape == (batch, questions, hops, 4, 4)
 
 
 def test_each_hop_of_attention_sums_to_one(model):
@@ -78,14 +78,14 @@ def test_a_padded_question_gives_finite_logits(model):
 def test_the_image_counts(model):
     batch = make_batch()
     other = {**batch, "image": 255 - batch["image"]}
-    one, two = call(model, batch)["logits"], call(model, other)["logits"]
+    logits, other_logits = call(model, batch)["logits"], call(model, other)["logits"]
     # Far above rounding; untrained logits are small themselves.
-    assert np.abs(one - two).max() > 1e-3 * np.abs(one).max()
+    assert np.abs(logits - other_logits).max() > 1e-3 * np.abs(logits).max()
 
 
 @pytest.mark.parametrize("options", [OPTIONS, ELEMENTWISE], ids=["attention", "elementwise"])
 def test_every_weight_moves_after_one_step(options):
-    model = build_model(options, SIZES)
+    model = build_model(options, **SIZES)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
     trained = keras.Model(model.input, model.output["logits"])
     trained.compile(
@@ -94,18 +94,18 @@ def test_every_weight_moves_after_one_step(options):
         run_eagerly=True,  # one step, cheaper than its graph
     )
     trained.train_on_batch(make_batch(), np.ones((2, 3), "int32"))
-    still = [
+    unmoved = [
         weight.path
         for weight, old in zip(model.trainable_weights, before, strict=True)
         if np.array_equal(weight.numpy(), old)
     ]
     # Only words of the batch move in the embedding, but some do.
-    assert still == []
+    assert unmoved == []
 
 
 def test_a_frozen_encoder_stays_as_it_was():
     options = dataclasses.replace(OPTIONS, train_image_encoder=False)
-    model = build_model(options, SIZES)
+    model = build_model(options, **SIZES)
     encoder = next(
         layer
         for layer in model.layers
@@ -121,64 +121,64 @@ def test_a_frozen_encoder_stays_as_it_was():
 
 
 def test_the_rival_takes_no_image():
-    assert set(build_question_only(OPTIONS, SIZES).input) == {"token_ids", "token_mask"}
+    assert set(build_question_only(OPTIONS, **SIZES).input) == {"token_ids", "token_mask"}
 
 
 def test_stacked_attention_follows_the_paper():
     """Equations 8 to 17 of Yang et al. 2016 in NumPy, from the weights of the graph's parts."""
     keras.utils.set_random_seed(1)
-    model = build_model(OPTIONS, SIZES)
+    model = build_model(OPTIONS, **SIZES)
     part = {layer.name: layer for layer in model.layers}
     inside = keras.Model(model.input, [part["regions"].output, part["questions"].output])
     batch = make_batch()
     regions, question = (np.asarray(value) for value in inside(batch))
 
-    kernel, bias = part["see"].get_weights()
-    seen = np.tanh(regions @ kernel + bias)  # v_I, (batch, regions, units)
+    kernel, bias = part["project_regions"].get_weights()
+    values = np.tanh(regions @ kernel + bias)  # v_I, (batch, regions, units)
     refined, attention = question, []
     for hop in ("hop_1", "hop_2"):
         layer = part[hop]
         w_query = layer.query_projection.get_weights()[0]
         w_image, b_image = layer.key_projection.get_weights()
         w_score = layer.score.get_weights()[0]
-        hidden = np.tanh((seen @ w_image + b_image)[:, None] + (refined @ w_query)[:, :, None])
+        hidden = np.tanh((values @ w_image + b_image)[:, None] + (refined @ w_query)[:, :, None])
         scores = (hidden @ w_score)[..., 0]
         weights = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
-        refined = np.einsum("bqr,bru->bqu", weights, seen) + refined
+        refined = np.einsum("bqr,bru->bqu", weights, values) + refined
         attention.append(weights)
-    found = call(model, batch)
+    outputs = call(model, batch)
     np.testing.assert_allclose(
-        found["attention"].reshape(2, 3, 2, 16), np.stack(attention, axis=2), rtol=1e-4, atol=1e-6
+        outputs["attention"].reshape(2, 3, 2, 16), np.stack(attention, axis=2), rtol=1e-4, atol=1e-6
     )
     # The product with the question is ours: docs/decisions/0002.
-    kernel, bias = part["ask"].get_weights()
-    asked = np.tanh(question @ kernel + bias)
-    kernel, bias = part["found"].get_weights()
-    agreed = asked * np.tanh((refined - question) @ kernel + bias)
-    center, spread = agreed.mean(-1, keepdims=True), agreed.var(-1, keepdims=True)
-    agreed = (agreed - center) / np.sqrt(spread + 1e-3)
-    kernel, bias = part["think"].get_weights()
-    fused = np.concatenate([refined, agreed], axis=-1)
+    kernel, bias = part["project_question"].get_weights()
+    query = np.tanh(question @ kernel + bias)
+    kernel, bias = part["project_evidence"].get_weights()
+    product = query * np.tanh((refined - question) @ kernel + bias)
+    center, spread = product.mean(-1, keepdims=True), product.var(-1, keepdims=True)
+    agreement = (product - center) / np.sqrt(spread + 1e-3)
+    kernel, bias = part["hidden"].get_weights()
+    fused = np.concatenate([refined, agreement], axis=-1)
     hidden = np.maximum(fused @ kernel + bias, 0.0)
     kernel, bias = part["logits"].get_weights()
-    np.testing.assert_allclose(found["logits"], hidden @ kernel + bias, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs["logits"], hidden @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
 def test_elementwise_follows_the_paper():
     """Antol et al. 2015: tanh of the L2-normalised image times tanh of the question."""
     keras.utils.set_random_seed(1)
-    model = build_model(ELEMENTWISE, SIZES)
+    model = build_model(ELEMENTWISE, **SIZES)
     part = {layer.name: layer for layer in model.layers}
     inside = keras.Model(model.input, [part["regions"].output, part["questions"].output])
     batch = make_batch()
     regions, question = (np.asarray(value) for value in inside(batch))
     image = regions.mean(axis=1)
     image = image / np.linalg.norm(image, axis=-1, keepdims=True)
-    kernel, bias = part["see"].get_weights()
+    kernel, bias = part["project_regions"].get_weights()
     image = np.tanh(image @ kernel + bias)
-    kernel, bias = part["ask"].get_weights()
+    kernel, bias = part["project_question"].get_weights()
     fused = np.tanh(question @ kernel + bias) * image[:, None]
-    kernel, bias = part["think"].get_weights()
+    kernel, bias = part["hidden"].get_weights()
     hidden = np.maximum(fused @ kernel + bias, 0.0)
     kernel, bias = part["logits"].get_weights()
     np.testing.assert_allclose(
@@ -188,9 +188,9 @@ def test_elementwise_follows_the_paper():
 
 def test_a_misspelt_encoder_is_named():
     with pytest.raises(UserError, match="ResNet50"):
-        build_model(dataclasses.replace(OPTIONS, image_encoder="Resnet50"), SIZES)
+        build_model(dataclasses.replace(OPTIONS, image_encoder="Resnet50"), **SIZES)
 
 
 def test_an_image_size_that_does_not_suit_the_encoder_is_a_users_error():
     with pytest.raises(UserError, match=r"model\.image_encoder small_cnn: .* multiple of 4"):
-        build_model(dataclasses.replace(OPTIONS, image_size=18), SIZES)
+        build_model(dataclasses.replace(OPTIONS, image_size=18), **SIZES)

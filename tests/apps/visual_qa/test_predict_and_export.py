@@ -1,6 +1,8 @@
 """One image and question, and batches of raw bytes and strings through the SavedModel."""
 
 import io
+import json
+import shutil
 import time
 
 import numpy as np
@@ -25,10 +27,10 @@ def saved(tiny_export):
 
 
 def ask(saved, images, questions):
-    found = saved.signatures["serving_default"](
+    outputs = saved.signatures["serving_default"](
         image=tf.constant(images, tf.string), question=tf.constant(questions, tf.string)
     )
-    return {name: value.numpy() for name, value in found.items()}
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def test_five_answers_best_first(predictor):
@@ -45,6 +47,15 @@ def test_the_saved_model_gives_what_predict_gives(predictor, saved):
     assert there["answer"][0].decode() == here.top[0][0]
     np.testing.assert_allclose(there["top_probabilities"][0], [p for _, p in here.top], rtol=1e-5)
     np.testing.assert_allclose(there["attention"][0], here.attention, rtol=1e-5)
+
+
+def test_the_card_describes_the_fields_for_programs(tiny_export):
+    card = json.loads((tiny_export("visual_qa") / "assets.extra" / "card.json").read_text())
+    assert card["inputs"]["image"]["media_type"] == "image/*"
+    assert card["inputs"]["question"]["media_type"] == "text/plain"
+    assert card["outputs"]["top_answers"]["dims"] == ["batch", 5]
+    assert card["outputs"]["attention"]["dims"] == ["batch", "hops", "rows", "columns"]
+    assert card["licences"] == ["easy-VQA, MIT (Victor Zhou 2019)"]
 
 
 def test_a_batch_is_its_rows_one_by_one(saved):
@@ -112,8 +123,6 @@ def test_predict_names_a_missing_image(vqa_run, tmp_path):
 
 
 def test_a_damaged_model_file_is_a_users_error(vqa_run, tmp_path):
-    import shutil
-
     copy = tmp_path / "run"
     shutil.copytree(vqa_run, copy)
     whole = (copy / "model.keras").read_bytes()

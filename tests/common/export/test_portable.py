@@ -62,34 +62,35 @@ def test_padding_changes_nothing_for_a_bidirectional_lstm_in_onnx(converted, val
 
 @pytest.mark.parametrize("mask", [MASK, MASK[:, ::-1], MASK ^ (np.arange(6) == 2)])
 def test_onnx_gives_what_keras_gives_wherever_padding_stands(encoder, converted, values, mask):
-    for got, wanted in zip(converted(values, mask), encoder([values, mask]), strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    for got, expected in zip(converted(values, mask), encoder([values, mask]), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_the_loop_for_litert_gives_what_keras_gives(encoder, values):
     run = tf.function(lambda values, mask: encoder([values, mask]))
     with layer.converting("litert"):
         for row, mask in enumerate(MASK ^ (np.arange(6) == 2)):
-            given = values[row : row + 1], mask[None]
-            for got, wanted in zip(run(*given), encoder(given), strict=True):
-                np.testing.assert_allclose(got, wanted, atol=1e-6)
+            inputs = values[row : row + 1], mask[None]
+            for got, expected in zip(run(*inputs), encoder(inputs), strict=True):
+                np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_eight_bits_are_near_where_two_lstms_share_their_matrices(tmp_path):
     encode = recurrent.make_encoder(8, 8)
-    one, two = np.random.default_rng(0).normal(size=(2, 3, 6, 8)).astype(np.float32)
+    left, right = np.random.default_rng(0).normal(size=(2, 3, 6, 8)).astype(np.float32)
     rows = tf.TensorSpec([None, None, 8], tf.float32)
 
-    def both(one, two):
-        mask = tf.ones(tf.shape(one)[:2], tf.bool)
-        return {"first": encode([one, mask])[0], "second": encode([two, mask])[0]}
+    def both(left, right):
+        mask = tf.ones(tf.shape(left)[:2], tf.bool)
+        return {"first": encode([left, mask])[0], "second": encode([right, mask])[0]}
 
-    conversion.convert(Part(both, {"one": rows, "two": rows}), tmp_path / "int8.onnx", int8=True)
+    part = Part(both, {"left": rows, "right": rows})
+    conversion.convert(part, tmp_path / "int8.onnx", int8=True)
     session = onnxruntime.InferenceSession(tmp_path / "int8.onnx")
-    found = session.run(["first", "second"], {"one": one, "two": two})
-    wanted = both(tf.constant(one), tf.constant(two))
-    for name, got in zip(("first", "second"), found, strict=True):
-        np.testing.assert_allclose(got, wanted[name], atol=0.05)
+    outputs = session.run(["first", "second"], {"left": left, "right": right})
+    expected = both(tf.constant(left), tf.constant(right))
+    for name, got in zip(("first", "second"), outputs, strict=True):
+        np.testing.assert_allclose(got, expected[name], atol=0.05)
 
 
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
@@ -112,9 +113,10 @@ def test_other_cells_and_half_precision_are_refused(encoder):
     for other, name in (
         (recurrent.make_layer("peephole", 2, name="deep"), "deep of LSTMCell"),
         (keras.layers.GRU(2, name="deep"), "deep of GRUCell"),
+        (layer.LSTM(2, activation="relu", name="deep"), "deep of LSTMCell"),
     ):
         inner = keras.Model(words, other(words))
-        with pytest.raises(UserError, match=f"expected LSTM layers, got .*{name}"):
+        with pytest.raises(UserError, match=f"expected LSTM layers .* got .*{name}"):
             portable.require_portable(keras.Model(words, inner(words)))
     half = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype="mixed_bfloat16")])
     with pytest.raises(UserError, match=r"expected float32 .*, got .*dense in bfloat16"):
@@ -175,9 +177,9 @@ def test_words_are_those_of_the_graph(standalone, sentence):
 def test_pixels_are_those_of_the_graph(standalone, size):
     pixels = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
     encoded = tf.io.encode_png(pixels).numpy()
-    wanted = images.decode_and_resize(tf.constant(encoded), 16)
-    found = standalone("common/export/standalone/pictures.py").read(encoded, 16)
-    np.testing.assert_array_equal(found, wanted)
+    expected = images.decode_and_resize(tf.constant(encoded), 16)
+    got = standalone("common/export/standalone/pictures.py").read(encoded, 16)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_a_runtime_answers_from_its_command_line_without_this_project(tiny_export):

@@ -47,6 +47,7 @@ class ModelConfig:
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     root: Path | None = None
+    cache_dir: Path | None = None
     files: tuple[Path, ...] = ()
     crop: Crop | None = None
     share: float = 0.1
@@ -262,6 +263,16 @@ def test_a_run_is_opened_by_its_app(tmp_path):
     assert RunDirectory.open(tmp_path / "run", app="tagging").read_config(Config) == Config()
 
 
+def test_a_run_is_opened_with_its_data_where_it_is_now(tmp_path):
+    config = Config(data=DataConfig(root=Path("/old"), cache_dir=Path("/cache")), epochs=9)
+    make_run(tmp_path / "run", config)
+    options = {"app": "tagging", "config_type": Config}
+    run, moved = directory.open_run(tmp_path / "run", **options, root=Path("/new"))
+    assert run.path == tmp_path / "run"
+    assert moved == replace(config, data=replace(config.data, root=Path("/new")))
+    assert directory.open_run(tmp_path / "run", **options)[1] == config
+
+
 @pytest.mark.parametrize("name", ["", "absent", "file"])
 def test_what_is_no_run_is_refused_with_the_command_that_makes_one(tmp_path, name):
     (tmp_path / "file").write_text("")
@@ -282,8 +293,13 @@ def test_a_run_with_a_damaged_config_is_refused(tmp_path, content):
         RunDirectory.open(tmp_path, app="tagging")
 
 
+@pytest.fixture(autouse=True)
+def epochs_may_change(monkeypatch):
+    monkeypatch.setattr(directory, "MAY_CHANGE", ("epochs",))
+
+
 def resume(path: Path, config: Config) -> RunDirectory:
-    return RunDirectory.resume(path, app="tagging", config=config, may_change=("epochs",))
+    return RunDirectory.resume(path, app="tagging", config=config)
 
 
 def test_a_run_continues_with_the_options_it_was_begun_with(tmp_path):

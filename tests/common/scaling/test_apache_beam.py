@@ -50,15 +50,15 @@ def prepared(folder, listed: range, *, beam: str | None) -> dict[str, list[int]]
 
 def test_workers_make_the_records_of_one_process_in_their_order(tmp_path, caplog):
     caplog.set_level("INFO", logger="cellstate")
-    told, found = [], []
+    messages, parts = [], []
     for beam in (None, RUNNER):
         caplog.clear()
-        found.append(prepared(tmp_path / str(beam), range(1, 302), beam=beam))
-        told.append([line for line in caplog.messages if "broken" in line])
-    assert found[0] == found[1]
-    assert sorted(found[0]["train"]) == [n for n in range(1, 302, 2) if n % 100]
-    assert len(told[0]) == 1
-    for line in told[0] + told[1]:
+        parts.append(prepared(tmp_path / str(beam), range(1, 302), beam=beam))
+        messages.append([line for line in caplog.messages if "broken" in line])
+    assert parts[0] == parts[1]
+    assert sorted(parts[0]["train"]) == [n for n in range(1, 302, 2) if n % 100]
+    assert len(messages[0]) == 1
+    for line in messages[0] + messages[1]:
         assert "3 broken rows skipped" in line
         assert all(f"rows.txt:{number}: a multiple" in line for number in (100, 200, 300))
 

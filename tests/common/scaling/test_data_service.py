@@ -70,31 +70,33 @@ def batches(service: service_batches.Service | None, *, first_epoch: int = 0) ->
     return list(made.take(2 * NUM_BATCHES).as_numpy_iterator())
 
 
-def equal(one: list[dict], other: list[dict]) -> bool:
+def equal(batches: list[dict], others: list[dict]) -> bool:
     return all(
         a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-        for a, b in zip(one, other, strict=True)
+        for a, b in zip(batches, others, strict=True)
     )
 
 
 def test_a_service_gives_the_same_batches_in_the_same_order(address):
     service = service_batches.connect(address)
     assert service is not None and len(service.workers) == 2
-    given = batches(service, first_epoch=4)
-    assert equal(given, batches(None, first_epoch=4))
-    for epoch in (given[:NUM_BATCHES], given[NUM_BATCHES:]):
+    made = batches(service, first_epoch=4)
+    assert equal(made, batches(None, first_epoch=4))
+    for epoch in (made[:NUM_BATCHES], made[NUM_BATCHES:]):
         places = Counter(int(place) for batch in epoch for place in batch["place"])
         assert places == Counter(range(NUM_EXAMPLES))
 
 
 def test_each_of_two_trainings_gets_every_batch(address):
-    one, two = (service_batches.connect(address) for _ in range(2))
-    assert equal(batches(one), batches(two))
+    first, second = (service_batches.connect(address) for _ in range(2))
+    assert equal(batches(first), batches(second))
 
 
 def test_a_worker_that_began_anew_is_noticed():
     numbered = tf.data.Dataset.from_tensor_slices(tf.constant([0, 1, 0], tf.int64))
-    pairs = tf.data.Dataset.zip(tf.data.Dataset.counter(), numbered.map(lambda one: (one, one)))
+    pairs = tf.data.Dataset.zip(
+        tf.data.Dataset.counter(), numbered.map(lambda number: (number, number))
+    )
     with pytest.raises(tf.errors.InvalidArgumentError, match="--resume"):
         list(pairs.map(service_batches._checked))
 
@@ -103,7 +105,7 @@ OPTIONS: dict[str, dict] = {
     "answer_selection": {"batch_size": 16, "candidates_per_question": 4},
     "phoneme_tagging": {
         "model": phoneme_tagging.TINY.model,
-        "augment": phoneme_tagging.AugmentConfig(speed=0.1, noise=0.1, time_masks=1),
+        "augment": phoneme_tagging.AugmentConfig(speed=0.1, noise=0.1),
         "batch_size": 8,
     },
     "visual_qa": {"image_size": 16, "batch_size": 16, "questions_per_image": 4},
@@ -115,12 +117,12 @@ def test_an_app_gets_the_same_batches_from_a_service(app, address, cache_dir):
     make = importlib.import_module(f"apps.{app}.data").make_training_data
     tiny = importlib.import_module(f"apps.{app}.config").TINY.data
 
-    shown = make(replace(tiny, cache_dir=cache_dir, service=address), **OPTIONS[app])
-    given, expected = (
-        list(one.batches(seed=1, first_epoch=1).take(4).as_numpy_iterator())
-        for one in (shown, shown._replace(service=None))
+    data = make(replace(tiny, cache_dir=cache_dir, service=address), **OPTIONS[app])
+    from_service, expected = (
+        list(source.batches(seed=1, first_epoch=1).take(4).as_numpy_iterator())
+        for source in (data, data._replace(service=None))
     )
-    assert equal(given, expected)
+    assert equal(from_service, expected)
 
 
 def test_an_address_where_nothing_answers_is_a_users_error(monkeypatch):

@@ -103,7 +103,7 @@ def test_each_epoch_has_its_share_of_padding_and_the_step_is_traced_once(tmp_pat
 @pytest.mark.parametrize("slow", [True, False])
 def test_the_share_of_waiting_is_logged(tmp_path, slow):
     def take(example, *rest):
-        time.sleep(0.2)
+        time.sleep(0.1)
         return np.int32(0)
 
     def slowed(inputs, *rest):
@@ -112,12 +112,12 @@ def test_the_share_of_waiting_is_logged(tmp_path, slow):
 
     batches = masks((1, 4), (2, 2))
     slow_step = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: time.sleep(0.1)
+        on_train_batch_end=lambda batch, logs: time.sleep(0.06)
     )
     row = (
-        fit(tmp_path, batches.map(slowed), steps=10, epochs=2)[1]
+        fit(tmp_path, batches.map(slowed), steps=6, epochs=2)[1]
         if slow
-        else fit(tmp_path, batches, steps=10, epochs=2, callbacks=[slow_step])[1]
+        else fit(tmp_path, batches, steps=6, epochs=2, callbacks=[slow_step])[1]
     )
     assert (row["waiting_share"] > 0.5) == slow
 

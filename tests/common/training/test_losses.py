@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.training.losses import StepsCrossEntropy, WeightedCrossEntropy
+from common.training.losses import LargestShare, StepsCrossEntropy, WeightedCrossEntropy
 
 TARGETS = np.array([[2, 0, 0], [1, 1, 0]], "int32")
 WEIGHTS = np.array([[1, 0.5, 0], [2, 0, 0]], "float32")
@@ -80,3 +80,14 @@ def test_a_share_of_the_target_is_spread_over_all_classes(smoothing):
     wanted = np.eye(4)[target] * (1 - smoothing) + smoothing / 4
     loss = StepsCrossEntropy(smoothing).call(tf.constant(target), tf.constant(logits))
     np.testing.assert_allclose(loss, -(wanted * log_probs).sum(-1), rtol=1e-5)
+
+
+def test_the_share_of_the_most_frequent_class_by_hand():
+    metric = LargestShare(3)
+    first = np.eye(3, dtype="float32")[[[0, 1], [1, 2]]]
+    metric.update_state(None, first, sample_weight=np.array([[1.0, 1.0], [0.5, 0.0]]))
+    assert float(metric.result()) == np.float32(2 / 3)  # what has no weight does not count
+    metric.update_state(None, np.eye(3, dtype="float32")[[[0, 0]]])
+    assert float(metric.result()) == np.float32(3 / 5)
+    metric.reset_state()
+    assert float(metric.result()) == 0.0

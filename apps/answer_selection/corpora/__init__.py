@@ -1,0 +1,1 @@
+"""Where questions with candidates come from: readers and makers of the data sets."""

@@ -1,0 +1,1 @@
+"""How candidates are ranked: words, networks, agreement, rivals, metrics and pictures."""

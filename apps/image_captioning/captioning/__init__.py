@@ -1,0 +1,1 @@
+"""The method: an encoder that sees, a decoder that writes, scores, and neighbours beside it."""

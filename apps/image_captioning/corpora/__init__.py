@@ -1,0 +1,1 @@
+"""The data sets of image captioning: readers, the maker of the emoji, the words of captions."""

@@ -1,0 +1,1 @@
+"""Readers and makers of speech with phones and their times."""

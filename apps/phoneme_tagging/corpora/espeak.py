@@ -1,0 +1,214 @@
+"""Speech with exact phone times from espeak-ng, through ctypes: text -> samples, segments.
+
+The library comes with the pip package espeakng-loader. espeak-ng is under the GPL, version 3 or
+later: it is loaded at run time where a user has installed it, and no part of this project.
+
+A stop begins at its burst: the closure belongs to the end of the segment before. A phone that
+espeak gives no time of its own (an l after some vowels) is left out. espeak stops within a
+hundredth of a second of the last phone, which no frame may hear: silence of a recording's length is
+put at both ends.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from importlib import metadata
+from typing import NamedTuple
+
+import numpy as np
+
+from apps.phoneme_tagging.corpora.segments import Segment, tidy
+from common.inputs import sound_files
+from common.inputs.audio import SAMPLE_RATE
+from common.runs import files
+from common.runs.errors import UserError
+
+ESPEAK = "espeakng-loader==0.2.4"
+LANGUAGE = "en-us"
+_SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT, _UTF8 = 2, 1, 0x8000, 1
+_RATE, _PITCH, _RANGE = 1, 3, 4
+_END, _PHONEME = 0, 7  # kinds of event
+
+# espeak's mnemonics, without stress -> the nearest phone of TIMIT. Vowels that espeak joins with an
+# r ("A@" in "are") keep the name of the vowel.
+_NAMES = (
+    "p p b b t t t2 t d d k k g g f f v v T th D dh s s z z S sh Z zh h hh tS ch dZ jh "
+    "m m n n n- en N ng l l @L el r r r- r w w j y t# dx ? q "
+    "i iy i: iy I ih I# ix I2 ih E eh E2 eh a ae aa ae A: aa 0 aa O: ao O ao O2 ao V ah "
+    "U uh u: uw u uw 3: er 3 axr @ ax @2 ax @5 ax @- ax-h a# ax "
+    "eI ey aI ay aI3 ay aI@ ay OI oy aU aw aU@ aw oU ow "
+    "e@ eh A@ aa O@ ao o@ ao U@ uh i@ ih i@3 ih"
+).split()
+PHONES = dict(zip(_NAMES[::2], _NAMES[1::2], strict=True))
+_MODIFIERS = frozenset({";", "", "|", "||"})  # they sound with the phone before
+
+# Variants of espeak's voice that sound like people; robots, whispers and croaks are left out.
+VARIANTS = {
+    "train": (
+        "m1 f1 m3 f2 m5 f4 m7 klatt Alex Alicia Andy Annie Denis Diogo Gene Henrique Jacky "
+        "Lee Marco Michael Mike Nguyen adam anika antonio belinda boris caleb david edward"
+    ).split(),
+    "validation": "m2 f3 m8 Andrea Mario Reed linda robert steph".split(),
+    "test": "m4 f5 m6 Hugo Storm benjamin gustave john pablo".split(),
+}
+SILENCE_S = (0.05, 0.25)  # before and after a sentence, about as in TIMIT
+
+
+class Voice(NamedTuple):
+    """How a sentence is spoken.
+
+    Attributes:
+        variant: of espeak's voice.
+        rate: words a minute.
+        pitch, pitch_range: 0 to 99.
+        before, after: seconds of silence.
+    """
+
+    variant: str
+    rate: int
+    pitch: int
+    pitch_range: int
+    before: float
+    after: float
+
+
+def choose_voice(part: str, number: int) -> Voice:
+    """The voice of utterance `number` of a part: a function of both alone."""
+    variants = VARIANTS[part]
+    generator = np.random.default_rng([sum(part.encode()), number])
+    return Voice(
+        variant=variants[number % len(variants)],
+        rate=int(generator.integers(140, 200)),
+        pitch=int(generator.integers(25, 76)),
+        pitch_range=int(generator.integers(30, 71)),
+        before=generator.uniform(*SILENCE_S),
+        after=generator.uniform(*SILENCE_S),
+    )
+
+
+class _Id(ctypes.Union):
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_void_p), ("string", ctypes.c_char * 8)]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _Id),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
+
+
+class Synthesizer:
+    """espeak-ng in this process. It holds one state for all, so use one, from one thread.
+
+    Raises:
+        UserError: the package is not installed, or its library cannot be loaded.
+    """
+
+    def __init__(self):
+        folder = files.package_folder("espeakng_loader", ESPEAK)
+        try:
+            import espeakng_loader
+
+            self.engine = ctypes.CDLL(espeakng_loader.get_library_path())
+            data = str(espeakng_loader.get_data_path()).encode()
+            options = _PHONEME_EVENTS | _DONT_EXIT
+            self.rate = self.engine.espeak_Initialize(_SYNCHRONOUS, 0, data, options)
+        except (ImportError, OSError, AttributeError) as error:
+            raise _unusable(str(folder), str(error)) from None
+        if self.rate <= 0:
+            raise _unusable(str(folder), f"espeak_Initialize gave {self.rate}")
+        self._sound: list[bytes] = []
+        self._events: list[tuple[int, str]] = []
+        self._callback = _Callback(self._collect)  # espeak keeps the address: so do we
+        self.engine.espeak_SetSynthCallback(self._callback)
+
+    def say(self, text: str, voice: Voice) -> tuple[np.ndarray, list[Segment]]:
+        """Speaks a text.
+
+        Returns:
+            float64 (samples,) at 16 kHz and its phones, without gaps.
+
+        Raises:
+            UserError: espeak does not know the voice.
+            ValueError: it speaks a phone that has no name in `PHONES`.
+        """
+        self._sound.clear()
+        self._events.clear()
+        if self.engine.espeak_SetVoiceByName(f"{LANGUAGE}+{voice.variant}".encode()):
+            raise UserError(
+                f"expected a variant of espeak's voices, got {voice.variant!r}: "
+                f"install {ESPEAK}, whose voices are known"
+            )
+        settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))
+        for parameter, value in settings:
+            self.engine.espeak_SetParameter(parameter, value, 0)
+        encoded = text.encode()
+        self.engine.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
+        sound = np.frombuffer(b"".join(self._sound), np.int16) / 2.0**15
+        spoken, scale = sound_files.resample(sound, self.rate), SAMPLE_RATE / self.rate
+        before, after = (round(seconds * SAMPLE_RATE) for seconds in (voice.before, voice.after))
+        end = before + len(spoken)
+        times = [(min(before + round(at * scale), end), name) for at, name in self._events]
+        samples = np.pad(spoken, (before, after))
+        return samples, _segments([(0, "_"), *times, (end, "_")], len(samples))
+
+    def _collect(self, samples, num_samples: int, events) -> int:
+        if samples and num_samples:
+            self._sound.append(ctypes.string_at(samples, 2 * num_samples))
+        self._events += _phoneme_events(events)
+        return 0  # go on
+
+
+def version() -> str:
+    """The installed version, for the name of the prepared data.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    files.package_folder("espeakng_loader", ESPEAK)
+    return metadata.version("espeakng-loader")
+
+
+def _phoneme_events(events) -> Iterator[tuple[int, str]]:
+    place = 0
+    while events[place].type != _END:
+        if events[place].type == _PHONEME:
+            name = events[place].id.string.decode()
+            yield events[place].sample, name
+        place += 1
+
+
+def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
+    """Phones without gaps or zero lengths from (start, mnemonic)."""
+    named = []
+    for start, name in times:
+        plain = name.lstrip("',")
+        if plain in _MODIFIERS:
+            continue
+        phone = "pau" if plain.startswith("_") else PHONES.get(plain)
+        if phone is None:
+            raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
+        named.append((start, phone))
+    ends = [start for start, _ in named[1:]] + [num_samples]
+    segments = [
+        Segment(phone, start, min(end, num_samples))
+        for (start, phone), end in zip(named, ends, strict=True)
+    ]
+    return tidy(segment for segment in segments if segment.end > segment.start)
+
+
+def _unusable(where: str, problem: str) -> UserError:
+    return UserError(
+        f"expected the library of espeak-ng in {where}, it cannot be loaded ({problem}): "
+        f"run `pip install --force-reinstall {ESPEAK}`, or choose --data.name timit"
+    )

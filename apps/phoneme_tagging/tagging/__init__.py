@@ -1,0 +1,1 @@
+"""Frames to phones: augmentation, decoding, scoring, baselines and pictures."""

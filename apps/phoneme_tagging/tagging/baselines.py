@@ -1,0 +1,129 @@
+"""Baselines without memory: the commonest phone, logistic regression on a frame, an MLP on ten.
+
+scikit-learn fits them, Keras holds them: features float32 (batch, WINDOW, dim), a frame with its
+neighbours -> a dict of logits (batch, choices), which are decoded as the network's are.
+"""
+
+import warnings
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from keras import ops
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+FILE = "baselines.keras"
+MAX_FRAMES = 40_000  # of training, evenly spread
+WINDOW = 10  # frames, as of Graves & Schmidhuber (2005)
+MIDDLE = (WINDOW - 1) // 2
+HIDDEN = 128
+
+
+def fit(
+    utterances: Iterable[tuple[np.ndarray, np.ndarray]], *, num_phones: int, num_frames: int
+) -> keras.Model:
+    """Fits the baselines.
+
+    Args:
+        utterances: features (frames, dim) and classes int (frames,), -1 = none, of the training
+            part.
+        num_phones: classes.
+        num_frames: of all utterances.
+    """
+    step = -(-num_frames // MAX_FRAMES)
+    inputs, classes = [], []
+    for features, phone_ids in utterances:
+        places = np.flatnonzero(phone_ids >= 0)[::step]
+        inputs.append(windows(features)[places])
+        classes.append(phone_ids[places])
+    frames, target = np.concatenate(inputs), np.concatenate(classes)
+    middle, flat = frames[:, MIDDLE], frames.reshape(len(frames), -1)
+    scalers = StandardScaler().fit(middle), StandardScaler().fit(flat)
+    logistic = LogisticRegression(max_iter=200, tol=1e-3)
+    perceptron = MLPClassifier(
+        HIDDEN,
+        batch_size=256,
+        max_iter=15,
+        early_stopping=True,
+        n_iter_no_change=3,
+        random_state=1,
+        validation_fraction=0.05,
+    )
+    logistic.fit(scalers[0].transform(middle), target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # no more epochs are wanted
+        perceptron.fit(scalers[1].transform(flat), target)
+
+    model = _build(frames.shape[-1], num_phones)
+    commonest = np.log(np.bincount(target, minlength=num_phones) + 1e-3)
+    zeros = np.zeros((frames.shape[-1], num_phones))
+    model.get_layer("majority_logits").set_weights([zeros, commonest])
+    for name, scaler, layers in (
+        ("logistic_regression", scalers[0], [(logistic.coef_.T, logistic.intercept_)]),
+        ("mlp_10_frames", scalers[1], zip(perceptron.coefs_, perceptron.intercepts_, strict=True)),
+    ):
+        first, *hidden = layers
+        weights = [_unscaled(*first, scaler), *hidden]
+        weights[-1] = _of_all(*weights[-1], logistic.classes_, num_phones)
+        for number, layer in enumerate(weights):
+            model.get_layer(f"{name}_{number}").set_weights(list(layer))
+    return model
+
+
+def _build(dim: int, num_phones: int) -> keras.Model:
+    inputs = keras.Input((WINDOW, dim), name="features")
+    middle, flat = inputs[:, MIDDLE], ops.reshape(inputs, (-1, WINDOW * dim))
+    dense = keras.layers.Dense
+    hidden = dense(HIDDEN, "relu", name="mlp_10_frames_0")(flat)
+    outputs = {
+        "majority": dense(num_phones, name="majority_logits")(middle),
+        "logistic_regression": dense(num_phones, name="logistic_regression_0")(middle),
+        "mlp_10_frames": dense(num_phones, name="mlp_10_frames_1")(hidden),
+    }
+    # The least probability keeps a sure and wrong answer from ruling out a path.
+    return keras.Model(
+        inputs, {name: ops.log(ops.softmax(logits) + 1e-9) for name, logits in outputs.items()}
+    )
+
+
+def _unscaled(kernel: np.ndarray, bias: np.ndarray, scaler: StandardScaler):
+    """The layer that does to features what this one does to scaled features."""
+    kernel = kernel / scaler.scale_[:, None]
+    return kernel, bias - scaler.mean_ @ kernel
+
+
+def _of_all(kernel: np.ndarray, bias: np.ndarray, classes: np.ndarray, num_phones: int):
+    """The output layer for all phones; those that the sampled frames lack get next to none."""
+    if len(classes) == 2:  # scikit-learn has a single output then
+        kernel, bias = np.hstack([0 * kernel, kernel]), np.append(0, bias)
+    of_all = np.zeros((len(kernel), num_phones)), np.full(num_phones, -1e4)
+    of_all[0][:, classes], of_all[1][classes] = kernel, bias
+    return of_all
+
+
+def logits(model: keras.Model, features: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+    """What the baselines say of a batch: name -> float32 (batch, frames, choices).
+
+    Args:
+        model: from `fit`.
+        features: float32 (batch, frames, dim).
+        mask: bool (batch, frames), True = real, on the left.
+    """
+    rows = [windows(row[real]) for row, real in zip(features, mask, strict=True)]
+    padded = {}
+    for name, values in model.predict_on_batch(np.concatenate(rows)).items():
+        padded[name] = np.zeros((*mask.shape, values.shape[-1]), np.float32)
+        padded[name][mask] = values
+    return padded
+
+
+def windows(features: np.ndarray) -> np.ndarray:
+    """Every frame with its neighbours, the ends repeated.
+
+    Shapes: (frames, dim) -> (frames, WINDOW, dim).
+    """
+    padded = np.pad(features, [(MIDDLE, WINDOW - 1 - MIDDLE), (0, 0)], mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=0).swapaxes(1, 2)

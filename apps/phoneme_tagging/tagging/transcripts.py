@@ -1,0 +1,102 @@
+"""Phones with times, from the phones of frames, and the files they are written to."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from apps.phoneme_tagging.corpora.phones import runs
+from common.runs import files
+from common.runs.errors import UserError
+
+FRAME_S = 0.01  # common.inputs.audio.FRAME_S, without its imports
+
+
+class Phone(NamedTuple):
+    """A phone, its time in seconds, and the mean probability of its frames."""
+
+    phone: str
+    start_s: float
+    end_s: float
+    probability: float
+
+
+class Transcript(NamedTuple):
+    """What a model hears in one recording.
+
+    Attributes:
+        phones: without gaps, in order.
+        posteriors: float32 (frames, choices), of the network before decoding.
+        choices: the phones that the columns of `posteriors` stand for.
+    """
+
+    phones: list[Phone]
+    posteriors: np.ndarray
+    choices: list[str]
+
+
+def merge(
+    frames: Sequence[str], probability: Sequence[float], *, first: int = 0, end_s: float
+) -> list[Phone]:
+    """The phones of frames, neighbours of the same merged.
+
+    Args:
+        frames: the phone of each.
+        probability: of that phone.
+        first: the number of the first of these frames in the recording.
+        end_s: where the last phone ends.
+    """
+    phones = []
+    for (phone, start), (_, end) in itertools.pairwise([*runs(frames), ("", len(frames))]):
+        until = (first + end) * FRAME_S if end < len(frames) else end_s
+        mean = float(sum(probability[start:end]) / (end - start))
+        phones.append(Phone(phone, round((first + start) * FRAME_S, 3), round(until, 3), mean))
+    return phones
+
+
+def as_line(phone: Phone) -> str:
+    """For people to read."""
+    name, start_s, end_s, probability = phone
+    return f"{start_s:8.3f} {end_s:8.3f}  {name:<5} {probability:6.1%}"
+
+
+def recording_names(paths: Sequence[Path]) -> list[str]:
+    """What CTM calls files: their names without ending and blanks.
+
+    Raises:
+        UserError: two have the same.
+    """
+    paths_by_name: dict[str, Path] = {}
+    for path in paths:
+        name = "_".join(path.stem.split())
+        if name in paths_by_name:
+            raise UserError(
+                f"expected files of different names for --ctm, got {paths_by_name[name]} and "
+                f"{path}, both {name} there: rename one, or write a file for each"
+            )
+        paths_by_name[name] = path
+    return list(paths_by_name)
+
+
+def as_ctm(recording: str, phones: Sequence[Phone]) -> str:
+    """Lines `recording channel start duration phone confidence` for the scoring tools of NIST.
+
+    https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
+    """
+    return "".join(
+        f"{recording} 1 {start_s:.3f} {end_s - start_s:.3f} {phone} {probability:.3f}\n"
+        for phone, start_s, end_s, probability in phones
+    )
+
+
+def write_textgrid(path: Path, phones: Sequence[Phone]) -> None:
+    """Writes Praat's long form with a tier "phones"; the phones follow each other without gaps."""
+    from praatio import textgrid
+
+    entries = [(phone.start_s, phone.end_s, phone.phone) for phone in phones]
+    grid = textgrid.Textgrid()
+    grid.addTier(textgrid.IntervalTier("phones", entries, 0, phones[-1].end_s))
+    with files.replacing(path) as temporary:
+        grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True)

@@ -1,0 +1,143 @@
+"""Photos to captions: one, in batches, in folders, and through the SavedModel."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from apps.image_captioning import predict
+from common.runs.errors import UserError
+
+from .conftest import encoded_image
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_export):
+    return tf.saved_model.load(str(tiny_export("image_captioning")))
+
+
+def captions_of(saved, images):
+    outputs = saved.signatures["serving_default"](image=tf.constant(images, tf.string))
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def as_png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_as_many_captions_as_the_beam_best_first(predictor):
+    (captions,) = predictor.caption([encoded_image()])
+    scores = [score for _, score in captions.captions]
+    assert len(scores) == 2 and scores == sorted(scores, reverse=True)
+    assert captions.captions[0][0] == " ".join(captions.tokens).strip()
+
+
+def test_each_word_and_the_end_have_their_attention(predictor):
+    (captions,) = predictor.caption([encoded_image()])
+    assert captions.attention.shape == (len(captions.tokens), 4, 4)
+    np.testing.assert_allclose(captions.attention.sum((1, 2)), 1, rtol=1e-5)
+
+
+def test_the_saved_model_gives_what_predict_gives(predictor, saved):
+    images = [encoded_image(3), encoded_image(4, (7, 60), "JPEG")]
+    there = captions_of(saved, images)
+    for row, here in enumerate(predictor.caption(images)):
+        assert [c.decode() for c in there["caption"][row]] == [c for c, _ in here.captions]
+        np.testing.assert_allclose(there["score"][row], [s for _, s in here.captions], rtol=1e-4)
+
+
+def test_a_batch_is_its_rows_one_by_one(saved):
+    images = [encoded_image(n, (9 + n, 30)) for n in range(8)]
+    together = captions_of(saved, images)
+    for row in range(8):
+        alone = captions_of(saved, images[row : row + 1])
+        assert alone["caption"][0].tolist() == together["caption"][row].tolist()
+        np.testing.assert_allclose(alone["score"][0], together["score"][row], rtol=1e-4)
+
+
+def test_a_corrupt_image_in_a_batch_is_named_by_its_row(saved):
+    good = encoded_image()
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"(?s)image.*cannot read row.*\[1 3\]"
+    ):
+        captions_of(saved, [good, good[:60], good, b"text"])
+
+
+@pytest.mark.parametrize("image", [b"", b"not an image", encoded_image()[:70]])
+def test_an_unreadable_image_is_a_users_error(predictor, image):
+    with pytest.raises(UserError, match="expected an image, got one that is"):
+        predictor.caption([image])
+
+
+def test_an_image_of_fifty_megapixels_and_one_is_refused(predictor):
+    with pytest.raises(UserError, match="8001 x 6250 pixels"):
+        predictor.caption([as_png(Image.new("1", (8001, 6250)))])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        encoded_image(size=(1, 1)),
+        as_png(Image.new("L", (20, 20), 90)),
+        as_png(Image.new("RGBA", (20, 20), (200, 30, 30, 40))),
+        as_png(Image.fromarray(np.full((20, 20), 40_000, "uint16"))),
+    ],
+    ids=["one pixel", "grey", "transparent", "sixteen bits"],
+)
+def test_images_of_all_kinds_have_captions(predictor, image):
+    assert predictor.caption([image])[0].captions
+
+
+def test_a_cmyk_jpeg_has_a_caption(predictor):
+    file = io.BytesIO()
+    Image.new("CMYK", (20, 20), (10, 200, 30, 0)).save(file, "JPEG")
+    assert predictor.caption([file.getvalue()])[0].captions
+
+
+def test_an_animated_image_is_refused_or_its_first_frame_is_captioned(predictor):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    gif, apng = io.BytesIO(), io.BytesIO()
+    frames[0].save(gif, "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(apng, "PNG", save_all=True, append_images=frames[1:])
+    with pytest.raises(UserError, match="not a JPEG, PNG or BMP"):
+        predictor.caption([gif.getvalue()])
+    first = predictor.caption([as_png(frames[0])])
+    assert predictor.caption([apng.getvalue()])[0].captions == first[0].captions
+
+
+def test_a_folder_becomes_a_table_without_what_cannot_be_read(
+    caption_run, tmp_path, caplog, capsys
+):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        (photos / f"{number}.png").write_bytes(encoded_image(number))
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (photos / "notes.txt").write_text("no image")
+    predict.main(run_dir=caption_run, photos=(photos,), csv=tmp_path / "out.csv")
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["image"].rsplit("/", 1)[-1] for row in rows] == ["0.png", "1.png", "2.png"]
+    assert "leaves out" in caplog.text and "broken.jpg" in caplog.text
+    assert all(row["caption"] for row in rows)
+
+
+def test_alternatives_widen_the_beam(caption_run, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(encoded_image())
+    predict.main(run_dir=caption_run, image=(tmp_path / "a.png",), alternatives=4, json=True)
+    assert len(json.loads(capsys.readouterr().out)["images"][0]["captions"]) == 4
+
+
+def test_a_folder_without_images_is_a_users_error(caption_run, tmp_path):
+    with pytest.raises(UserError, match=r"images in the folder .* found none"):
+        predict.main(run_dir=caption_run, photos=(tmp_path,))
+
+
+def test_a_missing_photo_is_named(caption_run, tmp_path):
+    with pytest.raises(UserError, match=r"found none at .*nowhere\.png"):
+        predict.main(run_dir=caption_run, photos=(tmp_path / "nowhere.png",))

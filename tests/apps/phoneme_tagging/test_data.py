@@ -1,0 +1,203 @@
+"""From records to batches, and speech as training changes it: by seed, times that fit the sound."""
+
+import dataclasses
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from apps.phoneme_tagging import config, data
+from apps.phoneme_tagging.config import AugmentConfig, ModelConfig
+from apps.phoneme_tagging.corpora.phones import PHONES_61
+from apps.phoneme_tagging.tagging import augmentation
+from common.inputs import pipeline
+from common.inputs.text import Vocabulary
+
+IY, S = PHONES_61.index("iy"), PHONES_61.index("s")
+
+
+def test_a_frame_has_the_phone_in_its_middle():
+    labels = data.label_frames(
+        tf.constant([IY, S]),
+        tf.constant([0, 400], tf.int64),
+        tf.constant([400, 810], tf.int64),
+        tf.constant(8),
+    )
+    # Middles: 80, 240, 400 (the first sample of s), 560, 720, 880 (after the last phone) ...
+    assert labels.numpy().tolist() == [IY, IY, S, S, S, -1, -1, -1]
+
+
+def test_gaps_have_no_phone():
+    labels = data.label_frames(
+        tf.constant([IY, S]),
+        tf.constant([100, 500], tf.int64),
+        tf.constant([300, 900], tf.int64),
+        tf.constant(4),
+    )
+    assert labels.numpy().tolist() == [-1, IY, -1, S]
+
+
+@pytest.fixture(scope="module")
+def batch(cache_dir):
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=32)
+    train_data = data.make_training_data(options, config.TINY.model, batch_size=4)
+    return next(iter(train_data.validation))
+
+
+def test_batches_are_padded_and_masked(batch):
+    assert batch["features"].shape == (4, batch["frame_mask"].shape[1], 39)
+    padded = ~batch["frame_mask"].numpy()
+    assert padded.any() and (batch["features"].numpy()[padded] == 0).all()
+
+
+def test_padding_weighs_nothing(batch):
+    taken, target, weight = data.as_training(batch, inputs=["features", "frame_mask"])
+    assert set(taken) == {"features", "frame_mask"}
+    assert (weight.numpy()[~batch["frame_mask"].numpy()] == 0).all()
+    assert target.numpy().min() >= 0 and weight.numpy().sum() > 100
+
+
+def test_an_epoch_has_the_promised_number_of_batches(cache_dir):
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=30)
+    train_data = data.make_training_data(options, config.TINY.model, batch_size=7)
+    seen = [
+        one.decode()
+        for batch in train_data.batches(seed=3).take(train_data.num_batches)
+        for one in batch["utterance_id"].numpy()
+    ]
+    assert len(seen) == len(set(seen)) == 30
+
+
+def test_normalisation_and_bigrams_are_those_of_the_training_part(cache_dir):
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
+    examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
+    survey = data.take_survey(examples, phone_set=39)
+    frames = np.concatenate([one["features"] for one in examples.as_numpy_iterator()])
+    np.testing.assert_allclose(survey.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(survey.variance, frames.var(axis=0), rtol=1e-3)
+    assert survey.counts.bigrams.sum() > 100 and survey.counts.frames.sum() <= len(frames)
+
+
+def test_classes_fold_and_unseen_phones_are_left_out():
+    one = {"reference_id": tf.constant([IY, S, -1]), "phone": tf.constant(["iy", "q", "ix", "s"])}
+    examples = tf.data.Dataset.from_tensors(one)
+    [example] = examples.map(data.make_targets(Vocabulary(("s", "ih")), phone_set=39))
+    assert example["phone_id"].numpy().tolist() == [-1, 0, -1]
+
+
+def test_features_do_not_depend_on_the_batch(cache_dir):
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
+    examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
+    [batch] = pipeline.evaluation_batches(examples.take(3), batch_size=3)
+    for row, one in enumerate(examples.take(3)):
+        length = len(one["features"])
+        np.testing.assert_array_equal(batch["features"][row, :length], one["features"])
+
+
+def test_training_changes_speech_by_seed_and_epoch(cache_dir):
+    options = replace(config.TINY.data, cache_dir=cache_dir)
+    augment = config.AugmentConfig(noise=0.1, speed=0.1)
+    train_data = data.make_training_data(options, config.TINY.model, augment, batch_size=16)
+
+    def epoch(seed: int, number: int) -> dict[bytes, bytes]:
+        batches = train_data.batches(seed=seed, first_epoch=number).take(train_data.num_batches)
+        return {
+            name: features.tobytes()
+            for batch in batches.as_numpy_iterator()
+            for name, features in zip(batch["utterance_id"], batch["features"][:, 5], strict=True)
+        }
+
+    first = epoch(1, 0)
+    assert len(first) == 32 and first == epoch(1, 0)
+    for other in (epoch(1, 1), epoch(2, 0)):
+        assert set(other) == set(first) and all(other[name] != first[name] for name in first)
+
+
+SECOND = 16_000
+ALL = AugmentConfig(speed=0.1, noise=0.1)
+
+
+def seed(*numbers: int) -> tf.Tensor:
+    return tf.constant(numbers, tf.int64)
+
+
+def tone(hertz: float, seconds: float = 1.0) -> np.ndarray:
+    times = np.arange(int(seconds * SECOND)) / SECOND
+    return (0.3 * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, tf.Tensor]:
+    draw = np.random.default_rng(0)
+    return {
+        "waveform": tf.constant(draw.integers(-9000, 9000, SECOND), tf.int16),
+        "phone": tf.constant(["h#", "iy", "h#"]),
+        "start": tf.constant([0, 4000, 12_000], tf.int64),
+        "end": tf.constant([4000, 12_000, SECOND], tf.int64),
+        "utterance_id": tf.constant("one"),
+        "speaker": tf.constant("somebody"),
+    }
+
+
+@pytest.fixture(scope="module")
+def changed(record):
+    encode = data.make_encoder(ModelConfig())
+    return lambda *numbers: encode(record, seed(*numbers), ALL)
+
+
+def test_the_same_seed_gives_the_same_example(changed):
+    one, same = changed(3, 4), changed(3, 4)
+    for name in one:
+        np.testing.assert_array_equal(one[name], same[name])
+
+
+@pytest.mark.parametrize("other", [(3, 5), (2, 4)], ids=["other place", "other epoch"])
+def test_another_seed_gives_another(changed, other):
+    one, another = changed(3, 4)["features"].numpy(), changed(*other)["features"].numpy()
+    assert one.shape != another.shape or np.abs(one - another).max() > 0.1
+
+
+@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(AugmentConfig)])
+def test_every_option_changes_something(record, option):
+    encode = data.make_encoder(ModelConfig())
+    plain = encode(record)["features"].numpy()
+    changed = encode(record, seed(1, 2), AugmentConfig(**{option: 0.2}))["features"].numpy()
+    assert plain.shape != changed.shape or np.abs(plain - changed).max() > 0.1
+
+
+def test_nothing_on_changes_nothing(record):
+    encode = data.make_encoder(ModelConfig())
+    np.testing.assert_array_equal(
+        encode(record)["features"], encode(record, seed(1, 2), AugmentConfig())["features"]
+    )
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.25])
+def test_a_tone_played_faster_is_higher_and_shorter(factor):
+    played, stretch = augmentation.play(tf.constant(tone(1000)), tf.constant(factor))
+    expected = tone(1000 / float(stretch), 2.0)[: len(played)]
+    assert len(played) == round(SECOND * float(stretch))
+    np.testing.assert_allclose(float(stretch), 1 / factor, rtol=0.01)
+    # Not at the ends, where the spectrum of a cut tone rings.
+    np.testing.assert_allclose(played[2000:-2000], expected[2000:-2000], atol=0.01)
+
+
+def test_phones_move_with_the_speed(record):
+    sound = np.zeros(SECOND, np.int16)
+    sound[4000:12_000] = 9000 * np.sign(tone(500, 0.5))
+    encode = data.make_encoder(ModelConfig())
+    buzz = {**record, "waveform": tf.constant(sound)}
+    example = encode(buzz, seed(1, 2), AugmentConfig(speed=0.3))
+    energy = example["features"][:, 12].numpy()
+    loud = energy > (energy.max() + energy.min()) / 2
+    vowel = example["reference_id"].numpy() == example["reference_id"].numpy()[len(loud) // 2]
+    assert len(loud) != SECOND // 160
+    assert (loud != vowel).sum() <= 2  # a window reaches over the boundary
+
+
+def test_noise_keeps_its_bound():
+    sound = tf.constant(tone(300))
+    for number in range(20):
+        noisy, _ = augmentation.change_sound(sound, seed(number, 0), speed=0.0, noise=0.1)
+        assert np.std(noisy - sound) < 0.11 * np.std(sound)
