@@ -6,8 +6,8 @@ One thread a process: steps of two batch sizes, the input alone, and sums of ten
 processes on loopback. Two processes that train together say how true the model is.
 """
 
-import csv
 import datetime
+import functools
 import json
 import os
 import statistics
@@ -137,34 +137,55 @@ def _sum() -> list[dict] | None:
 
 def _train(batch_size: int, folder: Path) -> dict | None:
     """Seconds of a step and of its input, at the end of a training; of the first worker."""
-    from apps.visual_qa import config, data, model, train  # noqa: F401  (model has layers)
+    from apps.visual_qa import config, data, model
+    from common.runs.directory import RunDirectory
+    from common.training import fit, losses, strategies
 
     small = config.SMALL
     options = replace(small.train, batch_size=batch_size, epochs=EPOCHS, patience=EPOCHS)
-    chosen = replace(small, data=replace(small.data, max_images=IMAGES), train=options)
-    run = train.train(chosen, folder / "run")
-    if not run.writes:
-        return None
-    with (run.path / "history.csv").open(newline="") as file:
-        train_seconds = [float(row["train_seconds"]) for row in csv.DictReader(file)]
+    strategy = fit.seed_and_choose_strategy(options)
+    run = RunDirectory(folder, writes=strategies.is_chief(strategy))
     train_data = data.make_training_data(
-        chosen.data,
+        replace(small.data, max_images=IMAGES),
         image_size=small.model.image_size,
         batch_size=batch_size,
         questions_per_image=options.questions_per_image,
     )
-    batches, input_seconds = iter(train_data.batches(seed=1)), []
+    words, answers = train_data.survey.vocabularies
+    with fit.scope(strategy, options):
+        network = model.build_model(
+            small.model, num_words=len(words), num_answers=len(answers), word_vectors=None
+        )
+    as_training = functools.partial(data.as_training, inputs=network.input)
+    history = fit.fit(
+        network,
+        network.output["logits"],
+        run,
+        options,
+        batches=lambda epoch: train_data.batches(seed=1, first_epoch=epoch).map(as_training),
+        steps_per_epoch=train_data.num_batches,
+        validation_data=train_data.validation.map(as_training),
+        loss=losses.WeightedCrossEntropy(),
+        weighted_metrics=["accuracy", losses.LargestShare(len(answers))],
+        monitor=config.MONITOR,
+        num_examples=train_data.survey.num_images,
+        unit="images",
+    )
+    batches, num_batches = iter(train_data.batches(seed=1)), train_data.num_batches
+    seconds = []
     for _ in range(EPOCHS):
         begun = time.monotonic()
-        for _ in range(train_data.num_batches):
+        for _ in range(num_batches):
             next(batches)
-        input_seconds.append(time.monotonic() - begun)
-    network = run.load_model()
+        seconds.append(time.monotonic() - begun)
+    if not run.writes:
+        return None
     return {
-        "step": statistics.median(train_seconds[1:]) / train_data.num_batches,
-        "input": statistics.median(input_seconds[1:]) / train_data.num_batches,
+        "step": statistics.median(row["train_seconds"] for row in history[1:])
+        / train_data.num_batches,
+        "input": statistics.median(seconds[1:]) / num_batches,
         "sums": _count_sums(network),
-        "bytes": 4 * sum(int(np.prod(weight.shape)) for weight in network.trainable_variables),
+        "bytes": 4 * sum(int(np.prod(one.shape)) for one in network.trainable_variables),
     }
 
 

@@ -204,7 +204,7 @@ print("attention", answer["attention"].shape, "(batch, time, rows, columns)")
 
 # %% [markdown]
 # `python -m serving --model captions=DIR` serves this folder over REST
-# ([serving](../docs/serving.md)).
+# ([serving](../docs/guides/serving.md)).
 #
 # ## Change this next
 # - `config.SMALL` as it is: thirty epochs.

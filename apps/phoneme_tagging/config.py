@@ -81,7 +81,7 @@ class DataConfig:
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     service: str | None = None
-    """grpc://host:port of a tf.data service that makes the training batches (docs/scaling.md)."""
+    """grpc://host:port of a tf.data service that makes the batches (docs/guides/scaling.md)."""
     num_utterances: int = 1000
     """Training sentences that espeak or flite speaks; a tenth as many for validation and test."""
     fold: int = 0
