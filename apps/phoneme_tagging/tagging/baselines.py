@@ -68,7 +68,8 @@ def fit(
     ):
         (kernel, bias), *hidden = layers
         weights: list[Any] = [_unscaled(kernel, bias, scaler), *hidden]
-        weights[-1] = _of_all(*weights[-1], logistic.classes_, num_phones)
+        kernel, bias = weights[-1]
+        weights[-1] = _of_all(kernel, bias, logistic.classes_, num_phones)
         for number, layer in enumerate(weights):
             model.get_layer(f"{name}_{number}").set_weights(list(layer))
     return model
