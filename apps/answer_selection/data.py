@@ -123,8 +123,8 @@ def read_statistics(
         UserError: there is no record, or none with both a right and a wrong candidate.
     """
     num_questions = num_candidates = 0
-    counts: Counter[str] = Counter()
-    num_with: Counter[str] = Counter()  # candidates that have the word
+    counts: Counter[bytes] = Counter()
+    num_with: Counter[bytes] = Counter()  # candidates that have the word
     longest: list[int] = []
     texts = records.map(lambda record: (record["question"], record["candidates"], record["labels"]))
     for questions, candidates, labels in texts.ragged_batch(256):
@@ -150,8 +150,8 @@ def read_statistics(
             f"expected training questions in {config.name} with a right and a wrong candidate, "
             f"all labels of each of the {num_questions} questions are equal: nothing to learn"
         )
-    counts = Counter({word.decode(): count for word, count in counts.items()})
-    words = Vocabulary.of_words(counts, min_count=config.min_word_count)
+    decoded = Counter({word.decode(): count for word, count in counts.items()})
+    words = Vocabulary.of_words(decoded, min_count=config.min_word_count)
     # Each once, in their order; of <pad> and the like only our own.
     words = Vocabulary(tuple(dict.fromkeys([*words.tokens, *filter(_WORD.fullmatch, more_words)])))
     rarest = np.log((num_candidates + 1) / 0.5)

@@ -208,6 +208,7 @@ def main(
     if passages is not None:
         paths = dict.fromkeys(retrieval.read_sentences(passages), str(passages))
     else:
+        assert corpus is not None
         paths = retrieval.search_folder(question, corpus)
     predictor = Predictor.load(run_dir)
     ranking = predictor.rank(question, list(paths))

@@ -126,6 +126,7 @@ class Captioner(tf.Module):
         """Captions, best first -> what the class gives."""
         _, rows, columns, _ = self.encoder.output.shape
         best = decoded.token_ids[:, 0]
+        assert decoded.attention is not None
         attention = tf.reshape(decoded.attention[:, 0], [tf.shape(best)[0], -1, rows, columns])
         return {
             "caption": self.writer.as_text(decoded.token_ids),

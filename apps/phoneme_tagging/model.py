@@ -166,7 +166,8 @@ class Tagger(tf.Module):
         self.weights = saved_model.weights_of(model)
         self.network = functools.partial(model, training=False)
         self.decoder = decoder
-        self.kind, self.num_mels = config.features, config.num_mels
+        self.kind: audio.Kind = config.features
+        self.num_mels = config.num_mels
         self.phones = tf.constant([*phones.tokens, ""])
 
     @tf.function(

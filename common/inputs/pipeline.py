@@ -5,7 +5,7 @@ uninterrupted one would have seen. Memory is bounded by the shuffle buffer, not 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -164,7 +164,7 @@ def num_batches(lengths: Iterable[int], buckets: Buckets) -> int:
     return int(np.sum(-(-filled // np.asarray(buckets.batch_sizes))))
 
 
-def chunks(items: Sequence, size: int) -> Iterator[Sequence]:
-    """Cuts a sequence into parts of `size`, the last one shorter."""
+def chunks(items: Any, size: int) -> Iterator[Any]:
+    """Cuts a sequence or array into parts of `size`, the last one shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

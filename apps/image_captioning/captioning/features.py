@@ -103,7 +103,7 @@ def checksum(encoder: keras.Model) -> str:
     """SHA-256 of all weights."""
     digest = hashlib.sha256()
     for weight in encoder.weights:
-        digest.update(np.ascontiguousarray(weight))
+        digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
 
 

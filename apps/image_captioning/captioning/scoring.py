@@ -74,8 +74,8 @@ def meteor(generated: Sequence[str], references: Sequence[Sequence[str]]) -> flo
     try:
         return float(scorer.compute_score(targets, captions)[0])
     finally:  # it ends its process, and leaves these open
-        scorer.meteor_p.stdout.close()
-        scorer.meteor_p.stderr.close()
+        scorer.meteor_p.stdout.close()  # pyright: ignore[reportOptionalMemberAccess]
+        scorer.meteor_p.stderr.close()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def copied_share(generated: Sequence[str], training: Collection[str]) -> float:

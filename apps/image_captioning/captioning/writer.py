@@ -1,6 +1,7 @@
 """Captions from grids: what validation, `evaluate`, `predict` and the SavedModel share."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -112,7 +113,7 @@ class ValidationScores(keras.callbacks.Callback):
 
         self.write = write
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         """Writes and scores captions."""
         generated, references = [], []
         for batch in self.batches:

@@ -38,7 +38,7 @@ _NAMES = (
     "eI ey aI ay aI3 ay aI@ ay OI oy aU aw aU@ aw oU ow "
     "e@ eh A@ aa O@ ao o@ ao U@ uh i@ ih i@3 ih"
 ).split()
-PHONES = dict(zip(_NAMES[::2], _NAMES[1::2], strict=True))
+PHONES: dict[str, str] = dict(zip(_NAMES[::2], _NAMES[1::2], strict=True))
 _MODIFIERS = frozenset({";", "", "|", "||"})  # they sound with the phone before
 
 # Variants of espeak's voice that sound like people; robots, whispers and croaks are left out.

@@ -16,7 +16,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from praatio import textgrid
@@ -137,7 +137,8 @@ def read_textgrid(path: Path, tier: str | None) -> list[Interval]:
             f"expected an interval tier named {' or '.join(names)}, found "
             f"{', '.join(grid.tierNames) or 'none'}: name the tier of phones with --data.tier"
         )
-    intervals = [Interval(entry.label, entry.start, entry.end) for entry in phones.entries]
+    entries: Any = phones.entries  # of an interval tier
+    intervals = [Interval(entry.label, entry.start, entry.end) for entry in entries]
     for before, after in itertools.pairwise(intervals):
         if after.start_s - before.end_s > _ROUNDING_S:
             raise ValueError(

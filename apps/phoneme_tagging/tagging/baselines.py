@@ -6,6 +6,7 @@ neighbours -> a dict of logits (batch, choices), which are decoded as the networ
 
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,7 +46,7 @@ def fit(
     logistic = LogisticRegression(max_iter=200, tol=1e-3)
     perceptron = MLPClassifier(
         HIDDEN,
-        batch_size=256,
+        batch_size=256,  # pyright: ignore[reportArgumentType]
         max_iter=15,
         early_stopping=True,
         n_iter_no_change=3,
@@ -65,9 +66,10 @@ def fit(
         ("logistic_regression", scalers[0], [(logistic.coef_.T, logistic.intercept_)]),
         ("mlp_10_frames", scalers[1], zip(perceptron.coefs_, perceptron.intercepts_, strict=True)),
     ):
-        first, *hidden = layers
-        weights = [_unscaled(*first, scaler), *hidden]
-        weights[-1] = _of_all(*weights[-1], logistic.classes_, num_phones)
+        (kernel, bias), *hidden = layers
+        weights: list[Any] = [_unscaled(kernel, bias, scaler), *hidden]
+        kernel, bias = weights[-1]
+        weights[-1] = _of_all(kernel, bias, logistic.classes_, num_phones)
         for number, layer in enumerate(weights):
             model.get_layer(f"{name}_{number}").set_weights(list(layer))
     return model
@@ -89,7 +91,7 @@ def _build(dim: int, num_phones: int) -> keras.Model:
     )
 
 
-def _unscaled(kernel: np.ndarray, bias: np.ndarray, scaler: StandardScaler):
+def _unscaled(kernel: Any, bias: Any, scaler: Any):
     """The layer that does to features what this one does to scaled features."""
     kernel = kernel / scaler.scale_[:, None]
     return kernel, bias - scaler.mean_ @ kernel

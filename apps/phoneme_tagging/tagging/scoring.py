@@ -1,7 +1,7 @@
 """The field's scores: frames right, phone error rate, boundaries, confusions by class of phone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -67,7 +67,7 @@ class PhoneAccuracy(keras.callbacks.Callback):
 
         self.tag = tag
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         """Decodes and scores."""
         rows = []
         for batch in self.batches:

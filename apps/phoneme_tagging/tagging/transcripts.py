@@ -97,6 +97,7 @@ def write_textgrid(path: Path, phones: Sequence[Phone]) -> None:
 
     entries = [(phone.start_s, phone.end_s, phone.phone) for phone in phones]
     grid = textgrid.Textgrid()
-    grid.addTier(textgrid.IntervalTier("phones", entries, 0, phones[-1].end_s))
+    tier = textgrid.IntervalTier("phones", entries, 0, phones[-1].end_s)  # pyright: ignore
+    grid.addTier(tier)
     with files.replacing(path) as temporary:
         grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True)

@@ -5,7 +5,7 @@ other phones, at the cost of their bigram. So no phone of the path is shorter th
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -242,7 +242,8 @@ class Online:
         """The best path through all frames that are left; the end."""
         if not len(self.chain):
             return []
-        depth, phone = np.divmod(self.chain.argmax(keepdims=True).ravel(), self.chain.shape[1])
+        chain: Any = self.chain
+        depth, phone = np.divmod(chain.argmax(keepdims=True).ravel(), chain.shape[1])
         return self._path(depth, phone, len(self.pointers))
 
     def _path(self, depth: np.ndarray, phone: np.ndarray, place: int) -> list[int]:
