@@ -4,17 +4,12 @@ python -m apps.answer_selection.check_data --data.name folder --data.root texts 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
 
 from apps.answer_selection.config import DataConfig
+from common.inputs import data_checks
+from common.inputs.data_checks import Demand, Report, Tally
 from common.runs import cli
 
-if TYPE_CHECKING:
-    from common.inputs.data_checks import Demand, Report, Tally
-
-DEFAULT = DataConfig()
 SHOWN = 6  # questions on the contact sheet
 # As many as TREC-QA's training part that is labelled by hand.
 MIN_QUESTIONS = 93
@@ -26,7 +21,7 @@ MIN_USABLE = 0.5  # of the questions with a right and a wrong candidate; others 
 MAX_UNKNOWN_WORDS = 0.15
 
 
-def check(config: DataConfig, plot: Path | None = None) -> "Report":
+def check(config: DataConfig, plot: Path | None = None) -> Report:
     """Reads all files of a data set once.
 
     Args:
@@ -37,7 +32,6 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.answer_selection import datasets
-    from common.inputs import data_checks
 
     builder = datasets.unprepared(
         config.name, root=config.root, cache_dir=config.cache_dir, packages=config.packages
@@ -61,7 +55,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     return data_checks.Report(tally, notes, builder.broken, _demands(tally))
 
 
-def _count(tally: "Tally", part: str, record: dict) -> None:
+def _count(tally: Tally, part: str, record: dict) -> None:
     right, size = sum(record["labels"]), len(record["labels"])
     tally.counts[part].update(
         {"questions": 1, "with right and wrong": int(0 < right < size), "candidates": size}
@@ -73,9 +67,7 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
         tally.lengths["candidates of a question"].append(size)
 
 
-def _demands(tally: "Tally") -> "list[Demand]":
-    from common.inputs.data_checks import Demand
-
+def _demands(tally: Tally) -> list[Demand]:
     train, validation = tally.counts["train"], tally.counts["validation"]
     usable = train["with right and wrong"]
     return [
@@ -120,19 +112,7 @@ def _draw(records: list[dict], name: str, path: Path) -> None:
     )
 
 
-def main(
-    *,
-    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
-    plot: Path | None = None,
-) -> None:
-    """Reports what is in a data set and whether it is enough to train answer selection.
-
-    Args:
-        data: The same options as those of `train`.
-        plot: Draw a contact sheet to this file.
-    """
-    print(check(data, plot).as_text())
-
+main = data_checks.command(check, DataConfig)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -4,17 +4,12 @@ python -m apps.image_captioning.check_data --data.name folder --data.root photos
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
 
 from apps.image_captioning.config import DataConfig
+from common.inputs import data_checks
+from common.inputs.data_checks import Demand, Report, Tally
 from common.runs import cli
 
-if TYPE_CHECKING:
-    from common.inputs.data_checks import Demand, Report, Tally
-
-DEFAULT = DataConfig()
 NUM_DRAWN = 12  # images on the contact sheet
 # A judgement: UCM-Captions, whose captions are learnt (README.md), has 1,680 for training.
 MIN_IMAGES = 1000
@@ -27,7 +22,7 @@ MAX_UNKNOWN_WORDS = 0.05  # no word outside training can be written: one in twen
 MAX_COMMONEST = 0.5  # above, one caption for all images scores well and is learned first
 
 
-def check(config: DataConfig, plot: Path | None = None) -> "Report":
+def check(config: DataConfig, plot: Path | None = None) -> Report:
     """Reads all files of a data set once.
 
     Args:
@@ -38,7 +33,6 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.image_captioning import datasets
-    from common.inputs import data_checks
 
     builder = datasets.unprepared(
         config.name, root=config.root, cache_dir=config.cache_dir, max_images=config.max_images
@@ -57,7 +51,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     return data_checks.Report(tally, notes, builder.broken, _demands(tally))
 
 
-def _count(tally: "Tally", part: str, record: dict) -> None:
+def _count(tally: Tally, part: str, record: dict) -> None:
     from apps.image_captioning.corpora import ptb
 
     captions = record["captions"]
@@ -70,10 +64,7 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
         tally.lengths["captions of an image"].append(len(captions))
 
 
-def _demands(tally: "Tally") -> "list[Demand]":
-    from common.inputs import data_checks
-    from common.inputs.data_checks import Demand
-
+def _demands(tally: Tally) -> list[Demand]:
     captions = tally.classes["train"]
     return [
         Demand("training images", tally.counts["train"]["images"], MIN_IMAGES, "add images"),
@@ -120,19 +111,7 @@ def _draw(records: list[dict], name: str, path: Path) -> None:
     )
 
 
-def main(
-    *,
-    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
-    plot: Path | None = None,
-) -> None:
-    """Reports what is in a data set and whether it is enough to train image captioning.
-
-    Args:
-        data: The same options as those of `train`.
-        plot: Draw a contact sheet to this file.
-    """
-    print(check(data, plot).as_text())
-
+main = data_checks.command(check, DataConfig)
 
 if __name__ == "__main__":
     cli.run(main)

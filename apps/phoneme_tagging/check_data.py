@@ -4,17 +4,12 @@ python -m apps.phoneme_tagging.check_data --data.name folder --data.root recordi
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
 
 from apps.phoneme_tagging.config import DataConfig
+from common.inputs import data_checks
+from common.inputs.data_checks import Demand, Report, Tally
 from common.runs import cli
 
-if TYPE_CHECKING:
-    from common.inputs.data_checks import Demand, Report, Tally
-
-DEFAULT = DataConfig()
 SHEET_SIZE = 4  # utterances on the contact sheet
 # What the sample of TIMIT holds from which a network was trained from scratch.
 MIN_MINUTES = 4.0
@@ -25,7 +20,7 @@ MIN_LEARNABLE = 0.98  # share of the phones of validation that occur so often in
 MAX_COMMONEST = 0.5  # above, half the phones are silence, or one label stands for many
 
 
-def check(config: DataConfig, plot: Path | None = None) -> "Report":
+def check(config: DataConfig, plot: Path | None = None) -> Report:
     """Reads all files of a data set once.
 
     Args:
@@ -36,7 +31,6 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.phoneme_tagging import datasets
-    from common.inputs import data_checks
 
     builder = datasets.make_builder(config)
     tally = data_checks.survey(builder, _count, size=SHEET_SIZE)
@@ -50,7 +44,7 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     return data_checks.Report(tally, notes, builder.broken, _demands(tally))
 
 
-def _count(tally: "Tally", part: str, record: dict) -> None:
+def _count(tally: Tally, part: str, record: dict) -> None:
     from common.inputs.audio import SAMPLE_RATE
 
     phones = record["phones"]
@@ -65,9 +59,7 @@ def _count(tally: "Tally", part: str, record: dict) -> None:
         ]
 
 
-def _demands(tally: "Tally") -> "list[Demand]":
-    from common.inputs.data_checks import Demand
-
+def _demands(tally: Tally) -> list[Demand]:
     train, validation = tally.classes["train"], tally.classes["validation"]
     learnable = sum(count for phone, count in validation.items() if train[phone] >= MIN_EXAMPLES)
     return [
@@ -119,19 +111,7 @@ def _draw(records: list[dict], name: str, path: Path) -> None:
     )
 
 
-def main(
-    *,
-    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
-    plot: Path | None = None,
-) -> None:
-    """Tells what is in a data set and whether it is enough to train phoneme tagging.
-
-    Args:
-        data: The same options as those of `train`.
-        plot: Draw a contact sheet to this file.
-    """
-    print(check(data, plot).as_text())
-
+main = data_checks.command(check, DataConfig)
 
 if __name__ == "__main__":
     cli.run(main)

@@ -4,17 +4,12 @@ python -m apps.visual_qa.check_data --data.name folder --data.root photos [--plo
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
 
 from apps.visual_qa.config import DataConfig
+from common.inputs import data_checks
+from common.inputs.data_checks import Demand, Report, Tally
 from common.runs import cli
 
-if TYPE_CHECKING:
-    from common.inputs.data_checks import Demand, Report, Tally
-
-DEFAULT = DataConfig()
 NUM_DRAWN = 12  # images on the contact sheet
 # Of so many questions, the accuracy has a standard error of 5 points at most: sqrt(0.25 / 100).
 MIN_VALIDATION_QUESTIONS = 100
@@ -27,7 +22,7 @@ MAX_UNKNOWN_WORDS = 0.05  # one in twenty: of questions of seven words, a third 
 MAX_COMMONEST = 0.9  # above, always saying it is nearly as good as any model
 
 
-def check(config: DataConfig, plot: Path | None = None) -> "Report":
+def check(config: DataConfig, plot: Path | None = None) -> Report:
     """Reads all files of a data set once.
 
     Args:
@@ -38,7 +33,6 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
         UserError: a file is missing or no table.
     """
     from apps.visual_qa import datasets
-    from common.inputs import data_checks
 
     builder = datasets.make_builder(config.name, root=config.root, cache_dir=config.cache_dir)
     tally = data_checks.survey(builder, _count, size=NUM_DRAWN)
@@ -55,16 +49,13 @@ def check(config: DataConfig, plot: Path | None = None) -> "Report":
     return data_checks.Report(tally, notes, builder.broken, _demands(tally))
 
 
-def _count(tally: "Tally", part: str, record: dict) -> None:
+def _count(tally: Tally, part: str, record: dict) -> None:
     tally.counts[part].update({"images": 1, "questions": len(record["question"])})
     tally.classes[part].update(record["answer"])
     tally.texts[part, "words of a question"] += record["question"]
 
 
-def _demands(tally: "Tally") -> "list[Demand]":
-    from common.inputs import data_checks
-    from common.inputs.data_checks import Demand
-
+def _demands(tally: Tally) -> list[Demand]:
     train, validation = tally.classes["train"], tally.classes["validation"]
     fewer_classes = "join answers that mean the same, or add examples"
     return [
@@ -122,19 +113,7 @@ def _draw(records: list[dict], name: str, path: Path) -> None:
     )
 
 
-def main(
-    *,
-    data: Annotated[DataConfig, tyro.conf.arg(name="data")] = DEFAULT,
-    plot: Path | None = None,
-) -> None:
-    """Prints what is in a data set and whether it is enough to train visual question answering.
-
-    Args:
-        data: The same options as those of `train`.
-        plot: Draw a contact sheet to this file.
-    """
-    print(check(data, plot).as_text())
-
+main = data_checks.command(check, DataConfig)
 
 if __name__ == "__main__":
     cli.run(main)

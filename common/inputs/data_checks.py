@@ -6,9 +6,11 @@ The app counts, and states its demands, each number with its reason.
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
+import tyro
 
 from common.inputs import datasets
 from common.runs import cli
@@ -20,6 +22,31 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _NAMED = 20  # broken rows that the report lists
+
+
+def command(check: "Callable[..., Report]", config_type: type) -> Callable[..., None]:
+    """The `main` of an app's check_data.py.
+
+    Args:
+        check: `check(config, plot)`.
+        config_type: of the options of the data.
+    """
+    data_options, defaults = tyro.conf.arg(name="data"), config_type()
+
+    def main(
+        *,
+        data: Annotated[config_type, data_options] = defaults,  # pyright: ignore[reportInvalidTypeForm]
+        plot: Path | None = None,
+    ) -> None:
+        """Prints what is in a data set and whether it is enough for a training.
+
+        Args:
+            data: The same options as those of `train`.
+            plot: Draw a contact sheet to this file.
+        """
+        print(check(data, plot).as_text())
+
+    return main
 
 
 class Demand(NamedTuple):
