@@ -87,7 +87,7 @@ table = text.Vocabulary.load(vqa_run.path / "vocab_words.txt").make_table(unknow
 questions = ["is there a red shape in the image?", "is there a blue shape in the image?"]
 token_ids, mask = text.encode(tf.constant(questions), table, max_words=30)
 traced = inspection.trace(question_lstm, embed(token_ids), mask)
-words = [word.decode() for word in text.words(tf.constant(questions))[0].numpy()]
+words = [word.decode() for word in text.WORDS(tf.constant(questions))[0].numpy()]
 gates.gates_over_words(
     {name: values[0] for name, values in traced.items()},
     words,

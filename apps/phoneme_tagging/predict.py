@@ -21,7 +21,7 @@ from common.runs.errors import UserError
 if TYPE_CHECKING:
     from apps.phoneme_tagging.model import Tagger
     from apps.phoneme_tagging.tagging.streaming import Stream
-    from common.training import logging as training_log
+    from common.training.logging import Samples
 
 STANDARD_INPUT = Path("-")
 
@@ -88,16 +88,14 @@ class Predictor:
         return Stream(model, self.choices, self.tagger.decoder, self.config)
 
 
-def make_samples(
-    tagger: "Tagger", config: ModelConfig, records: Sequence[dict]
-) -> "training_log.Samples":
+def make_samples(tagger: "Tagger", config: ModelConfig, records: Sequence[dict]) -> "Samples":
     """What a network in training hears in a few utterances, for TensorBoard."""
     from apps.phoneme_tagging.tagging import plots
-    from common.training import logging as training_log
+    from common.training.logging import Sample
 
     predictor = Predictor(tagger, config)
 
-    def tag_all(folder: Path) -> Iterator[training_log.Sample]:
+    def tag_all(folder: Path) -> Iterator[Sample]:
         for number, record in enumerate(records):
             waveform = record["waveform"] / 32768.0
             transcript = predictor.tag(waveform)
@@ -105,7 +103,7 @@ def make_samples(
             plots.phones_over_spectrogram(waveform, transcript, title=title, path=path)
             answer = " ".join(phone.phone for phone in transcript.phones)
             reference = " ".join(phone.decode() for phone in record["phone"])
-            yield training_log.Sample(f"{title}: **{answer}** (right: {reference})", path)
+            yield Sample(f"{title}: **{answer}** (right: {reference})", path)
 
     return tag_all
 

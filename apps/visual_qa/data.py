@@ -113,7 +113,7 @@ def take_survey(
     for questions, targets in texts.ragged_batch(256):
         num_images += int(questions.nrows())
         num_questions += len(targets.flat_values)
-        split = text.words(questions.flat_values)
+        split = text.WORDS(questions.flat_values)
         answers.update(answer.decode() for answer in targets.flat_values.numpy())
         words.update(word.decode() for word in split.flat_values.numpy())
         lengths = np.clip(split.row_lengths().numpy(), 1, config.max_question_words)

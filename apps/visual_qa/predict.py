@@ -74,7 +74,7 @@ class Predictor:
         problem = images.problem(image)
         if problem is not None:
             raise UserError(f"expected an image, got one that is {problem}: use another file")
-        words = text.words(tf.constant([question]))[0].numpy()
+        words = text.WORDS(tf.constant([question]))[0].numpy()
         if len(words) == 0:
             raise UserError(f"expected a question of at least one word, got {question[:40]!r}")
         if len(words) > self.answerer.max_question_words:
@@ -108,9 +108,9 @@ def make_samples(predictor: Predictor, records: "tf.data.Dataset") -> "Samples":
         predictor: of the network in training.
         records: of the validation part (datasets.py).
     """
-    from common.training import logging as training_log
+    from common.training.logging import NUM_SAMPLES, Sample
 
-    rows = list(records.take(training_log.NUM_SAMPLES).as_numpy_iterator())
+    rows = list(records.take(NUM_SAMPLES).as_numpy_iterator())
 
     def samples(folder: Path) -> "Iterator[Sample]":
         for number, row in enumerate(rows):
@@ -119,7 +119,7 @@ def make_samples(predictor: Predictor, records: "tf.data.Dataset") -> "Samples":
             path = folder / f"{number}.png"
             draw(row["image"], question, answer, path)
             text = f"{question} **{answer.top[0][0]}** (right: {target})"
-            yield training_log.Sample(text, path)
+            yield Sample(text, path)
 
     return samples
 

@@ -18,8 +18,9 @@ with "rows", "columns" lie over the image among the inputs.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from common.export.saved_model import stored_metrics
+from common.runs import files
 from common.runs.directory import RunDirectory
 
 Field = dict[str, object]
@@ -95,3 +96,12 @@ def make_card(
         "metrics": stored_metrics(run.path),
         "licences": list(licences),
     }
+
+
+def stored_metrics(run_path: Path) -> dict[str, object]:
+    """Metrics and baselines that `evaluate` has left in a run directory, by split."""
+    metrics = {}
+    for path in sorted(run_path.glob("metrics-*.json")):
+        stored = files.read_json(path)
+        metrics[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
+    return metrics

@@ -134,15 +134,6 @@ def unportable_operations(folder: Path) -> set[str]:
     return operations
 
 
-def stored_metrics(run_path: Path) -> dict[str, object]:
-    """Metrics and baselines that `evaluate` has left in a run directory, by split."""
-    metrics = {}
-    for path in sorted(run_path.glob("metrics-*.json")):
-        stored = files.read_json(path)
-        metrics[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
-    return metrics
-
-
 def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
     """examples.json: a list of inputs by name, each a text or {"file": name}, a file beside it."""
     try:

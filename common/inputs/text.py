@@ -83,9 +83,6 @@ SPACES = Tokenizer(lower=False, marks="keep")
 Split = Callable[[tf.Tensor], tf.RaggedTensor]
 """string (batch,) -> string (batch, time), as a `Tokenizer`."""
 
-standardize = WORDS.standardize
-words = WORDS
-
 
 @dataclass(frozen=True)
 class Vocabulary:

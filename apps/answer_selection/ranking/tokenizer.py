@@ -17,10 +17,10 @@ MOST_BYTES = 64  # of a word that count for its bucket: what fingerprint.py read
 def words(strings: tf.Tensor) -> tf.RaggedTensor:
     """Splits string (batch,) into words, string (batch, time).
 
-    As `text.words`; the parts of `n_jobs` are words, and every number is the word "num", since
+    As `text.WORDS`; the parts of `n_jobs` are words, and every number is the word "num", since
     some published files have `<num>` in their training part and plain numbers elsewhere.
     """
-    standard = text.standardize(tf.strings.regex_replace(strings, "_", " "))
+    standard = text.WORDS.standardize(tf.strings.regex_replace(strings, "_", " "))
     standard = tf.strings.regex_replace(standard, r"\b\d+\b", "num")
     return tf.strings.split(standard)
 

@@ -190,20 +190,3 @@ def test_another_answer_fails_the_check_with_the_name_of_the_output(export, outp
 def test_an_output_that_is_missing_fails_the_check(export):
     with pytest.raises(KeyError, match="score"):
         check(export, score=[1.0, 2.0])
-
-
-# Metrics for the card
-
-
-def test_stored_metrics_stand_by_split(tmp_path):
-    for split, value in (("validation", 0.5), ("test", 0.4)):
-        stored = {"app": "x", "split": split, "metrics": {"accuracy": value}, "baselines": {}}
-        (tmp_path / f"metrics-{split}.json").write_text(json.dumps(stored))
-    assert saved_model.stored_metrics(tmp_path) == {
-        "test": {"metrics": {"accuracy": 0.4}, "baselines": {}},
-        "validation": {"metrics": {"accuracy": 0.5}, "baselines": {}},
-    }
-
-
-def test_a_run_that_was_not_evaluated_has_no_metrics(tmp_path):
-    assert saved_model.stored_metrics(tmp_path) == {}

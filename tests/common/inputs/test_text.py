@@ -16,7 +16,7 @@ from common.runs.errors import UserError
 
 
 def standardized(*texts: str | bytes) -> list[str]:
-    return [value.decode() for value in text.standardize(tf.constant(texts)).numpy()]
+    return [value.decode() for value in text.WORDS.standardize(tf.constant(texts)).numpy()]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_no_word_begins_or_ends_with_an_apostrophe(raw):
 
 
 def test_the_shape_of_strings_is_kept():
-    assert text.standardize(tf.constant([["A"], ["b!"]])).numpy().tolist() == [[b"a"], [b"b"]]
+    assert text.WORDS.standardize(tf.constant([["A"], ["b!"]])).numpy().tolist() == [[b"a"], [b"b"]]
 
 
 # Other tokenizers
