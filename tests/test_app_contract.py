@@ -189,17 +189,15 @@ def test_train_refuses_the_directory_of_another_run(app, run_command, tiny):
     assert (tiny / "config.json").read_bytes() == before
 
 
-def test_the_model_of_the_paper_takes_steps_in_half_precision_and_leaves_nothing(
+def test_a_dry_run_in_half_precision_prints_its_cost_and_leaves_nothing(
     app, cache_dir, tmp_path, caplog
 ):
-    """By a dry run, on the data of the tiny preset."""
     caplog.set_level("INFO", logger="cellstate")
-    presets = module(app, "config").PRESETS
-    paper = presets["paper"]
+    tiny = module(app, "config").TINY
     config = dataclasses.replace(
-        paper,
-        data=dataclasses.replace(presets["tiny"].data, cache_dir=cache_dir),
-        train=dataclasses.replace(paper.train, batch_size=2, precision="float16"),
+        tiny,
+        data=dataclasses.replace(tiny.data, cache_dir=cache_dir),
+        train=dataclasses.replace(tiny.train, precision="float16"),
     )
     module(app, "train").train(config, tmp_path / "run", dry_run=True)
     assert re.search(r"in all [\d,]+ parameters, [\d,]+ of them learn", caplog.text)

@@ -119,7 +119,7 @@ def test_other_cells_and_half_precision_are_refused(encoder):
         with pytest.raises(UserError, match=f"expected LSTM layers .* got .*{name}"):
             portable.require_portable(keras.Model(words, inner(words)))
     half = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype="mixed_bfloat16")])
-    with pytest.raises(UserError, match=r"expected float32 .*, got .*dense in bfloat16"):
+    with pytest.raises(UserError, match=r"expected float32 .*, got .*dense\w* in bfloat16"):
         portable.require_portable(half)
 
 
@@ -187,7 +187,7 @@ def test_a_runtime_answers_from_its_command_line_without_this_project(tiny_expor
     folder = tiny_export("answer_selection", "onnx")
     command = [sys.executable, "-B", folder / "runtime.py", "Which axis?", "Rows.", "The axis."]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
-    assert sorted(line.split("  ")[-1] for line in done.stdout.splitlines()) == [
+    assert sorted(line.partition(". ")[2] for line in done.stdout.splitlines()) == [
         "Rows.",
         "The axis.",
     ]
