@@ -52,7 +52,7 @@ tf.get_logger().setLevel("ERROR")
 # %%
 spoken_options = replace(phone_config.TINY.data, num_utterances=300)
 spoken = phone_data.make_training_data(spoken_options, phone_config.TINY.model, batch_size=16)
-lengths = np.sort(spoken.found.lengths)
+lengths = np.sort(spoken.survey.lengths)
 figures.curves(
     {"frames": lengths},
     x_label="utterance, the shortest first",
