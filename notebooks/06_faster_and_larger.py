@@ -36,6 +36,7 @@ import numpy as np
 import tensorflow as tf
 from IPython.display import Image, Markdown
 
+import common.layers  # noqa: F401  (makes the layers of a saved network known to Keras)
 from apps.phoneme_tagging import config as phone_config
 from apps.phoneme_tagging import data as phone_data
 from benchmarks import commands, cost_model, recurrent_speed, runtimes_speed
