@@ -1,0 +1,1 @@
+"""The run directory, files, the command line, and the errors of a user."""
