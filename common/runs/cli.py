@@ -184,7 +184,7 @@ def default_config(presets: Mapping[str, object], arguments: list[str]) -> objec
 
 
 def start_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its start-up lines, among which a user would miss the one that matters."""
+    """Imports TensorFlow without its start-up lines, which hide the one that a user has to read."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "TF_CONFIG" in os.environ:
         # A worker's share of a batch may be empty: in TensorFlow 2.21 on CPUs oneDNN's convolutions
