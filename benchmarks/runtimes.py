@@ -53,26 +53,26 @@ def compare(app: str, run_dir: Path, count: int) -> dict:
     """Of each format: the largest difference of a number, the share of equal answers, metrics."""
     import tensorflow as tf
 
-    given = validation_examples(app, run_dir, count)
+    examples = validation_examples(app, run_dir, count)
     exported(app, run_dir, "saved_model")
     saved = tf.saved_model.load(str(run_dir / "saved_model"))
-    wanted = [ask_saved_model(app, saved, one.inputs) for one in given]
-    found: dict[str, dict] = {"saved_model": _metrics(app, given, wanted)}
+    expected = [ask_saved_model(app, saved, example.inputs) for example in examples]
+    figures: dict[str, dict] = {"saved_model": _metrics(app, examples, expected)}
     for format in FORMATS:
         folder = exported(app, run_dir, format)
         ask = load_runtime(folder)
-        answers = [ask(**one.inputs) for one in given]
-        pairs = list(zip(answers, wanted, strict=True))
+        answers = [ask(**example.inputs) for example in examples]
+        pairs = list(zip(answers, expected, strict=True))
         furthest = max(_difference(*pair) for pair in pairs)
         models = (path for path in folder.iterdir() if path.suffix in (".onnx", ".tflite"))
         size = sum(path.stat().st_size for path in models)
-        found[format] = {
+        figures[format] = {
             "largest_difference": float(f"{furthest:.2g}") if np.isfinite(furthest) else None,
             "same_answer": round(float(np.mean([_same(app, *pair) for pair in pairs])), 4),
             "megabytes": round(size / 1e6, 2),
-            **_metrics(app, given, answers),
+            **_metrics(app, examples, answers),
         }
-    return found
+    return figures
 
 
 def exported(app: str, run_dir: Path, format: str) -> Path:
@@ -106,15 +106,18 @@ def validation_examples(app: str, run_dir: Path, count: int) -> list[Example]:
     split = importlib.import_module(f"apps.{app}.data").load_split(config.data, "validation")
     records = getattr(split, "records", split).take(count).as_numpy_iterator()
     make_inputs = {
-        "answer_selection": lambda one: {
-            "question": one["question"].decode(),
-            "candidates": [text.decode() for text in one["candidates"]],
+        "answer_selection": lambda record: {
+            "question": record["question"].decode(),
+            "candidates": [text.decode() for text in record["candidates"]],
         },
-        "image_captioning": lambda one: {"image": one["image"]},
-        "phoneme_tagging": lambda one: {"wav": sound_files.encode(one["waveform"] / 2.0**15)},
-        "visual_qa": lambda one: {"image": one["image"], "question": one["question"][0].decode()},
+        "image_captioning": lambda record: {"image": record["image"]},
+        "phoneme_tagging": lambda record: {"wav": sound_files.encode(record["waveform"] / 2.0**15)},
+        "visual_qa": lambda record: {
+            "image": record["image"],
+            "question": record["question"][0].decode(),
+        },
     }[app]
-    return [Example(make_inputs(one), one) for one in records]
+    return [Example(make_inputs(record), record) for record in records]
 
 
 def ask_saved_model(app: str, saved, inputs: dict) -> dict[str, np.ndarray]:
@@ -122,13 +125,13 @@ def ask_saved_model(app: str, saved, inputs: dict) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     if app == "answer_selection":
-        found = saved.signatures["rank"](**{n: tf.constant(v) for n, v in inputs.items()})
-        return {name: value.numpy() for name, value in found.items()}
+        outputs = saved.signatures["rank"](**{n: tf.constant(v) for n, v in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
     name = "wav" if app == "phoneme_tagging" else "serving_default"
-    found = saved.signatures[name](**{n: tf.constant([v]) for n, v in inputs.items()})
+    outputs = saved.signatures[name](**{n: tf.constant([v]) for n, v in inputs.items()})
     return {
         name: value.numpy() if name == "start_s" else value[0].numpy()
-        for name, value in found.items()
+        for name, value in outputs.items()
     }
 
 
@@ -148,11 +151,11 @@ def _same(app: str, answer: dict, wanted: dict) -> float:
         "phoneme_tagging": "phone",
         "visual_qa": "answer",
     }[app]
-    one, other = (np.asarray(given[name]) for given in (answer, wanted))
-    one = np.char.encode(one, "utf-8") if one.dtype.kind == "U" else one
+    first, other = (np.asarray(given[name]) for given in (answer, wanted))
+    first = np.char.encode(first, "utf-8") if first.dtype.kind == "U" else first
     if app == "phoneme_tagging":
-        return float(np.mean(one == other))
-    return float(np.array_equal(one.ravel()[:1], other.ravel()[:1]))
+        return float(np.mean(first == other))
+    return float(np.array_equal(first.ravel()[:1], other.ravel()[:1]))
 
 
 def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, float]:
@@ -161,15 +164,15 @@ def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, f
 
         ranked = [
             metrics.Ranked(
-                one.record["question_id"].decode(),
-                [name.decode() for name in one.record["candidate_ids"]],
-                one.record["labels"].tolist(),
+                example.record["question_id"].decode(),
+                [name.decode() for name in example.record["candidate_ids"]],
+                example.record["labels"].tolist(),
                 answer["scores"].tolist(),
             )
-            for one, answer in zip(given, answers, strict=True)
+            for example, answer in zip(given, answers, strict=True)
         ]
-        found = metrics.summarize(metrics.score_questions(ranked), "clean").metrics
-        return {name: round(found[name], 4) for name in ("map", "mrr")}
+        summary = metrics.summarize(metrics.score_questions(ranked), "clean").metrics
+        return {name: round(summary[name], 4) for name in ("map", "mrr")}
     if app == "phoneme_tagging":
         from apps.phoneme_tagging.tagging import scoring
 
@@ -178,16 +181,16 @@ def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, f
                 frames=[],
                 framewise=[],
                 decoded=[_text(phone) for phone in answer["phone"]],
-                phones=[phone.decode() for phone in one.record["phones"]["phone"]],
+                phones=[phone.decode() for phone in example.record["phones"]["phone"]],
                 starts=[],
             )
-            for one, answer in zip(given, answers, strict=True)
+            for example, answer in zip(given, answers, strict=True)
         ]
         return {"phone_error_rate": round(scoring.error_rate(rows), 4)}
     right = [
         _text(np.ravel(answer["answer" if app == "visual_qa" else "caption"])[0])
-        in [text.decode() for text in _references(app, one.record)]
-        for one, answer in zip(given, answers, strict=True)
+        in [text.decode() for text in _references(app, example.record)]
+        for example, answer in zip(given, answers, strict=True)
     ]
     return {"accuracy" if app == "visual_qa" else "exact_match": round(float(np.mean(right)), 4)}
 

@@ -23,8 +23,8 @@ def split(text):
 
 def encode(*texts, max_words=9):
     table = WORDS.make_table(unknown=-1)
-    found = tokenizer.encode(tf.constant(texts), table, num_buckets=7, max_words=max_words)
-    return {name: value.numpy() for name, value in found.items()}
+    features = tokenizer.encode(tf.constant(texts), table, num_buckets=7, max_words=max_words)
+    return {name: value.numpy() for name, value in features.items()}
 
 
 def make_records(questions, *, right=1, candidates=5):
@@ -40,7 +40,10 @@ def make_records(questions, *, right=1, candidates=5):
         }
 
     spec = tf.data.Dataset.from_tensors(record(0)).element_spec
-    free = {name: tf.TensorSpec([None] * one.shape.rank, one.dtype) for name, one in spec.items()}
+    free = {
+        name: tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype)
+        for name, tensor in spec.items()
+    }
     return tf.data.Dataset.from_generator(
         lambda: map(record, range(questions)), output_signature=free
     )
@@ -62,18 +65,18 @@ def test_keys_are_equal_where_words_stems_or_first_letters_are():
 
 
 def test_unknown_words_get_one_of_the_buckets():
-    found = encode("tol blorb blorb quux")
-    ids = found["ids"][0]
+    encoded = encode("tol blorb blorb quux")
+    ids = encoded["ids"][0]
     assert ids[0] == WORDS.tokens.index("tol")
     assert ids[1] == ids[2]
-    assert all(len(WORDS) <= one < len(WORDS) + 7 for one in ids[1:])
+    assert all(len(WORDS) <= number < len(WORDS) + 7 for number in ids[1:])
 
 
 def test_texts_without_words_are_all_padding():
-    found = encode("?!", "")
-    assert found["ids"].shape == (2, 1)
-    assert found["keys"].shape == (2, 1, tokenizer.NUM_KEYS)
-    assert not found["mask"].any()
+    encoded = encode("?!", "")
+    assert encoded["ids"].shape == (2, 1)
+    assert encoded["keys"].shape == (2, 1, tokenizer.NUM_KEYS)
+    assert not encoded["mask"].any()
 
 
 def test_a_batch_gives_each_text_what_it_gets_alone():
@@ -90,16 +93,16 @@ def example(number=0, *, right=1, candidates=5):
     return list(data.make_examples(records, WORDS, OPTIONS))[number]
 
 
-def drawn(one, *, seed=1, epoch=0, most=3):
-    found = data.draw(one, seed=seed, epoch=tf.constant(epoch, tf.int64), most=most)
-    return found["label"].numpy().tolist(), found["candidate_id"].numpy().tolist()
+def drawn(question, *, seed=1, epoch=0, most=3):
+    sample = data.draw(question, seed=seed, epoch=tf.constant(epoch, tf.int64), most=most)
+    return sample["label"].numpy().tolist(), sample["candidate_id"].numpy().tolist()
 
 
 def test_a_draw_is_a_function_of_seed_and_epoch():
-    one = example(candidates=40)
-    assert drawn(one, most=9) == drawn(one, most=9)
-    assert drawn(one, most=9) != drawn(one, most=9, epoch=1)
-    assert drawn(one, most=9) != drawn(one, most=9, seed=2)
+    question = example(candidates=40)
+    assert drawn(question, most=9) == drawn(question, most=9)
+    assert drawn(question, most=9) != drawn(question, most=9, epoch=1)
+    assert drawn(question, most=9) != drawn(question, most=9, seed=2)
 
 
 @pytest.mark.parametrize(
@@ -113,17 +116,17 @@ def test_a_draw_holds_right_and_wrong_candidates(right, candidates, most, expect
 
 
 def test_drawn_words_belong_to_the_drawn_candidates():
-    one = example(candidates=40)
-    found = data.draw(one, seed=1, epoch=tf.constant(3, tf.int64), most=6)
+    question = example(candidates=40)
+    sample = data.draw(question, seed=1, epoch=tf.constant(3, tf.int64), most=6)
     for name, ids in zip(
-        found["candidate_id"].numpy(), found["candidate_ids"].numpy(), strict=True
+        sample["candidate_id"].numpy(), sample["candidate_ids"].numpy(), strict=True
     ):
-        np.testing.assert_array_equal(ids, one["candidate_ids"][int(name[1:])])
+        np.testing.assert_array_equal(ids, question["candidate_ids"][int(name[1:])])
 
 
 def test_every_wrong_candidate_is_drawn_in_some_epoch():
-    one = example(candidates=12)
-    seen = {name for epoch in range(30) for name in drawn(one, epoch=epoch)[1]}
+    question = example(candidates=12)
+    seen = {name for epoch in range(30) for name in drawn(question, epoch=epoch)[1]}
     assert len(seen) == 12
 
 
@@ -146,19 +149,19 @@ def test_labels_of_padding_are_minus_one():
 
 
 def test_rare_words_weigh_more_than_common_ones():
-    found = data.read_statistics(make_records(20), OPTIONS)
-    idf = dict(zip(found.words.tokens, found.idf, strict=False))
+    statistics = data.read_statistics(make_records(20), OPTIONS)
+    idf = dict(zip(statistics.words.tokens, statistics.idf, strict=False))
     assert idf["text"] == idf["of"] < 0.2  # in every candidate
-    assert found.idf[-1] == 1.0  # a word that no training candidate has
-    assert found.lengths == [4] * 20
+    assert statistics.idf[-1] == 1.0  # a word that no training candidate has
+    assert statistics.lengths == [4] * 20
 
 
 def test_candidates_are_cut_at_the_limit():
     records = make_records(1).map(
-        lambda one: {**one, "candidates": tf.strings.join([one["candidates"], " tol" * 10_000])}
+        lambda row: {**row, "candidates": tf.strings.join([row["candidates"], " tol" * 10_000])}
     )
-    [one] = data.make_examples(records, WORDS, OPTIONS)
-    assert one["candidate_ids"].shape == (5, 5)
+    [row] = data.make_examples(records, WORDS, OPTIONS)
+    assert row["candidate_ids"].shape == (5, 5)
 
 
 def test_questions_whose_labels_are_all_equal_teach_nothing():
@@ -191,10 +194,10 @@ def test_words_that_are_cut_off_have_no_share():
 def test_words_of_no_training_text_join_the_vocabulary_as_rare_ones():
     more = ["tolerance", "text", "<unk>", "n/a", "1990", "isn't", "tolerance"]
     plain = data.read_statistics(make_records(20), OPTIONS)
-    found = data.read_statistics(make_records(20), OPTIONS, more_words=more)
-    assert found.words.tokens == (*plain.words.tokens, "tolerance", "isn't")
-    np.testing.assert_array_equal(found.idf[: len(plain.words)], plain.idf[: len(plain.words)])
-    assert (found.idf[len(plain.words) :] == 1).all()
+    statistics = data.read_statistics(make_records(20), OPTIONS, more_words=more)
+    assert statistics.words.tokens == (*plain.words.tokens, "tolerance", "isn't")
+    np.testing.assert_array_equal(statistics.idf[: len(plain.words)], plain.idf[: len(plain.words)])
+    assert (statistics.idf[len(plain.words) :] == 1).all()
 
 
 def test_two_epochs_have_the_same_questions_in_another_order(cache_dir):

@@ -24,12 +24,12 @@ def result(candidates, question_id="q"):
 
 @given(CANDIDATES)
 def test_ranks_give_the_values_of_trec_eval(candidates):
-    found = result(candidates)
-    ranks = found.right_ranks
-    assert found.reciprocal_rank == pytest.approx(1 / ranks[0] if ranks else 0.0)
-    assert found.precision_at_1 == float(bool(ranks) and ranks[0] == 1)
+    scores = result(candidates)
+    ranks = scores.right_ranks
+    assert scores.reciprocal_rank == pytest.approx(1 / ranks[0] if ranks else 0.0)
+    assert scores.precision_at_1 == float(bool(ranks) and ranks[0] == 1)
     precisions = [count / place for count, place in enumerate(ranks, start=1)]
-    assert found.average_precision == pytest.approx(np.mean(precisions) if ranks else 0.0)
+    assert scores.average_precision == pytest.approx(np.mean(precisions) if ranks else 0.0)
 
 
 def test_ties_go_to_the_higher_id_as_a_string():
@@ -71,7 +71,7 @@ def test_protocols_count_the_questions_that_they_should():
         result([("a", 1, 1.0)], "one candidate"),
     ]
     counted = {
-        protocol: [one.question_id for one in metrics.counted(results, protocol)]
+        protocol: [question.question_id for question in metrics.counted(results, protocol)]
         for protocol in ("raw", "clean", "filtered")
     }
     assert counted["raw"] == ["both", "no right", "no wrong", "one candidate"]
@@ -120,12 +120,12 @@ def test_the_bootstrap_interval_is_that_of_the_mean_of_paired_differences():
     generator = np.random.default_rng(1)
     base = generator.random(400)
     better = base + generator.normal(0.05, 0.1, 400)
-    found = metrics.bootstrap_difference(results_of(better), results_of(base), "clean")
-    assert found.map_difference == pytest.approx(np.mean(better - base))
+    interval = metrics.bootstrap_difference(results_of(better), results_of(base), "clean")
+    assert interval.map_difference == pytest.approx(np.mean(better - base))
     # Of 400 differences with deviation 0.1, the mean has a standard error of 0.005.
     half = 1.96 * np.std(better - base) / 20
-    assert found.low == pytest.approx(found.map_difference - half, abs=0.0005)
-    assert found.high == pytest.approx(found.map_difference + half, abs=0.0005)
+    assert interval.low == pytest.approx(interval.map_difference - half, abs=0.0005)
+    assert interval.high == pytest.approx(interval.map_difference + half, abs=0.0005)
 
 
 def test_the_bootstrap_of_a_scorer_with_itself_is_zero():

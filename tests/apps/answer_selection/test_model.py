@@ -43,7 +43,9 @@ def make_batch(batch=3, candidates=4, question_time=5, candidate_time=7, seed=0)
 
 def make_call(model):
     """A function batch -> outputs, in one graph of free sizes, as the SavedModel has."""
-    specs = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
+    specs = {
+        name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()
+    }
     graph = tf.function(
         lambda given: model(given, training=False), input_signature=[specs], autograph=False
     )
@@ -63,11 +65,11 @@ def call(model):
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 5, 9, 3)])
 def test_batch_candidates_and_times_are_free(call, sizes):
-    found = call(make_batch(*sizes))
+    outputs = call(make_batch(*sizes))
     batch, candidates, _, candidate_time = sizes
-    assert found["score"].shape == (batch, candidates)
-    assert found["attention"].shape == (batch, candidates, candidate_time)
-    assert found["unasked"].shape == (batch, candidates, candidate_time)
+    assert outputs["score"].shape == (batch, candidates)
+    assert outputs["attention"].shape == (batch, candidates, candidate_time)
+    assert outputs["unasked"].shape == (batch, candidates, candidate_time)
 
 
 def test_attention_sums_to_one_over_the_real_words(call):
@@ -85,10 +87,10 @@ def test_padding_changes_nothing(call):
         pads += [(0, 0)] * (value.ndim - len(pads))
         longer[name] = np.pad(value, pads)
     for name, expected in call(batch).items():
-        found = call(longer)[name]
+        outputs = call(longer)[name]
         # Candidates first: three more of them, two more words each, three more question words.
         cut = tuple(slice(0, size) for size in expected.shape)
-        np.testing.assert_allclose(found[cut], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(outputs[cut], expected, rtol=1e-4, atol=1e-5)
     assert (call(longer)["score"][:, 4:] == 0).all()
 
 
@@ -115,14 +117,14 @@ def test_equal_candidates_have_equal_scores(call):
 def test_sizes_that_are_equal_by_chance_are_not_taken_for_each_other(model, call, candidates):
     """As many pairs as question words or keys: outside a graph Keras sees all sizes."""
     batch = make_batch(1, candidates, 5, 7)
-    found = model(batch, training=False)["score"]
-    np.testing.assert_allclose(found, call(batch)["score"], rtol=1e-4, atol=1e-5)
+    scores = model(batch, training=False)["score"]
+    np.testing.assert_allclose(scores, call(batch)["score"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_question_counts(call):
-    one = make_batch()
-    other = {**one, **{f"question_{n}": v for n, v in make_text((3,), 5, 99).items()}}
-    first, second = call(one)["score"], call(other)["score"]
+    batch = make_batch()
+    other = {**batch, **{f"question_{n}": v for n, v in make_text((3,), 5, 99).items()}}
+    first, second = call(batch)["score"], call(other)["score"]
     assert np.abs(first - second).max() > 1e-3 * np.abs(first).max()
 
 
@@ -194,22 +196,22 @@ def test_pair_features_are_those_counted_by_hand():
     question = words_of([[1, 2, 3]], [[0.5, 0.2, 0.3]])
     candidate = words_of([[2, 2, 7, 3, 0]], [[0.2, 0.2, 0.9, 0.3, 0.0]])
     overlap = networks.compare_words(question, candidate)
-    found = np.asarray(networks.pair_features(question, candidate, overlap))[0]
-    assert found[0] == pytest.approx(2 / 3, abs=1e-4)  # of the question's words
-    assert found[3] == pytest.approx(0.5, abs=1e-4)  # of their IDF
-    assert found[6] == pytest.approx(3 / 4, abs=1e-4)  # of the candidate's words
+    features = np.asarray(networks.pair_features(question, candidate, overlap))[0]
+    assert features[0] == pytest.approx(2 / 3, abs=1e-4)  # of the question's words
+    assert features[3] == pytest.approx(0.5, abs=1e-4)  # of their IDF
+    assert features[6] == pytest.approx(3 / 4, abs=1e-4)  # of the candidate's words
     norm = 1.2 * (0.25 + 0.75 * 4 / 25)
     bm25 = 0.2 * 2 / (2 + norm) + 0.3 * 1 / (1 + norm)
-    assert found[9] == pytest.approx(bm25, abs=1e-4)
-    np.testing.assert_allclose(found[-2:], np.log([4, 5]) / 4, atol=1e-4)
+    assert features[9] == pytest.approx(bm25, abs=1e-4)
+    np.testing.assert_allclose(features[-2:], np.log([4, 5]) / 4, atol=1e-4)
 
 
 def test_flags_tell_each_word_whether_it_stands_in_the_other_text():
     question = words_of([[1, 2]], [[0.5, 0.2]])
     candidate = words_of([[2, 9, 0]], [[0.2, 0.9, 0.0]])
-    told = np.asarray(networks.flags(question, networks.compare_words(question, candidate)))[0]
-    np.testing.assert_allclose(told[0], [0, 0, 0, 0, 0, 0, 0.5, 0], atol=1e-5)
-    np.testing.assert_allclose(told[1], [1, 1, 1, 0.2, 0.2, 0.2, 0.2, 1], atol=1e-4)
+    flags = np.asarray(networks.flags(question, networks.compare_words(question, candidate)))[0]
+    np.testing.assert_allclose(flags[0], [0, 0, 0, 0, 0, 0, 0.5, 0], atol=1e-5)
+    np.testing.assert_allclose(flags[1], [1, 1, 1, 0.2, 0.2, 0.2, 0.2, 1], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -18,27 +18,27 @@ def folder(tmp_path):
     return root
 
 
-def texts(found):
-    return [one.text for one in found]
+def texts(hits):
+    return [hit.text for hit in hits]
 
 
 def test_sentences_come_with_their_file_and_best_first(folder):
-    found = Index(folder).search("how do glacier caves form ?", most=9)
-    assert texts(found) == [
+    hits = Index(folder).search("how do glacier caves form ?", most=9)
+    assert texts(hits) == [
         "Glacier caves form in ice.",
         "Bats live in rock caves.",
         "Water melts the ice of a glacier.",
     ]
-    assert found[2].path == folder / "deep" / "b.md"
-    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert hits[2].path == folder / "deep" / "b.md"
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
 def test_scores_are_those_of_the_baseline_fitted_on_the_index(folder):
     index = Index(folder)
     score = baselines.make_bm25(baselines.count_words(index.sentences))
-    found = index.search("glacier ice", most=9)
-    expected = score("glacier ice", texts(found))
-    assert [one.score for one in found] == pytest.approx(expected.tolist(), rel=1e-5)
+    hits = index.search("glacier ice", most=9)
+    expected = score("glacier ice", texts(hits))
+    assert [hit.score for hit in hits] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_no_more_than_asked_for_are_found(folder):

@@ -62,9 +62,9 @@ def test_an_epoch_has_the_promised_number_of_batches(cache_dir):
     options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=30)
     train_data = data.make_training_data(options, config.TINY.model, batch_size=7)
     seen = [
-        one.decode()
+        name.decode()
         for batch in train_data.batches(seed=3).take(train_data.num_batches)
-        for one in batch["utterance_id"].numpy()
+        for name in batch["utterance_id"].numpy()
     ]
     assert len(seen) == len(set(seen)) == 30
 
@@ -73,15 +73,18 @@ def test_normalisation_and_bigrams_are_those_of_the_training_part(cache_dir):
     options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
     examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
     survey = data.take_survey(examples, phone_set=39)
-    frames = np.concatenate([one["features"] for one in examples.as_numpy_iterator()])
+    frames = np.concatenate([example["features"] for example in examples.as_numpy_iterator()])
     np.testing.assert_allclose(survey.mean, frames.mean(axis=0), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(survey.variance, frames.var(axis=0), rtol=1e-3)
     assert survey.counts.bigrams.sum() > 100 and survey.counts.frames.sum() <= len(frames)
 
 
 def test_classes_fold_and_unseen_phones_are_left_out():
-    one = {"reference_id": tf.constant([IY, S, -1]), "phone": tf.constant(["iy", "q", "ix", "s"])}
-    examples = tf.data.Dataset.from_tensors(one)
+    record = {
+        "reference_id": tf.constant([IY, S, -1]),
+        "phone": tf.constant(["iy", "q", "ix", "s"]),
+    }
+    examples = tf.data.Dataset.from_tensors(record)
     [example] = examples.map(data.make_targets(Vocabulary(("s", "ih")), phone_set=39))
     assert example["phone_id"].numpy().tolist() == [-1, 0, -1]
 
@@ -90,9 +93,9 @@ def test_features_do_not_depend_on_the_batch(cache_dir):
     options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
     examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
     [batch] = pipeline.evaluation_batches(examples.take(3), batch_size=3)
-    for row, one in enumerate(examples.take(3)):
-        length = len(one["features"])
-        np.testing.assert_array_equal(batch["features"][row, :length], one["features"])
+    for row, example in enumerate(examples.take(3)):
+        length = len(example["features"])
+        np.testing.assert_array_equal(batch["features"][row, :length], example["features"])
 
 
 def test_training_changes_speech_by_seed_and_epoch(cache_dir):
@@ -147,15 +150,15 @@ def changed(record):
 
 
 def test_the_same_seed_gives_the_same_example(changed):
-    one, same = changed(3, 4), changed(3, 4)
-    for name in one:
-        np.testing.assert_array_equal(one[name], same[name])
+    first, same = changed(3, 4), changed(3, 4)
+    for name in first:
+        np.testing.assert_array_equal(first[name], same[name])
 
 
 @pytest.mark.parametrize("other", [(3, 5), (2, 4)], ids=["other place", "other epoch"])
 def test_another_seed_gives_another(changed, other):
-    one, another = changed(3, 4)["features"].numpy(), changed(*other)["features"].numpy()
-    assert one.shape != another.shape or np.abs(one - another).max() > 0.1
+    first, another = changed(3, 4)["features"].numpy(), changed(*other)["features"].numpy()
+    assert first.shape != another.shape or np.abs(first - another).max() > 0.1
 
 
 @pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(AugmentConfig)])

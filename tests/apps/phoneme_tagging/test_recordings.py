@@ -28,7 +28,9 @@ def grid(intervals, *, name="Phones", end=0.5, short=False) -> str:
             lines += [f"item [{number}]:", f'class = "{kind}"', f'name = "{tier}"', "xmin = 0"]
             lines += [f"xmax = {end}", f"{what}: size = {len(entries)}"]
         for place, entry in enumerate(entries, start=1):
-            values = [str(one) for one in entry[:-1]] + ['"' + entry[-1].replace('"', '""') + '"']
+            values = [str(value) for value in entry[:-1]] + [
+                '"' + entry[-1].replace('"', '""') + '"'
+            ]
             lines += values if short else [f"{what} [{place}]:"] + [
                 f"{key} = {value} " for key, value in zip(keys, values, strict=True)
             ]  # fmt: skip
@@ -41,7 +43,9 @@ def test_textgrids_of_every_form_are_read(tmp_path, encoding, short):
     text = ("\ufeff" if encoding == "utf-16-be" else "") + grid(INTERVALS, short=short)
     (tmp_path / "a.TextGrid").write_bytes(text.encode(encoding))
     intervals = recordings.read_textgrid(tmp_path / "a.TextGrid", None)
-    assert [tuple(one) for one in intervals] == [(label, a, b) for a, b, label in INTERVALS]
+    assert [tuple(interval) for interval in intervals] == [
+        (label, a, b) for a, b, label in INTERVALS
+    ]
     assert recordings.read_textgrid(tmp_path / "a.TextGrid", "WORDS") == [("he", 0.0, 0.5)]
 
 
@@ -111,11 +115,11 @@ def test_a_folder_of_textgrids_is_divided_by_speaker(tmp_path):
     assert {part: len(ones) for part, ones in parts.items()} == {
         "train": 8, "validation": 2, "test": 2,
     }  # fmt: skip
-    by_part = [{one["speaker"] for one in ones} for ones in parts.values()]
+    by_part = [{record["speaker"] for record in records} for records in parts.values()]
     assert len(set.union(*by_part)) == sum(map(len, by_part)) == 6
-    one = parts["train"][0]
-    assert one["phone"].tolist() == [b"h#", b"iy", b"s"]
-    assert one["end"].tolist() == [2000, 4800, 8000]  # the last 4 ms lie past the audio
+    record = parts["train"][0]
+    assert record["phone"].tolist() == [b"h#", b"iy", b"s"]
+    assert record["end"].tolist() == [2000, 4800, 8000]  # the last 4 ms lie past the audio
 
 
 def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
@@ -124,9 +128,9 @@ def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
     folds = [recordings.parts(utterances, fold=fold) for fold in range(3)]
     assert folds[0]["test"] == folds[1]["test"] and len(folds[0]["test"]) == 2
     assert len(folds[0]["validation"]) == 1
-    held = [{one.key for one in fold["validation"]} for fold in folds]
+    held = [{utterance.key for utterance in fold["validation"]} for fold in folds]
     assert not held[0] & held[1] and not held[1] & held[2]
-    assert sorted(one.key for part in folds[2].values() for one in part) == sorted(
+    assert sorted(utterance.key for part in folds[2].values() for utterance in part) == sorted(
         f"take{take}" for take in range(20)
     )
     with pytest.raises(UserError, match=r"at least three recordings NAME\.wav with NAME\.x"):
@@ -168,9 +172,9 @@ LABELS = {
 def phones_of(root, cache_dir) -> set:
     parts = load_parts("folder", root, cache_dir).values()
     return {
-        tuple(zip(one["phone"].tolist(), one["end"].tolist(), strict=True))
-        for ones in parts
-        for one in ones
+        tuple(zip(record["phone"].tolist(), record["end"].tolist(), strict=True))
+        for records in parts
+        for record in records
     }
 
 
@@ -194,7 +198,7 @@ def test_phones_with_times_go_before_a_transcript(tmp_path):
     for path in list(tmp_path.rglob("*.phn")):
         path.with_suffix(".txt").write_text("he is")
     utterances = recordings.find(tmp_path, (*recordings.TIMED, *recordings.WORDS))
-    assert {one.labels.suffix for one in utterances} == {".phn"}
+    assert {utterance.labels.suffix for utterance in utterances} == {".phn"}
 
 
 @pytest.mark.parametrize(
