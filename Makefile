@@ -19,6 +19,7 @@ endif
 
 # What a user needs. After an interrupted set-up start again: half a package passes for a whole one.
 $(VENV)/done: requirements.txt requirements-data.txt
+	@echo "set-up: installs requirements.txt and requirements-data.txt in $(VENV) (minutes, once)"
 	@[ -e $@ ] || rm -rf $(VENV)
 	@rm -f $@
 	@$(VENV_COMMAND)
@@ -28,6 +29,7 @@ $(VENV)/done: requirements.txt requirements-data.txt
 
 # What tests, documentation and notebooks need beside it.
 $(VENV)/done-dev: $(VENV)/done requirements-dev.txt
+	@echo "set-up: installs requirements-dev.txt in $(VENV) (minutes, once)"
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
