@@ -55,7 +55,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["emoji", "karpathy", "flickr8k", "folder"] = "emoji"
+    name: Literal["emoji", "karpathy", "folder"] = "emoji"
     """emoji comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published."""

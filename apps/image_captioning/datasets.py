@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -23,7 +23,6 @@ from apps.image_captioning.corpora import emoji, formats
 from apps.image_captioning.corpora.formats import Captioned
 from common.inputs import builders, datasets, images
 from common.runs import files
-from common.runs.errors import UserError
 from common.scaling import apache_beam
 
 _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
@@ -41,6 +40,7 @@ class _CaptionedImages(builders.Builder):
     """What the builders share: the record and the check of its image and captions."""
 
     VERSION = tfds.core.Version("1.0.0")
+    read_image = staticmethod(Path.read_bytes)
 
     def __init__(self, **kwargs):
         self.broken, self.on_beam = datasets.BrokenRows(type(self).__name__), False
@@ -55,13 +55,14 @@ class _CaptionedImages(builders.Builder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _generate_examples(self, listed: Iterable[Captioned]):
-        return apache_beam.examples(listed, _records, self.broken, on_beam=self.on_beam)
+        read = functools.partial(_records, self.read_image)
+        return apache_beam.examples(listed, read, self.broken, on_beam=self.on_beam)
 
 
-def _records(image: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
+def _records(read: Callable, image: Captioned, broken: datasets.BrokenRows) -> Iterator:
     """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
     is_file = image.path.is_file()
-    encoded = drawn or (image.path.read_bytes() if is_file else b"")
+    encoded = read(image.path) if is_file else b""
     unreadable = images.problem(encoded) if is_file else "no such file"
     captions = []
     for caption, row in itertools.zip_longest(image.captions, image.rows):
@@ -80,21 +81,14 @@ def _records(image: Captioned, broken: datasets.BrokenRows, drawn: bytes | None 
 class Emoji(_CaptionedImages):
     """Drawings of Twemoji and OpenMoji; unseen combinations of subject and skin tone held out."""
 
-    def _split_generators(self, dl_manager):
-        drawings = emoji.read()[: self.builder_config.max_images]
-        parts = {"train": [], "validation": [], "test": []}
-        for drawing in drawings:
-            parts[self.part(drawing)].append(drawing)
-        return {part: self._draw(of_part) for part, of_part in parts.items()}
+    read_image = staticmethod(emoji.rasterise)
 
-    def _draw(self, drawings: list[emoji.Drawing]) -> Iterator:
-        listed = [
-            Captioned(f"{drawing.vendor}-{drawing.code}", drawing.path, (drawing.caption,))
-            for drawing in drawings
-        ]
-        drawn = emoji.rasterise_all([drawing.path for drawing in drawings])
-        read = functools.partial(_drawn_records, drawn)
-        return datasets.examples(listed, read, self.broken)
+    def _split_generators(self, dl_manager):
+        parts = {"train": [], "validation": [], "test": []}
+        for drawing in emoji.read()[: self.builder_config.max_images]:
+            name = f"{drawing.vendor}-{drawing.code}"
+            parts[self.part(drawing)].append(Captioned(name, drawing.path, (drawing.caption,)))
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
     @staticmethod
     def part(drawing: emoji.Drawing) -> str:
@@ -106,23 +100,11 @@ class Emoji(_CaptionedImages):
         return "train"
 
 
-def _drawn_records(drawn: Iterator[bytes], image: Captioned, broken) -> Iterator:
-    return _records(image, broken, next(drawn))
-
-
 class Karpathy(_CaptionedImages):
-    """Any data set with a `dataset.json` of Karpathy & Fei-Fei 2015: COCO, Flickr30k, UCM, ..."""
+    """Any data set with a `dataset.json` of Karpathy & Fei-Fei 2015: COCO, Flickr8k, UCM, ..."""
 
     def _split_generators(self, dl_manager):
         parts = formats.read_karpathy(self.builder_config.root / "dataset.json")
-        return {part: self._generate_examples(listed) for part, listed in parts.items()}
-
-
-class Flickr8k(_CaptionedImages):
-    """Flickr8k with its official parts (Hodosh et al. 2013)."""
-
-    def _split_generators(self, dl_manager):
-        parts = formats.read_flickr8k(self.builder_config.root)
         return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
 
@@ -136,7 +118,6 @@ class CaptionFolder(_CaptionedImages):
 
 _OFFICIAL = {  # builder, the file that tells its state, where it comes from
     "karpathy": (Karpathy, "dataset.json", formats.KARPATHY_SITE),
-    "flickr8k": (Flickr8k, "Flickr8k_text/Flickr8k.token.txt", formats.FLICKR8K_SITE),
     "folder": (CaptionFolder, "captions.csv", formats.FOLDER_HINT),
 }
 
@@ -157,10 +138,6 @@ def make_builder(
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
-    if beam is not None and name not in _OFFICIAL:
-        raise UserError(
-            f"expected one of {', '.join(_OFFICIAL)} for --data.beam, got {name}: leave it out"
-        )
     builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
     builder.on_beam = beam is not None
     apache_beam.prepare(builder, builder.broken, options=beam)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 LICENCES = {
     "emoji": "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD",
     "karpathy": "those of the data set whose dataset.json was read",
-    "flickr8k": "Flickr8k, research and education only; photos belong to their Flickr authors",
     "folder": "your own",
 }
 

@@ -62,14 +62,6 @@ def test_every_word_of_the_held_out_captions_occurs_in_training(drawings):
     assert words["validation"] | words["test"] <= words["train"]
 
 
-def test_two_processes_draw_the_same_in_the_same_order(drawings, monkeypatch):
-    paths = [drawing.path for drawing in drawings[:3]]
-    alone = list(emoji.rasterise_all(paths))
-    monkeypatch.setattr(emoji, "_FEW", 1)
-    assert list(emoji.rasterise_all(paths)) == alone
-    assert len(set(alone)) == 3
-
-
 def test_a_package_of_another_content_is_named_with_its_pip_line(monkeypatch):
     package, requirement, inside, _ = emoji.VENDORS["openmoji"]
     monkeypatch.setitem(emoji.VENDORS, "openmoji", (package, requirement, inside, 7))
@@ -112,25 +104,6 @@ def change(root, edit):
     stored = json.loads((root / "dataset.json").read_text())
     edit(stored["images"])
     (root / "dataset.json").write_text(json.dumps(stored))
-
-
-def test_flickr8k_photos_that_are_absent_are_counted(flickr8k, cache_dir, caplog):
-    with caplog.at_level("INFO", logger="cellstate"):
-        stored = records("flickr8k", flickr8k, cache_dir)
-    assert (len(stored), len(stored[0]["captions"])) == (14, 5)
-    assert "1 of 15 photos of Flickr_8k.trainImages.txt are absent" in caplog.text
-
-
-def test_flickr8k_without_its_test_list_has_no_test_part(flickr8k, cache_dir):
-    with pytest.raises(UserError, match="expected a test part of flickr8k"):
-        records("flickr8k", flickr8k, cache_dir, "test")
-
-
-def test_flickr8k_without_photos_is_an_error(flickr8k, cache_dir):
-    for photo in (flickr8k / "Flicker8k_Dataset").iterdir():
-        photo.unlink()
-    with pytest.raises(UserError, match=r"expected photos of Flickr_8k\.trainImages\.txt"):
-        records("flickr8k", flickr8k, cache_dir)
 
 
 def test_a_folder_of_ones_own_is_divided_by_image(captions_folder, cache_dir, caplog):
@@ -177,7 +150,7 @@ def test_an_image_listed_without_a_caption_is_named(karpathy, cache_dir):
 
 def test_no_root_is_an_error_that_names_the_option(cache_dir):
     with pytest.raises(UserError, match=r"--data\.root"):
-        records("flickr8k", None, cache_dir)
+        records("karpathy", None, cache_dir)
 
 
 def test_the_example_is_a_drawing_that_is_not_in_training():
@@ -196,9 +169,3 @@ def test_on_beam_the_records_are_the_same(karpathy, tmp_path):
         stored = data.load_split(options, "train").records.as_numpy_iterator()
         prepared.append([(record["image_id"], record["image"]) for record in stored])
     assert prepared[0] == prepared[1] and prepared[0]
-
-
-def test_beam_prepares_no_set_that_comes_by_pip(tmp_path):
-    options = config.DataConfig(cache_dir=tmp_path, beam="")
-    with pytest.raises(UserError, match=r"--data\.beam"):
-        data.load_split(options, "train")
