@@ -73,7 +73,7 @@ def train(
     run.describe(app=APP, config=config, seed=options.seed, kernels=kernels)
     words.save(run.path / "vocab_words.txt")
     if frozen:
-        model.keep_encoder(run, encoder)
+        run.save_model(encoder, model.FROZEN_ENCODER)
     writer = model.make_writer(config, network, words)
     as_training = functools.partial(data.as_training, inputs=trained.input)
     fit.fit(

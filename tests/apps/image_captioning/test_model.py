@@ -93,4 +93,4 @@ def test_the_model_of_the_paper_trains(karpathy, tmp_path):
     assert (network.decoder.units, network.decoder.region_dim) == (1000, 512)
     row = (run.path / "history.csv").read_text().splitlines()[1]
     assert "nan" not in row
-    assert "green" in writer.ids
+    assert "green" in writer.words.tokens
