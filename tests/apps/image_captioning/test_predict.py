@@ -134,7 +134,7 @@ def test_alternatives_widen_the_beam(caption_run, tmp_path, capsys):
 
 
 def test_a_folder_without_images_is_a_users_error(caption_run, tmp_path):
-    with pytest.raises(UserError, match=r"images in the folder .* found none"):
+    with pytest.raises(UserError, match=r"images or folders, found none in .*"):
         predict.main(run_dir=caption_run, photos=(tmp_path,))
 
 
