@@ -55,7 +55,6 @@ def build_model(
     encoder: keras.Model,
     *,
     coverage: float = 0.0,
-    word_vectors: np.ndarray | None = None,
 ) -> keras.Model:
     """Connects an encoder with a new decoder.
 
@@ -65,7 +64,6 @@ def build_model(
         encoder: see Network; part of the model if `config` has it trained along, else the model
             takes its grids.
         coverage: weight of the doubly stochastic term.
-        word_vectors: float (num_words, word_dim), the initial ones.
     """
     if config.train_image_encoder:
         inputs = keras.Input(encoder.input.shape[1:], dtype="uint8", name="image")
@@ -87,8 +85,6 @@ def build_model(
             name="decoder",
         )
     logits = decoder(grid, token_ids, token_mask)
-    if word_vectors is not None:
-        decoder.embed.embeddings.assign(word_vectors)
     words = {"token_ids": token_ids, "token_mask": token_mask}
     return keras.Model({inputs.name: inputs, **words}, logits)
 
@@ -199,8 +195,8 @@ def start_decoder(decoder: Decoder, words: Vocabulary, run_dir: Path) -> None:
     """
     run = RunDirectory.open(run_dir, app=APP)
     trained = run.load_model().get_layer("decoder")
-    others = ([w for w in part.weights if "/embed/" not in w.path] for part in (decoder, trained))
-    _copy("decoder", *others, run_dir)
+    weights, old = ([w for w in d.weights if "/embed/" not in w.path] for d in (decoder, trained))
+    _copy("decoder", weights, old, run_dir)
     rows = {word: n for n, word in enumerate(Vocabulary.load(run.path / "vocab_words.txt").tokens)}
     shared = [(n, rows[word]) for n, word in enumerate(words.tokens) if word in rows]
     target, source = np.array(shared).T

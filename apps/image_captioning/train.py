@@ -35,7 +35,7 @@ def train(
     from apps.image_captioning import data, model, predict
     from apps.image_captioning.captioning.neighbours import Neighbours
     from apps.image_captioning.captioning.writer import ValidationScores
-    from common.layers import embeddings, recurrent
+    from common.layers import recurrent
     from common.training import fit, losses, strategies
 
     options = config.train
@@ -56,15 +56,9 @@ def train(
         train_data = data.make_training_data(config, encoder)
     words = train_data.survey.words
     logger.info("%s: %s", config.data.name, train_data.summary())
-    vectors = None
-    if config.model.word_vectors == "glove":
-        vectors, share, _ = embeddings.load_word_vectors(words.tokens)
-        logger.info("glove: vectors for %.1f%% of the words", 100 * share)
 
     with fit.scope(strategy, building):
-        trained = model.build_model(
-            config.model, len(words), encoder, coverage=options.coverage, word_vectors=vectors
-        )
+        trained = model.build_model(config.model, len(words), encoder, coverage=options.coverage)
     network = model.Network(encoder, trained)
     if options.init_from is not None:
         model.start_decoder(network.decoder, words, options.init_from)

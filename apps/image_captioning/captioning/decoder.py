@@ -73,7 +73,6 @@ class Decoder(keras.layers.Layer):
         """Makes the weights."""
         self.project.build((None, None, grid_shape[-1]))
         self.embed.build((None,))
-        self.deep.build((None, self.output_dim))
         # Papers: none. Without it, attention cannot tell the left one of two persons.
         places = (grid_shape[1] * grid_shape[2], self.region_dim)
         self.places = self.add_weight(shape=places, initializer="zeros", name="places")
@@ -92,7 +91,7 @@ class Decoder(keras.layers.Layer):
         States are (rows, units). Attention is float32 (rows, regions), each row summing to 1.
         """
         embedded = self.embed(token_ids)
-        states, outputs, attention = self.advance(self.enter(embedded), states, memory)
+        states, outputs, attention = self.advance(embedded, states, memory)
         logits = self.logits(embedded, outputs)
         return tf.nn.log_softmax(tf.cast(logits, tf.float32)), states, attention
 
@@ -115,11 +114,10 @@ class Decoder(keras.layers.Layer):
 
     def read(self, embedded, states: list, memory: dict) -> tuple:
         """All steps: (rows, time, word_dim) -> outputs of the LSTM (rows, time, ..), attention."""
-        entering = tf.transpose(self.enter(embedded), [1, 0, 2])
-        time = tf.shape(entering)[0]
+        time, by_step = tf.shape(embedded)[1], tf.transpose(embedded, [1, 0, 2])
 
         def body(t, states, arrays):
-            states, *results = self.advance(entering[t], states, memory)
+            states, *results = self.advance(by_step[t], states, memory)
             pairs = zip(arrays, results, strict=True)
             return t + 1, states, [array.write(t, values) for array, values in pairs]
 
@@ -139,25 +137,16 @@ class Decoder(keras.layers.Layer):
         """The constructor's arguments."""
         return {**super().get_config(), **self.arguments}
 
-    @property
-    def output_dim(self) -> int:
-        """Size of what the LSTM gives to the output layer."""
-        raise NotImplementedError
-
     def build_cells(self) -> None:
-        """Makes the weights of the LSTM and of attention."""
+        """Makes the weights of the LSTM, of attention and of `deep`."""
         raise NotImplementedError
 
     def remember(self, regions) -> tuple[dict, list]:
         """(batch, regions, region_dim) -> memory, states (batch, units) before the first word."""
         raise NotImplementedError
 
-    def enter(self, embedded):
-        """The share of the words in the sums of the LSTM, for all steps at once."""
-        raise NotImplementedError
-
-    def advance(self, entering, states: list, memory: dict) -> tuple:
-        """One step -> states, outputs of the LSTM (rows, ..), attention (rows, regions)."""
+    def advance(self, embedded, states: list, memory: dict) -> tuple:
+        """One word (rows, word_dim) -> states, outputs of the LSTM (rows, ..), attention."""
         raise NotImplementedError
 
 
@@ -181,11 +170,6 @@ class SoftAttention(Decoder):
         self.first = keras.layers.Dense(2 * self.units, activation="tanh", name="first")
         self.cell = LSTMCell(self.units, name="lstm")
 
-    @property
-    def output_dim(self) -> int:
-        """See the base class."""
-        return self.units + self.region_dim
-
     def build_cells(self) -> None:
         """See the base class."""
         for layer in (self.key, self.see, self.first):
@@ -194,21 +178,19 @@ class SoftAttention(Decoder):
             layer.build((None, self.units))
         self.score.build((None, self.query.units))
         self.cell.build((None, self.word_dim))
+        self.deep.build((None, self.units + self.region_dim))
 
     def remember(self, regions) -> tuple[dict, list]:
         """See the base class."""
         states = tf.split(self.first(tf.reduce_mean(regions, axis=1)), 2, axis=-1)
         return {"regions": regions, "keys": self.key(regions)}, states
 
-    def enter(self, embedded):
-        """See the base class."""
-        return self.cell.project(embedded)
-
-    def advance(self, entering, states: list, memory: dict) -> tuple:
+    def advance(self, embedded, states: list, memory: dict) -> tuple:
         """See the base class."""
         context, attention = self.attend(states[0], **memory)
         context = self.gate(states[0]) * context
-        (hidden, cell), _ = self.cell.step(entering + self.see(context), states)
+        sums = self.cell.project(embedded) + self.see(context)
+        (hidden, cell), _ = self.cell.step(sums, states)
         return [hidden, cell], tf.concat([hidden, context], axis=-1), attention
 
     def attend(self, hidden, regions, keys) -> tuple:
@@ -242,15 +224,11 @@ class ShowAndTell(Decoder):
         self.show = keras.layers.Dense(self.word_dim, name="show")
         self.lstm = LSTM(self.units, return_sequences=True, name="lstm")
 
-    @property
-    def output_dim(self) -> int:
-        """See the base class."""
-        return self.units
-
     def build_cells(self) -> None:
         """See the base class."""
         self.show.build((None, self.region_dim))
         self.lstm.build((None, None, self.word_dim))
+        self.deep.build((None, self.units))
 
     def remember(self, regions) -> tuple[dict, list]:
         """See the base class."""
@@ -259,14 +237,10 @@ class ShowAndTell(Decoder):
         _, states = self.lstm.cell(image, [zeros, zeros])
         return {"regions": regions}, list(states)
 
-    def enter(self, embedded):
-        """The words as they are: the LSTM's cell takes them so."""
-        return embedded
-
-    def advance(self, entering, states: list, memory: dict) -> tuple:
+    def advance(self, embedded, states: list, memory: dict) -> tuple:
         """See the base class."""
-        hidden, states = self.lstm.cell(entering, states)
-        return list(states), hidden, _uniform(memory, [tf.shape(entering)[0]])
+        hidden, states = self.lstm.cell(embedded, states)
+        return list(states), hidden, _uniform(memory, [tf.shape(embedded)[0]])
 
     def read(self, embedded, states: list, memory: dict) -> tuple:
         """See the base class: without attention the whole sentence goes through the fast LSTM."""

@@ -1,8 +1,8 @@
 """What a frozen CNN sees in each image, computed once: float16 grids in a file on disk.
 
-The name of the file tells the encoder, a checksum of its weights, the size and scaling of the
-images and the data, so that features of others are never taken for these. It is written whole or
-not at all. Memory holds one batch of grids, when they are made and when they are read.
+The name of the file tells the encoder, a checksum of its weights, the size of the images and the
+data with its code, so that features of others are never taken for these. It is written whole or not
+at all. Memory holds one batch of grids, when they are made and when they are read.
 """
 
 import hashlib
@@ -21,9 +21,6 @@ from common.runs import cli, files
 logger = logging.getLogger("cellstate")
 
 _BATCH = 32
-_SCALING = (
-    "sides apart, bilinear, antialias"  # of common.inputs.images; a change there needs another word
-)
 
 
 class Features:
@@ -54,10 +51,10 @@ def compute(
         encoded: strings (), one image each, in a fixed order, of known number.
         encoder: pixels (batch, size, size, 3) -> grid (batch, rows, columns, channels).
         image_size: of the pixels.
-        data: names the images: what set, in which state, which part.
+        data: names the images: what set, in which state, read by which code, which part.
         cache_dir: the folder "features" in it keeps them.
     """
-    key = [encoder.name, checksum(encoder), image_size, _SCALING, data]
+    key = [encoder.name, checksum(encoder), image_size, data]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     path = cache_dir / "features" / f"{name}.npy"
     if path.exists():
