@@ -38,11 +38,6 @@ class Survey(NamedTuple):
     num_captions: int
     num_cut: int  # captions longer than the limit
 
-    @property
-    def num_images(self) -> int:
-        """Images with at least one caption."""
-        return len(self.lengths)
-
 
 class Split(NamedTuple):
     """Records of a split, and a name for their state."""
@@ -91,11 +86,9 @@ class TrainingData(NamedTuple):
 
     def summary(self) -> str:
         """One line for the log."""
-        cut = f", {self.survey.num_cut} cut" if self.survey.num_cut else ""
-        return (
-            f"{self.survey.num_images} images, {self.survey.num_captions} captions{cut}, "
-            f"{len(self.survey.words)} words"
-        )
+        words, lengths, num_captions, num_cut = self.survey
+        sizes = f"{len(lengths)} images, {num_captions} captions, {num_cut} of them cut"
+        return f"{sizes}, {len(words)} words"
 
 
 def load_split(config: DataConfig, split: str) -> Split:
@@ -104,19 +97,14 @@ def load_split(config: DataConfig, split: str) -> Split:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder = datasets.make_builder(
-        config.name,
-        root=config.root,
-        cache_dir=config.cache_dir,
-        beam=config.beam,
-        max_images=config.max_images,
-    )
+    builder = datasets.make_builder(config)
     if split not in builder.info.splits:
         raise UserError(
             f"expected a {split} part of {config.name}, its files are not in "
             f"{config.root}: add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, split)
+    still_encoded = {"image": tfds.decode.SkipDecoding()}
+    records = builder.as_dataset(split=split, decoders=still_encoded, shuffle_files=False)
     state = f"{builder.info.full_name} {split}"
     # Of the emoji, `make_builder` has drawn no more than `max_images`.
     if config.max_images is None or split == "test" or config.name == "emoji":
@@ -127,10 +115,6 @@ def load_split(config: DataConfig, split: str) -> Split:
 
 def make_training_data(config: Config, encoder: keras.Model) -> TrainingData:
     """Prepares training and validation data, and the features of a frozen CNN.
-
-    Args:
-        config: all options.
-        encoder: of the network.
 
     Raises:
         UserError: see `load_split` and `survey`.

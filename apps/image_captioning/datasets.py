@@ -16,9 +16,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from apps.image_captioning.config import DataConfig
 from apps.image_captioning.corpora import emoji, formats
 from apps.image_captioning.corpora.formats import Captioned
 from common.inputs import builders, datasets, images
@@ -122,52 +122,36 @@ _OFFICIAL = {  # builder, the file that tells its state, where it comes from
 }
 
 
-def make_builder(
-    name: str,
-    *,
-    root: Path | None,
-    cache_dir: Path | None,
-    beam: str | None = None,
-    max_images: int | None = None,
-) -> _CaptionedImages:
-    """Prepares a data set if need be, and returns its builder.
+def make_builder(config: DataConfig) -> _CaptionedImages:
+    """Prepares a data set if need be, on Apache Beam with `beam`, and returns its builder.
 
-    `max_images` counts here for the emoji only, which take time to draw; `beam` are options of an
-    Apache Beam pipeline that prepares.
+    `max_images` counts here for the emoji only, which take time to draw.
 
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
-    builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
-    builder.on_beam = beam is not None
-    apache_beam.prepare(builder, builder.broken, options=beam)
+    builder = unprepared(config)
+    builder.on_beam = config.beam is not None
+    apache_beam.prepare(builder, builder.broken, options=config.beam)
     return builder
 
 
-def unprepared(
-    name: str, *, root: Path | None, cache_dir: Path | None, max_images: int | None = None
-) -> _CaptionedImages:
+def unprepared(config: DataConfig) -> _CaptionedImages:
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
         UserError: a file or a package is missing.
     """
-    if name == "emoji":
-        builder_type = Emoji
-        folders = [drawing.path for drawing in emoji.read()[:max_images]]
-        source = Source(name=datasets.fingerprint(folders), max_images=max_images)
+    if config.name == "emoji":
+        builder_type, limit = Emoji, config.max_images
+        paths = [drawing.path for drawing in emoji.read()[:limit]]
+        source = Source(name=datasets.fingerprint(paths), max_images=limit)
     else:
-        builder_type, file, site = _OFFICIAL[name]
-        path = datasets.official_file(root, file, get_it_from=site)
-        source = Source(name=datasets.fingerprint([path, path.parent]), root=root)
-    return builder_type(data_dir=None if cache_dir is None else str(cache_dir), config=source)
-
-
-def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
-    """Streams the records of a split (see the module) from disk, in a fixed order."""
-    return builder.as_dataset(
-        split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
-    )
+        builder_type, file, site = _OFFICIAL[config.name]
+        path = datasets.official_file(config.root, file, get_it_from=site)
+        source = Source(name=datasets.fingerprint([path, path.parent]), root=config.root)
+    folder = None if config.cache_dir is None else str(config.cache_dir)
+    return builder_type(data_dir=folder, config=source)
 
 
 def example_arguments() -> list[str]:

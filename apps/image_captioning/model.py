@@ -185,11 +185,6 @@ def start_decoder(decoder: Decoder, words: Vocabulary, run_dir: Path) -> None:
 
     The vectors of words that the run does not know keep their own first values.
 
-    Args:
-        decoder: of the new network.
-        words: its vocabulary.
-        run_dir: of this app, with the same layers.
-
     Raises:
         UserError: no run of this app, or its layers have other shapes.
     """

@@ -97,18 +97,17 @@ class Predictor:
             outputs = self.captioner(encoded)
         else:
             outputs = self.captioner.describe(self.reranking(self._encode(encoded)))
-        outputs = {name: value.numpy() for name, value in outputs.items()}
-        return [self._of_row(outputs, row) for row in range(len(images))]
-
-    def _of_row(self, outputs: dict[str, np.ndarray], row: int) -> Captions:
-        pairs = zip(outputs["caption"][row], outputs["score"][row], strict=True)
-        tokens = [token.decode() for token in outputs["tokens"][row]]
-        length = tokens.index("") + 1 if "" in tokens else len(tokens)
-        return Captions(
-            [(caption.decode(), float(score)) for caption, score in pairs if np.isfinite(score)],
-            tokens[:length],
-            outputs["attention"][row, :length],
-        )
+        columns = ("caption", "score", "tokens", "attention")
+        results = []
+        for texts, scores, words, attention in zip(
+            *(outputs[name].numpy() for name in columns), strict=True
+        ):
+            tokens = [word.decode() for word in words]
+            tokens = tokens[: tokens.index("") + 1] if "" in tokens else tokens
+            pairs = zip(texts, scores, strict=True)
+            captions = [(text.decode(), float(score)) for text, score in pairs if score > -np.inf]
+            results.append(Captions(captions, tokens, attention[: len(tokens)]))
+        return results
 
 
 def make_samples(captioner: "Captioner", records: Iterable[dict]) -> "Samples":

@@ -83,7 +83,7 @@ def train(
         loss=losses.StepsCrossEntropy(options.label_smoothing),
         metrics=[losses.accuracy],
         monitor=MONITOR,
-        num_examples=train_data.survey.num_images,
+        num_examples=len(train_data.survey.lengths),
         unit="images",
         callbacks=[ValidationScores(writer, network.grid_of, train_data.validation)],
         make_samples=lambda: predict.make_samples(

@@ -54,9 +54,10 @@ def compute(
         data: names the images: what set, in which state, read by which code, which part.
         cache_dir: the folder "features" in it keeps them.
     """
-    key = [encoder.name, checksum(encoder), image_size, data]
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    path = cache_dir / "features" / f"{name}.npy"
+    digest = hashlib.sha256(json.dumps([encoder.name, image_size, data]).encode())
+    for weight in encoder.weights:
+        digest.update(np.ascontiguousarray(weight).data)
+    path = cache_dir / "features" / f"{digest.hexdigest()[:16]}.npy"
     if path.exists():
         return Features(path)
     pixels = encoded.map(
@@ -75,14 +76,6 @@ def compute(
     seconds = time.monotonic() - begun
     logger.info("features of %s: %d images in %.0f s, kept in %s", data, len(grids), seconds, path)
     return Features(path)
-
-
-def checksum(encoder: keras.Model) -> str:
-    """SHA-256 of all weights."""
-    digest = hashlib.sha256()
-    for weight in encoder.weights:
-        digest.update(np.ascontiguousarray(weight).data)
-    return digest.hexdigest()
 
 
 def _with_constant_weights(encoder: keras.Model) -> tf.types.experimental.PolymorphicFunction:

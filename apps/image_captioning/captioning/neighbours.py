@@ -100,9 +100,9 @@ class Cider:
 
 
 class Similar(NamedTuple):
-    """What people say about the training images that are most like one image, nearest first."""
+    """The training images that are most like one image, nearest first."""
 
-    captions: list[list[str]]  # of each
+    captions: list[list[str]]
     weights: np.ndarray  # float32 (images,), sum 1: a softmax of the cosines
 
 
@@ -136,13 +136,7 @@ class Neighbours:
 
     @staticmethod
     def save(run_dir: Path, batches: Iterable[dict], grid_of: Callable) -> None:
-        """Writes features and captions of the training images, whole or not at all.
-
-        Args:
-            run_dir: the run directory.
-            batches: of the training split, each image once, with "captions".
-            grid_of: batch -> grid.
-        """
+        """Writes features and captions of the images in `batches`, whole or not at all."""
         features, captions = [], []
         for batch in batches:
             features.append(pooled(np.asarray(grid_of(batch))).astype(np.float16))
@@ -181,13 +175,7 @@ class Neighbours:
 
 
 class Reranking:
-    """Captions of grids, in the order of agreement.
-
-    Args:
-        writer: of the network.
-        neighbours: the training images.
-        beam: captions written of each image.
-    """
+    """Writes `beam` captions of each grid, in the order of their agreement."""
 
     def __init__(self, writer: Writer, neighbours: Neighbours, *, beam: int = NUM_WRITTEN):
         self.neighbours = neighbours

@@ -18,14 +18,7 @@ _MAX_VALIDATION = 1000  # images
 
 
 class Writer:
-    """Writes the most probable captions by beam search.
-
-    Args:
-        decoder: of the network.
-        words: its vocabulary.
-        max_words: no caption is longer.
-        length_penalty: GNMT's exponent.
-    """
+    """Writes captions of at most `max_words` by beam search with GNMT's length penalty."""
 
     def __init__(
         self, decoder: Decoder, words: Vocabulary, *, max_words: int, length_penalty: float
@@ -69,12 +62,8 @@ class ValidationScores(keras.callbacks.Callback):
     """Puts val_cider and val_exact_match of greedy captions into the logs of each epoch.
 
     val_largest_share is that of the most frequent caption: 1 for a model that does not look.
-    Free-running, never teacher-forced. Stands before the callbacks that read the logs.
-
-    Args:
-        writer: of the network in training.
-        grid_of: batch -> grid.
-        batches: of the validation split, with "captions"; the first 1,000 images count.
+    Free-running, never teacher-forced; of the first 1,000 images in `batches`. Stands before the
+    callbacks that read the logs.
     """
 
     def __init__(
