@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -17,10 +18,6 @@ from common.runs.errors import UserError
 from common.training import fit, strategies
 
 from .conftest import encoded_image
-
-
-class Stop(Exception):
-    """Comes in place of the fitting."""
 
 
 @pytest.fixture
@@ -39,11 +36,8 @@ def built(monkeypatch) -> list[keras.Model]:
 def test_the_first_weights_are_the_same_whatever_preparing_the_data_drew(
     built, tmp_path, monkeypatch
 ):
-    def stop(*arguments):
-        raise Stop
-
     survey = data.Survey(Vocabulary((*SPECIALS, "face")), [1], 1, 0)
-    monkeypatch.setattr(model, "make_writer", stop)
+    monkeypatch.setattr(model, "make_writer", mock.Mock(side_effect=InterruptedError))
     for num_draws in (0, 1):
 
         def prepare(config, encoder, num_draws=num_draws):
@@ -52,7 +46,7 @@ def test_the_first_weights_are_the_same_whatever_preparing_the_data_drew(
             return SimpleNamespace(survey=survey, summary=str)
 
         monkeypatch.setattr(data, "make_training_data", prepare)
-        with pytest.raises(Stop):
+        with pytest.raises(InterruptedError):
             train.train(TINY, tmp_path / str(num_draws))
     for usual, other in zip(*built, strict=True):
         for expected, weight in zip(usual.get_weights(), other.get_weights(), strict=True):
