@@ -50,6 +50,10 @@ PHOTOS = (
 )
 OPTIONS = {
     "karpathy": (*PHOTOS, "--train.epochs", "16", "--train.patience", "16"),
+    "flickr8k": (
+        *(*PHOTOS, "--train.epochs", "30", "--train.patience", "10"),
+        *("--data.min-word-count", "3"),
+    ),
     "emoji": (),
 }
 COLUMNS = ("bleu_4", "cider", "exact_match", "word_f1")
@@ -57,7 +61,7 @@ COLUMNS = ("bleu_4", "cider", "exact_match", "word_f1")
 
 def main(
     *,
-    data: Literal["karpathy", "emoji"] = "karpathy",
+    data: Literal["karpathy", "flickr8k", "emoji"] = "karpathy",
     root: Path | None = None,
     rows: tuple[str, ...] | None = None,
     seeds: tuple[int, ...] = (1, 2, 3),

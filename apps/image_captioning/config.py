@@ -49,7 +49,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["emoji", "karpathy", "folder"] = "emoji"
+    name: Literal["emoji", "karpathy", "flickr8k", "folder"] = "emoji"
     """emoji comes by pip; the others need --data.root."""
     root: Path | None = None
     """Folder with the official files as published."""

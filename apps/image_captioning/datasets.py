@@ -101,10 +101,18 @@ class Emoji(_CaptionedImages):
 
 
 class Karpathy(_CaptionedImages):
-    """Any data set with a `dataset.json` of Karpathy & Fei-Fei 2015: COCO, Flickr8k, UCM, ..."""
+    """Any data set with a `dataset.json` of Karpathy & Fei-Fei 2015: COCO, Flickr30k, UCM, ..."""
 
     def _split_generators(self, dl_manager):
         parts = formats.read_karpathy(self.builder_config.root / "dataset.json")
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
+
+
+class Flickr8k(_CaptionedImages):
+    """Flickr8k with its official parts (Hodosh et al. 2013)."""
+
+    def _split_generators(self, dl_manager):
+        parts = formats.read_flickr8k(self.builder_config.root)
         return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
 
@@ -118,6 +126,7 @@ class CaptionFolder(_CaptionedImages):
 
 _OFFICIAL = {  # builder, the file that tells its state, where it comes from
     "karpathy": (Karpathy, "dataset.json", formats.KARPATHY_SITE),
+    "flickr8k": (Flickr8k, "Flickr8k_text/Flickr8k.token.txt", formats.FLICKR8K_SITE),
     "folder": (CaptionFolder, "captions.csv", formats.FOLDER_HINT),
 }
 

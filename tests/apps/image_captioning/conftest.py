@@ -50,6 +50,24 @@ def karpathy(tmp_path) -> Path:
 
 
 @pytest.fixture
+def flickr8k(tmp_path) -> Path:
+    """Twenty listed photos, two of them absent, in the layout of the Flickr8k archive."""
+    root = tmp_path / "flickr8k"
+    (root / "Flicker8k_Dataset").mkdir(parents=True)
+    (root / "Flickr8k_text").mkdir()
+    names = [f"{number:03d}_photo.jpg" for number in range(20)]
+    for number, name in enumerate(names):
+        if number not in (3, 17):
+            photo = root / "Flicker8k_Dataset" / name
+            photo.write_bytes(encoded_image(number, kind="JPEG"))
+    lines = [f"{name}#{n}\tA dog number {n} runs ." for name in names for n in range(5)]
+    (root / "Flickr8k_text" / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
+    for part, listed in (("train", names[:15]), ("dev", names[15:])):
+        (root / "Flickr8k_text" / f"Flickr_8k.{part}Images.txt").write_text("\n".join(listed))
+    return root
+
+
+@pytest.fixture
 def captions_folder(tmp_path) -> Path:
     """Sixty images of one's own with captions.csv, and one image without a caption."""
     root = tmp_path / "folder"

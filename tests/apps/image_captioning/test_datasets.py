@@ -88,6 +88,24 @@ def change(root, edit):
     (root / "dataset.json").write_text(json.dumps(stored))
 
 
+def test_absent_photos_of_flickr8k_are_counted_and_its_test_list_may_be(
+    flickr8k, cache_dir, caplog
+):
+    with caplog.at_level("INFO", logger="cellstate"):
+        stored = records("flickr8k", flickr8k, cache_dir)
+    assert (len(stored), len(stored[0]["captions"])) == (14, 5)
+    assert "1 of 15 photos of Flickr_8k.trainImages.txt are absent" in caplog.text
+    with pytest.raises(UserError, match="expected a test part of flickr8k"):
+        records("flickr8k", flickr8k, cache_dir, "test")
+
+
+def test_flickr8k_without_photos_is_an_error(flickr8k, cache_dir):
+    for photo in (flickr8k / "Flicker8k_Dataset").iterdir():
+        photo.unlink()
+    with pytest.raises(UserError, match=r"expected photos of Flickr_8k\.trainImages\.txt"):
+        records("flickr8k", flickr8k, cache_dir)
+
+
 def test_a_folder_of_ones_own_is_divided_by_image(captions_folder, cache_dir, caplog):
     with caplog.at_level("INFO", logger="cellstate"):
         parts = ("train", "validation", "test")
