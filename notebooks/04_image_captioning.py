@@ -173,9 +173,8 @@ Image(filename=RUNS / "errors.png")
 
 # %% [markdown]
 # ## Change one thing and see
-# Reranking: among twenty captions of the beam and those of the nearest training image, the one that
-# agrees best with the captions of near images and with samples of the network. Nothing is trained
-# for it.
+# Reranking: among twenty captions of the beam, the one that agrees best with the captions of near
+# images and with samples of the network. Nothing is trained for it.
 
 # %%
 reranked = evaluate.evaluate(run.path, "validation", rerank=True)

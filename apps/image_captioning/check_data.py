@@ -23,20 +23,14 @@ MAX_COMMONEST = 0.5  # above, one caption for all images scores well and is lear
 
 
 def check(config: DataConfig, plot: Path | None = None) -> Report:
-    """Reads all files of a data set once.
-
-    Args:
-        config: which, and where.
-        plot: where a contact sheet is drawn.
+    """Reads all files of a data set once; draws a contact sheet to `plot`.
 
     Raises:
         UserError: a file is missing or no table.
     """
     from apps.image_captioning import datasets
 
-    builder = datasets.unprepared(
-        config.name, root=config.root, cache_dir=config.cache_dir, max_images=config.max_images
-    )
+    builder = datasets.unprepared(config)
     tally = data_checks.survey(builder, _count, size=NUM_DRAWN)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)

@@ -30,8 +30,6 @@ class ModelConfig:
     region_dim: int = 256
     """The grid's channels are projected to this size before the decoder reads them."""
     word_dim: int = 128
-    word_vectors: Literal["random", "glove"] = "random"
-    """glove needs word_dim 50 (the vectors of the pip package)."""
     units: int = 256
     attention_units: int = 128
     dropout: float = 0.3
@@ -47,10 +45,6 @@ class ModelConfig:
             raise ValueError(f"expected model.colour_bins of at least 2, got {self.colour_bins}")
         if self.train_encoder_from is not None and not self.train_image_encoder:
             raise ValueError("expected model.train_image_encoder with model.train_encoder_from")
-        if self.word_vectors == "glove" and self.word_dim != 50:
-            raise ValueError(
-                f"expected model.word_dim 50 with model.word_vectors glove, got {self.word_dim}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

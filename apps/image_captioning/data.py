@@ -12,7 +12,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 
 import functools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,11 +38,6 @@ class Survey(NamedTuple):
     num_captions: int
     num_cut: int  # captions longer than the limit
 
-    @property
-    def num_images(self) -> int:
-        """Images with at least one caption."""
-        return len(self.lengths)
-
 
 class Split(NamedTuple):
     """Records of a split, and a name for their state."""
@@ -59,8 +54,7 @@ class TrainingData(NamedTuple):
         examples: of the training split, with images where the encoder sees them anew each epoch.
         buckets: by the length of the captions.
         change: what augmentation does to an example, if anything.
-        encoder: adds grids to batches of changed images, where it is frozen.
-        stored: the grids of the training images, where they come from disk.
+        add_grids: adds the grids of a frozen CNN to batches.
         in_order: one pass over the training split in its order, for the nearest neighbours.
         validation: one pass over the validation split.
     """
@@ -69,8 +63,7 @@ class TrainingData(NamedTuple):
     examples: tf.data.Dataset
     buckets: pipeline.Buckets
     change: pipeline.Change | None
-    encoder: keras.Model | None
-    stored: features.Features | None
+    add_grids: Callable[[tf.data.Dataset], tf.data.Dataset] | None
     in_order: tf.data.Dataset
     validation: tf.data.Dataset
 
@@ -89,25 +82,13 @@ class TrainingData(NamedTuple):
             first_epoch=first_epoch,
             change=self.change,
         )
-        if self.stored is not None:
-            return self.stored.add_to(batches)
-        encoder = self.encoder
-        if encoder is None:
-            return batches
-
-        def add_grid(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            grid = encoder(batch["image"], training=False)
-            return {**batch, "grid": tf.cast(grid, tf.float16)}  # as from disk
-
-        return batches.map(add_grid)
+        return batches if self.add_grids is None else self.add_grids(batches)
 
     def summary(self) -> str:
         """One line for the log."""
-        cut = f", {self.survey.num_cut} cut" if self.survey.num_cut else ""
-        return (
-            f"{self.survey.num_images} images, {self.survey.num_captions} captions{cut}, "
-            f"{len(self.survey.words)} words"
-        )
+        words, lengths, num_captions, num_cut = self.survey
+        sizes = f"{len(lengths)} images, {num_captions} captions, {num_cut} of them cut"
+        return f"{sizes}, {len(words)} words"
 
 
 def load_split(config: DataConfig, split: str) -> Split:
@@ -116,19 +97,14 @@ def load_split(config: DataConfig, split: str) -> Split:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder = datasets.make_builder(
-        config.name,
-        root=config.root,
-        cache_dir=config.cache_dir,
-        beam=config.beam,
-        max_images=config.max_images,
-    )
+    builder = datasets.make_builder(config)
     if split not in builder.info.splits:
         raise UserError(
             f"expected a {split} part of {config.name}, its files are not in "
             f"{config.root}: add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, split)
+    still_encoded = {"image": tfds.decode.SkipDecoding()}
+    records = builder.as_dataset(split=split, decoders=still_encoded, shuffle_files=False)
     state = f"{builder.info.full_name} {split}"
     # Of the emoji, `make_builder` has drawn no more than `max_images`.
     if config.max_images is None or split == "test" or config.name == "emoji":
@@ -140,10 +116,6 @@ def load_split(config: DataConfig, split: str) -> Split:
 def make_training_data(config: Config, encoder: keras.Model) -> TrainingData:
     """Prepares training and validation data, and the features of a frozen CNN.
 
-    Args:
-        config: all options.
-        encoder: of the network.
-
     Raises:
         UserError: see `load_split` and `survey`.
     """
@@ -151,17 +123,25 @@ def make_training_data(config: Config, encoder: keras.Model) -> TrainingData:
     facts = survey(split.records, config.data)
     make = functools.partial(make_batches, words=facts.words, config=config, encoder=encoder)
     along, change = config.model.train_image_encoder, make_change(config.augment)
-    # Where the CNN is frozen and no image is changed, its features are computed once.
-    stored = None if along or change else load_features(split, config.data, encoder)
-    size = config.model.image_size if stored is None else None
+    size = config.model.image_size if along or change else None
     examples = make_examples(split.records, facts.words, config.data, image_size=size)
+
+    def see(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        grid = encoder(batch["image"], training=False)
+        return {**batch, "grid": tf.cast(grid, tf.float16)}  # as from disk
+
+    if along:
+        add_grids = None
+    elif change:
+        add_grids = functools.partial(tf.data.Dataset.map, map_func=see)
+    else:  # features are computed once, and captions fit into memory
+        examples, add_grids = examples.cache(), load_features(split, config.data, encoder).add_to
     return TrainingData(
         survey=facts,
-        examples=examples if stored is None else examples.cache(),  # captions fit into memory
+        examples=examples,
         buckets=make_buckets(facts.lengths, batch_size=config.train.batch_size),
         change=change,
-        encoder=None if along else encoder,
-        stored=stored,
+        add_grids=add_grids,
         in_order=make(split),
         validation=make(validation),
     )

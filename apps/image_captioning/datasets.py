@@ -13,17 +13,16 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from apps.image_captioning.config import DataConfig
 from apps.image_captioning.corpora import emoji, formats
 from apps.image_captioning.corpora.formats import Captioned
 from common.inputs import builders, datasets, images
 from common.runs import files
-from common.runs.errors import UserError
 from common.scaling import apache_beam
 
 _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, and for test
@@ -41,6 +40,7 @@ class _CaptionedImages(builders.Builder):
     """What the builders share: the record and the check of its image and captions."""
 
     VERSION = tfds.core.Version("1.0.0")
+    read_image = staticmethod(Path.read_bytes)
 
     def __init__(self, **kwargs):
         self.broken, self.on_beam = datasets.BrokenRows(type(self).__name__), False
@@ -55,13 +55,14 @@ class _CaptionedImages(builders.Builder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _generate_examples(self, listed: Iterable[Captioned]):
-        return apache_beam.examples(listed, _records, self.broken, on_beam=self.on_beam)
+        read = functools.partial(_records, self.read_image)
+        return apache_beam.examples(listed, read, self.broken, on_beam=self.on_beam)
 
 
-def _records(image: Captioned, broken: datasets.BrokenRows, drawn: bytes | None = None) -> Iterator:
+def _records(read: Callable, image: Captioned, broken: datasets.BrokenRows) -> Iterator:
     """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
     is_file = image.path.is_file()
-    encoded = drawn or (image.path.read_bytes() if is_file else b"")
+    encoded = read(image.path) if is_file else b""
     unreadable = images.problem(encoded) if is_file else "no such file"
     captions = []
     for caption, row in itertools.zip_longest(image.captions, image.rows):
@@ -80,21 +81,14 @@ def _records(image: Captioned, broken: datasets.BrokenRows, drawn: bytes | None 
 class Emoji(_CaptionedImages):
     """Drawings of Twemoji and OpenMoji; unseen combinations of subject and skin tone held out."""
 
-    def _split_generators(self, dl_manager):
-        drawings = emoji.read()[: self.builder_config.max_images]
-        parts = {"train": [], "validation": [], "test": []}
-        for drawing in drawings:
-            parts[self.part(drawing)].append(drawing)
-        return {part: self._draw(of_part) for part, of_part in parts.items()}
+    read_image = staticmethod(emoji.rasterise)
 
-    def _draw(self, drawings: list[emoji.Drawing]) -> Iterator:
-        listed = [
-            Captioned(f"{drawing.vendor}-{drawing.code}", drawing.path, (drawing.caption,))
-            for drawing in drawings
-        ]
-        drawn = emoji.rasterise_all([drawing.path for drawing in drawings])
-        read = functools.partial(_drawn_records, drawn)
-        return datasets.examples(listed, read, self.broken)
+    def _split_generators(self, dl_manager):
+        parts = {"train": [], "validation": [], "test": []}
+        for drawing in emoji.read()[: self.builder_config.max_images]:
+            name = f"{drawing.vendor}-{drawing.code}"
+            parts[self.part(drawing)].append(Captioned(name, drawing.path, (drawing.caption,)))
+        return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
     @staticmethod
     def part(drawing: emoji.Drawing) -> str:
@@ -104,10 +98,6 @@ class Emoji(_CaptionedImages):
         if drawing.has_skin_tone and datasets.is_held_back(drawing.code, share=2 * _TONES_HELD_OUT):
             return "test"
         return "train"
-
-
-def _drawn_records(drawn: Iterator[bytes], image: Captioned, broken) -> Iterator:
-    return _records(image, broken, next(drawn))
 
 
 class Karpathy(_CaptionedImages):
@@ -141,56 +131,36 @@ _OFFICIAL = {  # builder, the file that tells its state, where it comes from
 }
 
 
-def make_builder(
-    name: str,
-    *,
-    root: Path | None,
-    cache_dir: Path | None,
-    beam: str | None = None,
-    max_images: int | None = None,
-) -> _CaptionedImages:
-    """Prepares a data set if need be, and returns its builder.
+def make_builder(config: DataConfig) -> _CaptionedImages:
+    """Prepares a data set if need be, on Apache Beam with `beam`, and returns its builder.
 
-    `max_images` counts here for the emoji only, which take time to draw; `beam` are options of an
-    Apache Beam pipeline that prepares.
+    `max_images` counts here for the emoji only, which take time to draw.
 
     Raises:
         UserError: files are missing or damaged, a package is missing, too many rows are broken.
     """
-    if beam is not None and name not in _OFFICIAL:
-        raise UserError(
-            f"expected one of {', '.join(_OFFICIAL)} for --data.beam, got {name}: leave it out"
-        )
-    builder = unprepared(name, root=root, cache_dir=cache_dir, max_images=max_images)
-    builder.on_beam = beam is not None
-    apache_beam.prepare(builder, builder.broken, options=beam)
+    builder = unprepared(config)
+    builder.on_beam = config.beam is not None
+    apache_beam.prepare(builder, builder.broken, options=config.beam)
     return builder
 
 
-def unprepared(
-    name: str, *, root: Path | None, cache_dir: Path | None, max_images: int | None = None
-) -> _CaptionedImages:
+def unprepared(config: DataConfig) -> _CaptionedImages:
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
         UserError: a file or a package is missing.
     """
-    if name == "emoji":
-        builder_type = Emoji
-        folders = [drawing.path for drawing in emoji.read()[:max_images]]
-        source = Source(name=datasets.fingerprint(folders), max_images=max_images)
+    if config.name == "emoji":
+        builder_type, limit = Emoji, config.max_images
+        paths = [drawing.path for drawing in emoji.read()[:limit]]
+        source = Source(name=datasets.fingerprint(paths), max_images=limit)
     else:
-        builder_type, file, site = _OFFICIAL[name]
-        path = datasets.official_file(root, file, get_it_from=site)
-        source = Source(name=datasets.fingerprint([path, path.parent]), root=root)
-    return builder_type(data_dir=None if cache_dir is None else str(cache_dir), config=source)
-
-
-def read(builder: tfds.core.DatasetBuilder, split: str) -> tf.data.Dataset:
-    """Streams the records of a split (see the module) from disk, in a fixed order."""
-    return builder.as_dataset(
-        split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
-    )
+        builder_type, file, site = _OFFICIAL[config.name]
+        path = datasets.official_file(config.root, file, get_it_from=site)
+        source = Source(name=datasets.fingerprint([path, path.parent]), root=config.root)
+    folder = None if config.cache_dir is None else str(config.cache_dir)
+    return builder_type(data_dir=folder, config=source)
 
 
 def example_arguments() -> list[str]:

@@ -4,26 +4,13 @@ python -m apps.image_captioning.evaluate --run-dir runs/captions [--split valida
 """
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
 from apps.image_captioning.config import APP, Config
 from common.runs import cli, directory
 from common.scoring.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from apps.image_captioning.captioning.neighbours import Neighbours
-
-BLIND = ("most_frequent_caption", "nearest_image", "consensus_12", "shuffled_images")
-
-
-class Row(NamedTuple):
-    """One image: what people write about it, and what the model and its baselines do."""
-
-    references: list[str]
-    captions: dict[str, str]  # by "model" and the names in BLIND
 
 
 def evaluate(
@@ -39,8 +26,8 @@ def evaluate(
     Args:
         run_dir: written by `train`.
         split: "train", "validation" or "test".
-        rerank: choose among a wider beam and the captions of the most similar training image, by
-            agreement with captions of similar images and with samples of the network.
+        rerank: choose among a wider beam, by agreement with captions of similar training images
+            and with samples of the network.
         root: where the official files are now, if not where training found them.
         cache_dir: likewise for prepared data.
 
@@ -51,53 +38,16 @@ def evaluate(
         run_dir, app=APP, config_type=Config, root=root, cache_dir=cache_dir
     )
 
-    from apps.image_captioning.captioning import scoring
-    from apps.image_captioning.captioning.neighbours import Neighbours
-
-    neighbours = Neighbours.load(run.path)
-    rows = list(_make_rows(run.path, config, split, neighbours, rerank=rerank))
-    # Another image's caption: that of the image before.
-    captions = [row.captions["model"] for row in rows]
-    for row, other in zip(rows, [captions[-1], *captions], strict=False):
-        row.captions["shuffled_images"] = other
-    references = [row.references for row in rows]
-    metrics = {
-        name: scoring.score([row.captions[name] for row in rows], references)
-        for name in ("model", *BLIND)
-    }
-    meteor = scoring.meteor(captions, references)
-    metrics["model"] |= {} if meteor is None else {"meteor": meteor}
-    training = {caption for of_image in neighbours.captions for caption in of_image}
-    copied = scoring.copied_share(captions, training)
-    result = Evaluation(
-        app=APP,
-        data=config.data.name,
-        split=split,
-        num_examples=len(rows),
-        metrics=metrics.pop("model"),
-        baselines=metrics,
-        details={"captions": {"copied from training": copied}},
-        notes=() if meteor is not None else ("METEOR is left out: install Java for it",),
-    )
-    run.write_json(f"metrics-{split}.json", dataclasses.asdict(result))
-    return result
-
-
-def _make_rows(
-    run_dir: Path, config: Config, split: str, neighbours: "Neighbours", *, rerank: bool
-) -> Iterator[Row]:
-    """Captions of every image; memory holds a batch of grids at a time."""
     import tensorflow as tf
 
     from apps.image_captioning import data, model
     from apps.image_captioning.captioning import scoring
-    from apps.image_captioning.captioning.reranking import Reranking
-    from common.inputs.text import Vocabulary
+    from apps.image_captioning.captioning.neighbours import Neighbours, Reranking
 
-    network, writer = model.load_network(run_dir)
-    words = Vocabulary.load(run_dir / "vocab_words.txt")
+    network, writer = model.load_network(run.path)
+    neighbours = Neighbours.load(run.path)
     records = data.load_split(config.data, split)
-    batches = data.make_batches(records, words, config, network.encoder).map(
+    batches = data.make_batches(records, writer.words, config, network.encoder).map(
         lambda batch: {"grid": network.grid_of(batch), "captions": batch["captions"]}
     )
 
@@ -106,20 +56,36 @@ def _make_rows(
         return writer.write(grid, beam=config.decoding.beam)
 
     decode = Reranking(writer, neighbours) if rerank else write
-    counts = Counter(caption for captions in neighbours.captions for caption in captions)
-    ((most_frequent, _),) = counts.most_common(1)
+    training = Counter(caption for of_image in neighbours.captions for caption in of_image)
+    ((most_frequent, _),) = training.most_common(1)
+    references: list[list[str]] = []
+    captions: dict[str, list[str]] = defaultdict(list)  # of the model and its baselines
     for batch in cli.progress(batches, "batches of images"):
-        decoded = decode(batch["grid"])
-        captions = writer.as_text(decoded.token_ids[:, 0]).numpy()
+        references += scoring.references_of(batch)
+        written = writer.as_text(decode(batch["grid"]).token_ids[:, 0]).numpy()
+        captions["model"] += [caption.decode() for caption in written]
+        captions["most_frequent_caption"] += [most_frequent] * len(written)
         similar = neighbours.similar(batch["grid"].numpy())
-        references = scoring.references_of(batch)
-        for caption, nearest, of_image in zip(captions, similar, references, strict=True):
-            baselines = {
-                "most_frequent_caption": most_frequent,
-                "nearest_image": nearest.captions[0][0],
-                "consensus_12": neighbours.consensus(nearest),
-            }
-            yield Row(of_image, {"model": caption.decode(), **baselines})
+        captions["nearest_image"] += [row.captions[0][0] for row in similar]
+        captions["consensus_12"] += [neighbours.consensus(row) for row in similar]
+    # Each image gets the caption of the one before.
+    captions["shuffled_images"] = [captions["model"][-1], *captions["model"][:-1]]
+    baselines = {name: scoring.score(texts, references) for name, texts in captions.items()}
+    metrics = baselines.pop("model")
+    meteor = scoring.meteor(captions["model"], references)
+    copied = scoring.copied_share(captions["model"], training)
+    result = Evaluation(
+        app=APP,
+        data=config.data.name,
+        split=split,
+        num_examples=len(references),
+        metrics=metrics if meteor is None else {**metrics, "meteor": meteor},
+        baselines=baselines,
+        details={"captions": {"copied from training": copied}},
+        notes=() if meteor is not None else ("METEOR is left out: install Java for it",),
+    )
+    run.write_json(f"metrics-{split}.json", dataclasses.asdict(result))
+    return result
 
 
 def main(
@@ -136,8 +102,8 @@ def main(
     Args:
         run_dir: Folder that `train` wrote.
         split: Which part of the data.
-        rerank: Choose among a wider beam and the captions of the most similar training image, by
-            agreement with captions of similar images and with samples of the network.
+        rerank: Choose among a wider beam, by agreement with captions of similar training images
+            and with samples of the network.
         data_root: Folder with the official files, if it moved since training.
         data_cache_dir: Where prepared data is kept, if it moved.
         json: Print one JSON object instead of a table.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 LICENCES = {
     "emoji": "Twemoji, CC BY 4.0; OpenMoji, CC BY-SA 4.0; Unicode names, BSD",
     "karpathy": "those of the data set whose dataset.json was read",
-    "flickr8k": "Flickr8k, research and education only; photos belong to their Flickr authors",
     "folder": "your own",
 }
 
@@ -117,49 +116,35 @@ def make_parts(captioner: "Captioner") -> "dict[str, Part]":
     """The network in two parts: what is computed once for an image, and what for each word.
 
     "encoder": image uint8 (batch, size, size, 3) -> the states before the first word, state_0 and
-    so on, (batch, units), and what else the decoder knows of each image, by its own names.
-    "step": token_ids int32 (beam,), the words before, states (beam, units) and what is known of one
+    so on, (batch, units), and the memory of the decoder, by its own names.
+    "step": token_ids int32 (beam,), the words before, states (beam, units) and the memory of one
     image -> log_probs (beam, vocab), attention (beam, regions), and next_state_0 and so on.
     """
     import tensorflow as tf
 
-    from apps.image_captioning.captioning.decoder import Memory
     from common.export.conversion import Part
 
     encoder, decoder, beam = captioner.encoder, captioner.decoder, captioner.beam
-    start = tf.function(decoder.start, autograph=False)
-    grid = tf.TensorSpec([None, *encoder.output.shape[1:]])
-    memory, first = start.get_concrete_function(grid).structured_outputs
-    of_image = {name: spec for name, spec in memory.constants.items() if None in spec.shape}
 
     def encode(image):
         # Rounded as the features were that the decoder was trained on.
         grid = tf.cast(encoder(image, training=False), tf.float16)
         memory, states = decoder.start(grid)
-        return _by_name(states) | {name: memory.constants[name] for name in of_image}
+        return {**memory, **{f"state_{n}": state for n, state in enumerate(states)}}
 
     def step(token_ids, **inputs):
-        states = [inputs[name] for name in sorted(inputs) if name.startswith("state_")]
-        # Of what it starts with, the weights are of use here; the converter drops the rest.
-        weights, _ = decoder.start(tf.zeros([1, *encoder.output.shape[1:]]))
-        constants = {**weights.constants, **{name: inputs[name] for name in of_image}}
-        log_probs, states, attention = decoder.step(
-            token_ids, states, Memory(constants, weights.kernels)
-        )
-        after = {f"next_{name}": state for name, state in _by_name(states).items()}
+        states = [inputs.pop(name) for name in sorted(inputs) if name.startswith("state_")]
+        log_probs, states, attention = decoder.step(token_ids, states, inputs)
+        after = {f"next_state_{n}": state for n, state in enumerate(states)}
         return {"log_probs": log_probs, "attention": attention, **after}
 
     image = tf.TensorSpec([None, *encoder.input.shape[1:]], tf.uint8)
+    outputs = tf.function(encode, autograph=False).get_concrete_function(image).structured_outputs
     inputs = {"token_ids": tf.TensorSpec([beam], tf.int32)}
-    for name, spec in _by_name(first).items():
-        inputs[name] = tf.TensorSpec([beam, *spec.shape[1:]], tf.float32)
-    for name, spec in of_image.items():
-        inputs[name] = tf.TensorSpec([1, *spec.shape[1:]], tf.float32)
+    for name, spec in outputs.items():
+        rows = beam if name.startswith("state_") else 1
+        inputs[name] = tf.TensorSpec([rows, *spec.shape[1:]], tf.float32)
     return {"encoder": Part(encode, {"image": image}), "step": Part(step, inputs)}
-
-
-def _by_name(states: list) -> dict:
-    return {f"state_{number}": state for number, state in enumerate(states)}
 
 
 def main(

@@ -25,7 +25,7 @@ from common.training import checkpoints, fit
 
 logger = logging.getLogger("cellstate")
 
-_FROZEN = "encoder.keras"  # in the run directory, where the CNN is not trained
+FROZEN_ENCODER = "encoder.keras"  # in the run directory, where the CNN is not trained
 
 
 class Network(NamedTuple):
@@ -55,7 +55,6 @@ def build_model(
     encoder: keras.Model,
     *,
     coverage: float = 0.0,
-    word_vectors: np.ndarray | None = None,
 ) -> keras.Model:
     """Connects an encoder with a new decoder.
 
@@ -65,7 +64,6 @@ def build_model(
         encoder: see Network; part of the model if `config` has it trained along, else the model
             takes its grids.
         coverage: weight of the doubly stochastic term.
-        word_vectors: float (num_words, word_dim), the initial ones.
     """
     if config.train_image_encoder:
         inputs = keras.Input(encoder.input.shape[1:], dtype="uint8", name="image")
@@ -87,8 +85,6 @@ def build_model(
             name="decoder",
         )
     logits = decoder(grid, token_ids, token_mask)
-    if word_vectors is not None:
-        decoder.embed.embeddings.assign(word_vectors)
     words = {"token_ids": token_ids, "token_mask": token_mask}
     return keras.Model({inputs.name: inputs, **words}, logits)
 
@@ -175,19 +171,13 @@ def start_encoder(config: Config, run: RunDirectory) -> keras.Model:
     Raises:
         UserError: see `make_image_encoder`; `init_from` is no run, or has another encoder.
     """
-    if (run.path / _FROZEN).exists():
-        return run.load_model(_FROZEN)
+    if (run.path / FROZEN_ENCODER).exists():
+        return run.load_model(FROZEN_ENCODER)
     encoder, source = make_image_encoder(config.model), config.train.init_from
     if source is not None:
         trained, _ = _load(RunDirectory.open(source, app=APP))
-        _require_same(encoder, trained, "encoder", source)
-        encoder.set_weights(trained.get_weights())
+        _copy("encoder", encoder.weights, trained.weights, source)
     return encoder
-
-
-def keep_encoder(run: RunDirectory, encoder: keras.Model) -> None:
-    """Keeps a frozen encoder, which is no part of model.keras, in the run directory."""
-    run.save_model(encoder, _FROZEN)
 
 
 def start_decoder(decoder: Decoder, words: Vocabulary, run_dir: Path) -> None:
@@ -195,55 +185,33 @@ def start_decoder(decoder: Decoder, words: Vocabulary, run_dir: Path) -> None:
 
     The vectors of words that the run does not know keep their own first values.
 
-    Args:
-        decoder: of the new network.
-        words: its vocabulary.
-        run_dir: of this app, with the same layers.
-
     Raises:
         UserError: no run of this app, or its layers have other shapes.
     """
     run = RunDirectory.open(run_dir, app=APP)
     trained = run.load_model().get_layer("decoder")
-    _require_same(decoder, trained, "decoder", run_dir)
+    weights, old = ([w for w in d.weights if "/embed/" not in w.path] for d in (decoder, trained))
+    _copy("decoder", weights, old, run_dir)
     rows = {word: n for n, word in enumerate(Vocabulary.load(run.path / "vocab_words.txt").tokens)}
-    common = [(rows[word], n) for n, word in enumerate(words.tokens) if word in rows]
-    source, target = np.array(common).T
-    for new, old in zip(decoder.weights, trained.weights, strict=True):
-        axis = _word_axis(new, decoder)
-        if axis is None:
-            new.assign(old)
-        else:
-            values = np.moveaxis(np.array(new), axis, 0)
-            values[target] = np.moveaxis(np.array(old), axis, 0)[source]
-            new.assign(np.moveaxis(values, 0, axis))
-    logger.info("begins from %s: %d of %d words known there", run_dir, len(common), len(words))
+    shared = [(n, rows[word]) for n, word in enumerate(words.tokens) if word in rows]
+    target, source = np.array(shared).T
+    for new, old, axis in zip(decoder.embed.weights, trained.embed.weights, (0, 1), strict=True):
+        values = np.moveaxis(np.array(new), axis, 0)
+        values[target] = np.moveaxis(np.array(old), axis, 0)[source]
+        new.assign(np.moveaxis(values, 0, axis))
+    logger.info("begins from %s: %d of %d words known there", run_dir, len(shared), len(words))
 
 
 def _load(run: RunDirectory) -> tuple[keras.Model, keras.Model]:
     """Encoder and model of a run; nothing outside its folder is read."""
     model = run.load_model()
     inside = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return inside[0] if inside else run.load_model(_FROZEN), model
+    return inside[0] if inside else run.load_model(FROZEN_ENCODER), model
 
 
-def _require_same(new, old, name: str, run_dir: Path) -> None:
-    shapes = (_shapes(new), _shapes(old))
+def _copy(name: str, new: list, old: list, run_dir: Path) -> None:
+    """Copies the weights of a part of another run."""
+    shapes = ([tuple(weight.shape) for weight in part] for part in (new, old))
     checkpoints.require_same_shapes(name, *shapes, run_dir=run_dir)
-
-
-def _shapes(part: keras.Model | Decoder) -> list[tuple[int | str, ...]]:
-    """Of all weights, without the number of words, which may differ."""
-    axes = [_word_axis(weight, part) for weight in part.weights]
-    return [
-        tuple("words" if n == axis else size for n, size in enumerate(weight.shape))
-        for weight, axis in zip(part.weights, axes, strict=True)
-    ]
-
-
-def _word_axis(weight: keras.Variable, part: keras.Model | Decoder) -> int | None:
-    """Along which axis a weight has an entry for each word."""
-    if not isinstance(part, Decoder):
-        return None
-    embed = part.embed
-    return 0 if weight is embed.embeddings else 1 if weight is embed.reverse_embeddings else None
+    for weight, source in zip(new, old, strict=True):
+        weight.assign(source)

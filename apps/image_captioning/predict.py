@@ -52,30 +52,29 @@ class Predictor:
     def __init__(self, captioner: "Captioner", neighbours: "Neighbours | None" = None):
         import tensorflow as tf
 
-        from apps.image_captioning.captioning.reranking import Reranking
+        from apps.image_captioning.captioning.neighbours import Reranking
 
         self.captioner, self._encode = captioner, tf.function(captioner.encode)
         self.reranking = neighbours and Reranking(captioner.writer, neighbours, beam=captioner.beam)
 
     @classmethod
     def load(cls, run_dir: Path, *, beam: int | None = None, rerank: bool = False) -> "Predictor":
-        """Loads the best model of a run; `beam` is that of the run unless given, 20 with `rerank`.
+        """Loads the best model of a run.
 
-        With `rerank` the candidates are the captions of the beam and those of the most similar
-        training image; first is the one that agrees best with the captions of similar training
-        images and with samples of the network.
+        Args:
+            run_dir: written by `train`.
+            beam: that of the run unless given, 20 with `rerank`.
+            rerank: the first caption is that of captioning/neighbours.py.
 
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        from apps.image_captioning.captioning.neighbours import Neighbours
-        from apps.image_captioning.captioning.reranking import NUM_WRITTEN
+        from apps.image_captioning.captioning.neighbours import NUM_WRITTEN, Neighbours
         from apps.image_captioning.model import load_inference
 
-        neighbours = Neighbours.load(run_dir) if rerank else None
-        if rerank and beam is None:
-            beam = NUM_WRITTEN
-        return cls(load_inference(run_dir, beam=beam), neighbours)
+        if not rerank:
+            return cls(load_inference(run_dir, beam=beam))
+        return cls(load_inference(run_dir, beam=beam or NUM_WRITTEN), Neighbours.load(run_dir))
 
     def caption(self, images: Sequence[bytes]) -> list[Captions]:
         """Captions encoded JPEG, PNG or BMP images.
@@ -88,8 +87,7 @@ class Predictor:
         from common.inputs.images import problem
 
         for number, image in enumerate(images):
-            reason = problem(image)
-            if reason is not None:
+            if (reason := problem(image)) is not None:
                 raise UserError(
                     f"expected an image, got one that is {reason} (number {number}): "
                     "use another file"
@@ -99,18 +97,17 @@ class Predictor:
             outputs = self.captioner(encoded)
         else:
             outputs = self.captioner.describe(self.reranking(self._encode(encoded)))
-        outputs = {name: value.numpy() for name, value in outputs.items()}
-        return [self._of_row(outputs, row) for row in range(len(images))]
-
-    def _of_row(self, outputs: dict[str, np.ndarray], row: int) -> Captions:
-        pairs = zip(outputs["caption"][row], outputs["score"][row], strict=True)
-        tokens = [token.decode() for token in outputs["tokens"][row]]
-        length = tokens.index("") + 1 if "" in tokens else len(tokens)
-        return Captions(
-            [(caption.decode(), float(score)) for caption, score in pairs if np.isfinite(score)],
-            tokens[:length],
-            outputs["attention"][row, :length],
-        )
+        columns = ("caption", "score", "tokens", "attention")
+        results = []
+        for texts, scores, words, attention in zip(
+            *(outputs[name].numpy() for name in columns), strict=True
+        ):
+            tokens = [word.decode() for word in words]
+            tokens = tokens[: tokens.index("") + 1] if "" in tokens else tokens
+            pairs = zip(texts, scores, strict=True)
+            captions = [(text.decode(), float(score)) for text, score in pairs if score > -np.inf]
+            results.append(Captions(captions, tokens, attention[: len(tokens)]))
+        return results
 
 
 def make_samples(captioner: "Captioner", records: Iterable[dict]) -> "Samples":
@@ -178,15 +175,12 @@ def images_of(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise UserError(f"expected an image file or a folder, found none at {path}")
-        if not path.is_dir():
-            images.append(path)
-            continue
-        inside = [child for child in sorted(path.iterdir()) if child.suffix.lower() in _SUFFIXES]
-        if not inside:
-            raise UserError(f"expected JPEG, PNG or BMP images in the folder {path}, found none")
-        images += inside
+        inside = sorted(path.iterdir()) if path.is_dir() else []
+        images += [child for child in inside if child.suffix.lower() in _SUFFIXES]
+        images += [path] if path.is_file() else []
     if not images:
-        raise UserError("expected at least one image file or folder, got none")
+        named = ", ".join(map(str, paths)) or "an empty list"
+        raise UserError(f"expected JPEG, PNG or BMP images or folders, found none in {named}")
     return images
 
 
@@ -196,19 +190,17 @@ def _caption_all(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[
     from common.inputs.images import problem
 
     for batch in cli.progress(list(pipeline.chunks(paths, _BATCH)), "batches of images"):
-        readable = []
+        readable = {}
         for path in batch:
             encoded = path.read_bytes()
-            reason = problem(encoded)
-            if reason is None:
-                readable.append((path, encoded))
+            if (reason := problem(encoded)) is None:
+                readable[path] = encoded
             elif len(paths) == 1:
                 raise UserError(f"expected an image, {path} is {reason}: use another file")
             else:
                 logger.warning("note: leaves out %s, it is %s", path, reason)
         if readable:
-            captions = predictor.caption([encoded for _, encoded in readable])
-            yield from zip([path for path, _ in readable], captions, strict=True)
+            yield from zip(readable, predictor.caption(list(readable.values())), strict=True)
 
 
 def main(
@@ -230,9 +222,9 @@ def main(
         photos: JPEG, PNG or BMP files, or folders of them.
         image: The same by name.
         beam: Captions kept at each step; that of the run by default, with --rerank 20.
-        alternatives: Captions printed of each image, without --rerank at most as many as the beam.
+        alternatives: Captions printed of each image, at most as many as the beam.
         rerank: First the caption that agrees best with those of similar training images and with
-            samples of the network; those of the most similar image are among the alternatives.
+            samples of the network.
         csv: Write image, caption and score of each to this file.
         plot: Write a picture of where the model looked at each word, e.g. out.png.
         json: Print one JSON object.
@@ -245,34 +237,29 @@ def main(
     predictor = Predictor.load(run_dir, beam=width, rerank=rerank)
     results = list(_caption_all(predictor, paths))
     if csv is not None:
-        _write_csv(results, csv)
-    if plot is not None:
+        with files.replacing(csv) as temporary, temporary.open("w", newline="") as file:
+            table = csv_module.writer(file)
+            table.writerow(["image", "caption", "score"])
+            table.writerows([str(path), *captions.captions[0]] for path, captions in results)
+    if plot is not None and results:
         drawn = results[:_MAX_DRAWN]
         images = [path.read_bytes() for path, _ in drawn]
         draw_captions(images, [captions for _, captions in drawn], plot)
+    rows = [
+        {
+            "image": str(path),
+            "captions": captions.captions[:alternatives],
+            "tokens": captions.tokens,
+            "attention": captions.attention.tolist(),
+        }
+        for path, captions in results
+    ]
     if json:
-        rows = [_as_dict(path, captions, alternatives) for path, captions in results]
         print(json_module.dumps({"images": rows}))
         return
-    for path, captions in results:
-        for caption, score in captions.captions[:alternatives]:
-            print(f"{score:8.3f}  {path.name}  {caption}")
-
-
-def _as_dict(path: Path, captions: Captions, alternatives: int) -> dict:
-    return {
-        "image": str(path),
-        "captions": captions.captions[:alternatives],
-        "tokens": captions.tokens,
-        "attention": captions.attention.tolist(),
-    }
-
-
-def _write_csv(results: Iterable[tuple[Path, Captions]], path: Path) -> None:
-    with files.replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv_module.writer(file)
-        writer.writerow(["image", "caption", "score"])
-        writer.writerows([str(image), *captions.captions[0]] for image, captions in results)
+    for row in rows:
+        for caption, score in row["captions"]:
+            print(f"{score:8.3f}  {Path(row['image']).name}  {caption}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def train(
     from apps.image_captioning import data, model, predict
     from apps.image_captioning.captioning.neighbours import Neighbours
     from apps.image_captioning.captioning.writer import ValidationScores
-    from common.layers import embeddings, recurrent
+    from common.layers import recurrent
     from common.training import fit, losses, strategies
 
     options = config.train
@@ -56,15 +56,9 @@ def train(
         train_data = data.make_training_data(config, encoder)
     words = train_data.survey.words
     logger.info("%s: %s", config.data.name, train_data.summary())
-    vectors = None
-    if config.model.word_vectors == "glove":
-        vectors, share, _ = embeddings.load_word_vectors(words.tokens)
-        logger.info("glove: vectors for %.1f%% of the words", 100 * share)
 
     with fit.scope(strategy, building):
-        trained = model.build_model(
-            config.model, len(words), encoder, coverage=options.coverage, word_vectors=vectors
-        )
+        trained = model.build_model(config.model, len(words), encoder, coverage=options.coverage)
     network = model.Network(encoder, trained)
     if options.init_from is not None:
         model.start_decoder(network.decoder, words, options.init_from)
@@ -73,7 +67,7 @@ def train(
     run.describe(app=APP, config=config, seed=options.seed, kernels=kernels)
     words.save(run.path / "vocab_words.txt")
     if frozen:
-        model.keep_encoder(run, encoder)
+        run.save_model(encoder, model.FROZEN_ENCODER)
     writer = model.make_writer(config, network, words)
     as_training = functools.partial(data.as_training, inputs=trained.input)
     fit.fit(
@@ -89,7 +83,7 @@ def train(
         loss=losses.StepsCrossEntropy(options.label_smoothing),
         metrics=[losses.accuracy],
         monitor=MONITOR,
-        num_examples=train_data.survey.num_images,
+        num_examples=len(train_data.survey.lengths),
         unit="images",
         callbacks=[ValidationScores(writer, network.grid_of, train_data.validation)],
         make_samples=lambda: predict.make_samples(

@@ -3,32 +3,18 @@
 grid (batch, rows, columns, channels), token_ids (batch, captions, time)
     -> logits (steps, vocab) of the real steps alone, row by row
 
-Rows are (batch, captions) in training and (batch, hypotheses) in decoding: what belongs to an image
-is kept once for all of its rows.
+Rows are (batch, captions) in training and (batch, hypotheses) in decoding. What belongs to an image
+is kept once for all of its rows and steps, in the memory: tensors by name, "regions" (batch,
+regions, region_dim) and what a decoder adds.
 """
-
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from apps.image_captioning.captioning.scan import Product, product_with, scan
 from common.decoding import sampling
 from common.layers.cells import LSTMCell
 from common.lstm.layer import LSTM
 from common.training import strategies
-
-
-class Memory(NamedTuple):
-    """What the decoder knows of each image, the same at all steps.
-
-    Attributes:
-        constants: by name; "regions" (batch, regions, region_dim) and what the decoder adds.
-        kernels: the matrices (in, out) of a step, by name.
-    """
-
-    constants: dict[str, tf.Tensor]
-    kernels: dict[str, tf.Tensor]
 
 
 class Decoder(keras.layers.Layer):
@@ -87,28 +73,25 @@ class Decoder(keras.layers.Layer):
         """Makes the weights."""
         self.project.build((None, None, grid_shape[-1]))
         self.embed.build((None,))
-        self.deep.build((None, self.output_dim))
         # Papers: none. Without it, attention cannot tell the left one of two persons.
         places = (grid_shape[1] * grid_shape[2], self.region_dim)
         self.places = self.add_weight(shape=places, initializer="zeros", name="places")
         self.build_cells()
 
-    def start(self, grid, training=False) -> tuple[Memory, list]:
+    def start(self, grid, training=False) -> tuple[dict, list]:
         """Grid (batch, rows, columns, channels) -> memory, states (batch, units) before a word."""
         batch, rows, columns, channels = keras.ops.shape(grid)
         flat = tf.reshape(tf.cast(grid, self.compute_dtype), [batch, rows * columns, channels])
         regions = self.project(self.drop["regions"](flat, training=training)) + self.places
         return self.remember(regions)
 
-    def step(self, token_ids, states: list, memory: Memory) -> tuple:
+    def step(self, token_ids, states: list, memory: dict) -> tuple:
         """One word: ids (rows,), states -> log_probs (rows, vocab), states, attention.
 
         States are (rows, units). Attention is float32 (rows, regions), each row summing to 1.
         """
         embedded = self.embed(token_ids)
-        states, outputs, attention = self.advance(
-            self.enter(embedded), states, memory.constants, product_with(memory.kernels)
-        )
+        states, outputs, attention = self.advance(embedded, states, memory)
         logits = self.logits(embedded, outputs)
         return tf.nn.log_softmax(tf.cast(logits, tf.float32)), states, attention
 
@@ -119,7 +102,7 @@ class Decoder(keras.layers.Layer):
         token_ids, real = tf.reshape(token_ids, [-1, time]), tf.reshape(token_mask, [-1, time])
         states, _ = sampling.tile(states, captions)
         embedded = self.drop["words"](self.embed(token_ids), training=training)
-        outputs, attention = self.scan(embedded, states, memory)
+        outputs, attention = self.read(embedded, states, memory)
         if training and self.coverage:
             self.add_loss(self.coverage * _uncovered(attention, real))
         embedded, outputs = tf.boolean_mask(embedded, real), tf.boolean_mask(outputs, real)
@@ -129,11 +112,20 @@ class Decoder(keras.layers.Layer):
         """See the module."""
         return keras.KerasTensor((None, self.arguments["num_words"]), "float32")
 
-    def scan(self, embedded, states: list, memory: Memory) -> tuple:
+    def read(self, embedded, states: list, memory: dict) -> tuple:
         """All steps: (rows, time, word_dim) -> outputs of the LSTM (rows, time, ..), attention."""
-        entering = tf.transpose(self.enter(embedded), [1, 0, 2])
-        by_step = scan(self.advance, entering, states, memory.constants, memory.kernels)
-        outputs, attention = (tf.transpose(values, [1, 0, 2]) for values in by_step)
+        time, by_step = tf.shape(embedded)[1], tf.transpose(embedded, [1, 0, 2])
+
+        def body(t, states, arrays):
+            states, *results = self.advance(by_step[t], states, memory)
+            pairs = zip(arrays, results, strict=True)
+            return t + 1, states, [array.write(t, values) for array, values in pairs]
+
+        arrays = [tf.TensorArray(tf.float32, time) for _ in ("outputs", "attention")]
+        _, _, arrays = tf.while_loop(
+            lambda t, *_: t < time, body, (0, states, arrays), maximum_iterations=time
+        )
+        outputs, attention = (tf.transpose(array.stack(), [1, 0, 2]) for array in arrays)
         return outputs, attention
 
     def logits(self, embedded, outputs, training=False):
@@ -145,25 +137,16 @@ class Decoder(keras.layers.Layer):
         """The constructor's arguments."""
         return {**super().get_config(), **self.arguments}
 
-    @property
-    def output_dim(self) -> int:
-        """Size of what the LSTM gives to the output layer."""
-        raise NotImplementedError
-
     def build_cells(self) -> None:
-        """Makes the weights of the LSTM and of attention."""
+        """Makes the weights of the LSTM, of attention and of `deep`."""
         raise NotImplementedError
 
-    def remember(self, regions) -> tuple[Memory, list]:
+    def remember(self, regions) -> tuple[dict, list]:
         """(batch, regions, region_dim) -> memory, states (batch, units) before the first word."""
         raise NotImplementedError
 
-    def enter(self, embedded):
-        """The share of the words in the sums of the LSTM, for all steps at once."""
-        raise NotImplementedError
-
-    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
-        """One step -> states, outputs of the LSTM (rows, ..), attention (rows, regions)."""
+    def advance(self, embedded, states: list, memory: dict) -> tuple:
+        """One word (rows, word_dim) -> states, outputs of the LSTM (rows, ..), attention."""
         raise NotImplementedError
 
 
@@ -182,15 +165,10 @@ class SoftAttention(Decoder):
         self.key = keras.layers.Dense(attention_units, name="key")
         self.query = keras.layers.Dense(attention_units, use_bias=False, name="query")
         self.score = keras.layers.Dense(1, use_bias=False, name="score")
-        self.gate = keras.layers.Dense(1, name="gate")
+        self.gate = keras.layers.Dense(1, activation="sigmoid", name="gate")
         self.see = keras.layers.Dense(4 * self.units, use_bias=False, name="see")
         self.first = keras.layers.Dense(2 * self.units, activation="tanh", name="first")
         self.cell = LSTMCell(self.units, name="lstm")
-
-    @property
-    def output_dim(self) -> int:
-        """See the base class."""
-        return self.units + self.region_dim
 
     def build_cells(self) -> None:
         """See the base class."""
@@ -200,39 +178,38 @@ class SoftAttention(Decoder):
             layer.build((None, self.units))
         self.score.build((None, self.query.units))
         self.cell.build((None, self.word_dim))
+        self.deep.build((None, self.units + self.region_dim))
 
-    def remember(self, regions) -> tuple[Memory, list]:
+    def remember(self, regions) -> tuple[dict, list]:
         """See the base class."""
-        constants = {
-            "regions": regions,
-            "keys": self.key(regions),
-            "score": tf.convert_to_tensor(self.score.kernel),
-            "gate": tf.convert_to_tensor(self.gate.bias),
-        }
-        of_hidden = (self.query.kernel, self.gate.kernel, self.cell.recurrent_kernel)
-        kernels = {
-            "hidden": tf.concat([tf.convert_to_tensor(kernel) for kernel in of_hidden], axis=1),
-            "context": tf.convert_to_tensor(self.see.kernel),
-        }
         states = tf.split(self.first(tf.reduce_mean(regions, axis=1)), 2, axis=-1)
-        return Memory(constants, kernels), states
+        return {"regions": regions, "keys": self.key(regions)}, states
 
-    def enter(self, embedded):
+    def advance(self, embedded, states: list, memory: dict) -> tuple:
         """See the base class."""
-        return self.cell.project(embedded)
-
-    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
-        """See the base class."""
-        hidden, cell = states
-        sizes = [self.query.units, 1, 4 * self.units]
-        query, gate, recurrent = tf.split(product(hidden, "hidden"), sizes, axis=-1)
-        context, attention = _attend(query, constants)
-        context = tf.sigmoid(gate + constants["gate"]) * context
-        sums = entering + recurrent + product(context, "context")
-        in_gate, forget, candidate, out_gate = tf.split(sums, 4, axis=-1)
-        cell = tf.sigmoid(forget) * cell + tf.sigmoid(in_gate) * tf.tanh(candidate)
-        hidden = tf.sigmoid(out_gate) * tf.tanh(cell)
+        context, attention = self.attend(states[0], **memory)
+        context = self.gate(states[0]) * context
+        sums = self.cell.project(embedded) + self.see(context)
+        (hidden, cell), _ = self.cell.step(sums, states)
         return [hidden, cell], tf.concat([hidden, context], axis=-1), attention
+
+    def attend(self, hidden, regions, keys) -> tuple:
+        """Additive attention: rows of several to an image ask its regions.
+
+        score[row, region] = v . tanh(query[row] + key[region])    https://arxiv.org/abs/1409.0473
+
+        Hidden (rows, units) -> context (rows, region_dim), weights (rows, regions).
+        """
+        rows, (batch, places) = tf.shape(hidden)[0], tf.unstack(tf.shape(regions)[:2])
+        count = rows // tf.maximum(batch, 1)
+        query = tf.reshape(self.query(hidden), [batch, count, 1, self.query.units])
+        # (batch, rows of an image, regions, attention_units)
+        energy = tf.tanh(tf.expand_dims(keys, 1) + query)
+        # A product of two matrices: of four axes with two, TensorFlow 2.21 corrupts memory here.
+        scores = tf.matmul(tf.reshape(energy, [-1, energy.shape[-1]]), self.score.kernel)
+        weights = tf.nn.softmax(tf.reshape(scores, [batch, count, places]))
+        context = tf.matmul(weights, regions)
+        return tf.reshape(context, [rows, self.region_dim]), tf.reshape(weights, [rows, places])
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -247,65 +224,36 @@ class ShowAndTell(Decoder):
         self.show = keras.layers.Dense(self.word_dim, name="show")
         self.lstm = LSTM(self.units, return_sequences=True, name="lstm")
 
-    @property
-    def output_dim(self) -> int:
-        """See the base class."""
-        return self.units
-
     def build_cells(self) -> None:
         """See the base class."""
         self.show.build((None, self.region_dim))
         self.lstm.build((None, None, self.word_dim))
+        self.deep.build((None, self.units))
 
-    def remember(self, regions) -> tuple[Memory, list]:
+    def remember(self, regions) -> tuple[dict, list]:
         """See the base class."""
         image = self.show(tf.reduce_mean(regions, axis=1))
         zeros = tf.zeros([tf.shape(image)[0], self.units], image.dtype)
         _, states = self.lstm.cell(image, [zeros, zeros])
-        return Memory({"regions": regions}, {}), list(states)
+        return {"regions": regions}, list(states)
 
-    def enter(self, embedded):
-        """The words as they are: the LSTM's cell takes them so."""
-        return embedded
-
-    def advance(self, entering, states: list, constants: dict, product: Product) -> tuple:
+    def advance(self, embedded, states: list, memory: dict) -> tuple:
         """See the base class."""
-        hidden, states = self.lstm.cell(entering, states)
-        return list(states), hidden, _uniform(constants, [tf.shape(entering)[0]])
+        hidden, states = self.lstm.cell(embedded, states)
+        return list(states), hidden, _uniform(memory, [tf.shape(embedded)[0]])
 
-    def scan(self, embedded, states: list, memory: Memory) -> tuple:
+    def read(self, embedded, states: list, memory: dict) -> tuple:
         """See the base class: without attention the whole sentence goes through the fast LSTM."""
         hidden = self.lstm(embedded, initial_state=states)
-        return hidden, _uniform(memory.constants, tf.unstack(tf.shape(embedded)[:2]))
+        return hidden, _uniform(memory, tf.unstack(tf.shape(embedded)[:2]))
 
 
 DECODERS = {"soft_attention": SoftAttention, "show_and_tell": ShowAndTell}
 
 
-def _attend(query, constants: dict) -> tuple:
-    """Additive attention: rows of several to an image ask its regions.
-
-    score[row, region] = v . tanh(query[row] + key[region])    https://arxiv.org/abs/1409.0473
-
-    Query (rows, attention_units) -> context (rows, region_dim), weights (rows, regions).
-    """
-    regions, keys = constants["regions"], constants["keys"]
-    rows = tf.shape(query)[0]
-    batch, places = tf.unstack(tf.shape(regions)[:2])
-    count = rows // tf.maximum(batch, 1)
-    query = tf.reshape(query, [batch, count, 1, query.shape[-1]])
-    # (batch, rows of an image, regions, attention_units)
-    energy = tf.tanh(tf.expand_dims(keys, 1) + query)
-    # A product of two matrices: of four axes with two, TensorFlow 2.21 corrupts memory here.
-    scores = tf.matmul(tf.reshape(energy, [-1, energy.shape[-1]]), constants["score"])
-    weights = tf.nn.softmax(tf.reshape(scores, [batch, count, places]))
-    context = tf.matmul(weights, regions)
-    return tf.reshape(context, [rows, regions.shape[-1]]), tf.reshape(weights, [rows, places])
-
-
-def _uniform(constants: dict, outer: list):
+def _uniform(memory: dict, outer: list):
     """The same weight for all regions, (*outer, regions)."""
-    regions = tf.shape(constants["regions"])[1]
+    regions = tf.shape(memory["regions"])[1]
     return tf.fill([*outer, regions], 1.0 / tf.cast(regions, tf.float32))
 
 

@@ -6,11 +6,7 @@ keycaps are left out: their names are those of countries and keys.
 
 import hashlib
 import json
-import multiprocessing
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +19,6 @@ VENDORS = {  # package, what to install, where its SVG files are, how many there
 }
 NAMES, RASTERISER = "emoji==2.16.0", "resvg-py==0.5.0"
 PIXELS = 128  # of the prepared drawings
-_FEW = 1000  # drawings that are drawn before another process would have started
 
 _TONE = re.compile("1f3f[b-f]")
 _FLAG = re.compile(r"^1f1(e[6-9a-f]|f[0-9a-f])|20e3|^1f3f4-e00")
@@ -93,21 +88,6 @@ def rasterise(path: Path) -> bytes:
             skip_system_fonts=True,
         )
     )
-
-
-def rasterise_all(paths: Sequence[Path]) -> Iterator[bytes]:
-    """`rasterise` of each, in order; many in two processes, for it lets no thread run beside it."""
-    done = 0
-    if len(paths) > _FEW:
-        new = multiprocessing.get_context("spawn")  # a fork of TensorFlow's threads may hang
-        try:
-            with ProcessPoolExecutor(2, mp_context=new) as pool:
-                for image in pool.map(rasterise, paths, chunksize=32):
-                    yield image
-                    done += 1
-        except BrokenProcessPool:  # begun by a script without `if __name__ == "__main__":`
-            pass
-    yield from map(rasterise, paths[done:])
 
 
 def _code(emoji: str) -> str:

@@ -34,13 +34,14 @@ def karpathy(tmp_path) -> Path:
     root = tmp_path / "karpathy"
     (root / "imgs").mkdir(parents=True)
     images = []
-    for number in range(30):
+    splits = ["test"] * 5 + ["val"] * 5 + ["train"] * 19 + ["restval"]
+    for number, split in enumerate(splits):
         (root / "imgs" / f"{number}.png").write_bytes(encoded_image(number))
         texts = (f"There are {number} trees.", "A green field .")
         images.append(
             {
                 "filename": f"{number}.png",
-                "split": "test" if number < 5 else "val" if number < 10 else "train",
+                "split": split,
                 "sentences": [{"raw": text, "tokens": text.split()} for text in texts],
             }
         )

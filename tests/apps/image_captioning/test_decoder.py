@@ -1,13 +1,11 @@
-"""The decoders: one step and a sentence agree, padding counts for nothing, gradients are right."""
+"""The decoders: one step and a sentence agree, padding counts for nothing."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.image_captioning.captioning import decoder as decoder_module
 from apps.image_captioning.captioning.decoder import DECODERS
-from apps.image_captioning.captioning.scan import product_with
 from apps.image_captioning.config import ModelConfig
 from apps.image_captioning.model import build_model
 from common.decoding import sampling
@@ -40,11 +38,6 @@ def sigmoid(values):
     return 1 / (1 + np.exp(-values))
 
 
-def test_logits_are_those_of_the_real_steps_alone(decoder):
-    logits = decoder(GRID, TOKEN_IDS, MASK)
-    assert logits.shape == (MASK.sum(), VOCAB)
-
-
 def test_a_sentence_step_by_step_gives_the_same_as_at_once(decoder):
     memory, states = decoder.start(GRID)
     states, _ = sampling.tile(states, CAPTIONS)
@@ -61,9 +54,9 @@ def test_a_sentence_step_by_step_gives_the_same_as_at_once(decoder):
 def test_padding_of_time_and_of_captions_changes_nothing(decoder):
     ids = np.pad(TOKEN_IDS, [(0, 0), (0, 2), (0, 3)], constant_values=7)
     mask = np.pad(MASK, [(0, 0), (0, 2), (0, 3)])
-    np.testing.assert_allclose(
-        decoder(GRID, ids, mask), decoder(GRID, TOKEN_IDS, MASK), rtol=1e-5, atol=1e-5
-    )
+    logits = decoder(GRID, TOKEN_IDS, MASK)
+    assert logits.shape == (MASK.sum(), VOCAB)
+    np.testing.assert_allclose(decoder(GRID, ids, mask), logits, rtol=1e-5, atol=1e-5)
 
 
 def test_every_weight_gets_a_gradient(decoder):
@@ -75,31 +68,6 @@ def test_every_weight_gets_a_gradient(decoder):
         strict=True,
     ):
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
-
-
-def plain_scan(advance, entering, states, constants, kernels):
-    outputs, attention = [], []
-    for inputs in tf.unstack(entering):
-        states, *results = advance(inputs, states, constants, product_with(kernels))
-        outputs.append(results[0])
-        attention.append(results[1])
-    return tf.stack(outputs), tf.stack(attention)
-
-
-def test_the_gradients_of_the_scan_are_those_of_a_plain_loop(monkeypatch):
-    decoder = make("soft_attention", coverage=0.3)
-
-    def gradients():
-        with tf.GradientTape() as tape:
-            logits = decoder(GRID, TOKEN_IDS, MASK, training=True)
-            loss = tf.reduce_sum(tf.square(logits)) + sum(decoder.losses)
-        values = [weight.value for weight in decoder.trainable_weights]
-        return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)]
-
-    scanned = tf.function(gradients)()
-    monkeypatch.setattr(decoder_module, "scan", plain_scan)
-    for gradient, plain in zip(scanned, gradients(), strict=True):
-        np.testing.assert_allclose(gradient, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_soft_attention_is_that_of_the_paper():

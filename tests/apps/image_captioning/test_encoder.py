@@ -1,13 +1,10 @@
-"""The image encoder: colours of regions, which layers are trained, weights of another network."""
+"""The image encoder: colours of regions, and which layers are trained."""
 
-from dataclasses import replace
-
-import keras
 import numpy as np
 import pytest
 
 from apps.image_captioning.captioning.encoder import RegionColours, make_image_encoder, thaw
-from apps.image_captioning.config import TINY, ModelConfig
+from apps.image_captioning.config import ModelConfig
 from common.runs.errors import UserError
 
 
@@ -28,16 +25,6 @@ def test_a_region_has_the_colours_of_its_own_part_of_the_image():
     histogram = (np.asarray(RegionColours(2, 2, bins=2)(pixels)) / 4) ** 2
     np.testing.assert_allclose(histogram[0, :, :, 0], [[1, 0], [1, 1]])
     np.testing.assert_allclose(histogram[0, :, :, -1], [[0, 1], [0, 0]])
-
-
-def test_weights_of_another_network_are_named(tmp_path):
-    path = tmp_path / "other.weights.h5"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
-    options = replace(TINY.model, image_encoder="MobileNetV2", image_size=32, image_weights=path)
-    with pytest.raises(
-        UserError, match=r"other\.weights\.h5: expected weights of MobileNetV2 .*got"
-    ):
-        make_image_encoder(options)
 
 
 def test_the_last_blocks_are_trained_and_their_statistics_stay():

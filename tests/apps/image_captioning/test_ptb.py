@@ -2,7 +2,6 @@
 
 # ruff: noqa: RUF001  (quotes and dashes of all kinds are what is tested)
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.image_captioning.corpora import formats
 from apps.image_captioning.corpora.ptb import tokenize
 
 # What pycocoevalcap leaves out, word for word: its brackets are upper-case, so "-lrb-" stays.
@@ -92,22 +92,16 @@ def test_the_cases_are_what_stanfords_tokenizer_gives():
     assert [" ".join(words) for words in by_java(captions)] == [CASES[one] for one in captions]
 
 
-def captions_of(name: str) -> list[str]:
-    root = Path(os.environ["CELLSTATE_DATA"])
-    if name == "flickr8k":
-        text = (root / "flickr8k/Flickr8k_text/Flickr8k.token.txt").read_text(encoding="utf-8")
-        return [line.split("\t")[1].strip() for line in text.splitlines()]
-    images = json.loads((root / "ucm_captions/dataset.json").read_text(encoding="utf-8"))["images"]
-    return [sentence["raw"] for image in images for sentence in image["sentences"]]
-
-
 @NEEDS_JAVA
 @pytest.mark.data
 @pytest.mark.skipif("CELLSTATE_DATA" not in os.environ, reason="CELLSTATE_DATA is not set")
-@pytest.mark.parametrize("name", ["ucm_captions", "flickr8k"])
-def test_all_captions_of_a_published_set_have_stanfords_words(name):
-    captions = sorted(set(captions_of(name)))
+def test_all_captions_of_published_sets_have_stanfords_words():
+    captions = set()
+    for path in Path(os.environ["CELLSTATE_DATA"]).glob("*/dataset.json"):
+        parts = formats.read_karpathy(path).values()
+        captions |= {text for images in parts for image in images for text in image.captions}
     assert len(captions) > 1000
+    captions = sorted(captions)
     differing = [
         (caption, words)
         for caption, words in zip(captions, by_java(captions), strict=True)

@@ -1,53 +1,91 @@
-"""Training: the weights it begins with, and what it refuses."""
+"""Training: its first weights, the paper's sizes, complete runs, and what it refuses."""
 
-import dataclasses
 import random
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest import mock
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.image_captioning import data, train
-from apps.image_captioning.config import TINY
-from common.runs.directory import RunDirectory
+from apps.image_captioning import data, model, predict, train
+from apps.image_captioning.captioning.encoder import make_image_encoder
+from apps.image_captioning.config import PAPER, TINY
+from common.inputs.text import SPECIALS, Vocabulary
 from common.runs.errors import UserError
 from common.training import fit, strategies
 
-
-class Stop(Exception):
-    """Comes in place of the fitting."""
+from .conftest import encoded_image
 
 
-def first_weights(path, cache_dir, monkeypatch, *, num_draws: int) -> list[np.ndarray]:
-    """Of the encoder and the model, where preparing the data has drawn so many numbers."""
-    load_split, models = data.load_split, []
+@pytest.fixture
+def built(monkeypatch) -> list[keras.Model]:
+    """The encoder and the model of each training."""
+    build, networks = model.build_model, []
 
-    def prepare(*arguments):
-        for _ in range(num_draws):
-            random.random()
-        return load_split(*arguments)
+    def recorded(config, num_words, encoder, **options):
+        networks.append((encoder, build(config, num_words, encoder, **options)))
+        return networks[-1][1]
 
-    def stop(model, *arguments, **options):
-        models.append(model)
-        raise Stop
-
-    config = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, cache_dir=cache_dir))
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(data, "load_split", prepare)
-        patch.setattr(fit, "fit", stop)
-        train.train(config, path)
-    encoder = RunDirectory(path).load_model("encoder.keras")
-    return [*encoder.get_weights(), *models[0].get_weights()]
+    monkeypatch.setattr(model, "build_model", recorded)
+    return networks
 
 
 def test_the_first_weights_are_the_same_whatever_preparing_the_data_drew(
-    cache_dir, tmp_path, monkeypatch
+    built, tmp_path, monkeypatch
 ):
-    usual, other = (
-        first_weights(tmp_path / str(n), cache_dir, monkeypatch, num_draws=n) for n in (0, 1)
+    survey = data.Survey(Vocabulary((*SPECIALS, "face")), [1], 1, 0)
+    monkeypatch.setattr(model, "make_writer", mock.Mock(side_effect=InterruptedError))
+    for num_draws in (0, 1):
+
+        def prepare(config, encoder, num_draws=num_draws):
+            for _ in range(num_draws):
+                random.random()
+            return SimpleNamespace(survey=survey, summary=str)
+
+        monkeypatch.setattr(data, "make_training_data", prepare)
+        with pytest.raises(InterruptedError):
+            train.train(TINY, tmp_path / str(num_draws))
+    for usual, other in zip(*built, strict=True):
+        for expected, weight in zip(usual.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
+
+
+def on_photos(preset, karpathy, **options):
+    """A preset on eight photos of the fixture, in two steps."""
+    where = {"name": "karpathy", "root": karpathy, "cache_dir": karpathy / "cache"}
+    return replace(
+        preset,
+        model=replace(preset.model, **options),
+        data=replace(preset.data, **where, max_images=8),
+        train=replace(preset.train, epochs=1, batch_size=4),
     )
-    for expected, weight in zip(usual, other, strict=True):
-        np.testing.assert_array_equal(weight, expected)
+
+
+def test_the_model_of_the_paper_trains(built, karpathy, tmp_path):
+    train.train(on_photos(PAPER, karpathy), tmp_path / "run", dry_run=True)  # takes two steps
+    ((_, trained),) = built
+    decoder = trained.get_layer("decoder")
+    assert (decoder.units, decoder.places.shape) == (1000, (14 * 14, 512))
+    assert np.any(decoder.places)  # zeros at first
+    assert all(np.isfinite(weight).all() for weight in trained.get_weights())
+
+
+def test_a_run_with_a_trained_cnn_loads_when_its_weights_file_is_gone(
+    karpathy, tmp_path, monkeypatch
+):
+    options = {"image_encoder": "MobileNet", "image_size": 32, "train_image_encoder": True}
+    inside = make_image_encoder(replace(TINY.model, **options, colour_bins=None)).layers
+    path = tmp_path / "mobilenet.weights.h5"
+    next(layer for layer in inside if isinstance(layer, keras.Model)).save_weights(path)
+    monkeypatch.setattr(fit, "fit", lambda model, _, run, *__, **___: run.save_model(model))
+    config = on_photos(TINY, karpathy, **options, image_weights=path)
+    run = train.train(config, tmp_path / "run")
+    path.unlink()
+    (captions,) = predict.Predictor.load(run.path).caption([encoded_image()])
+    assert captions.captions
 
 
 def test_coverage_on_several_devices_of_one_machine_is_refused(tmp_path, monkeypatch):
