@@ -23,11 +23,11 @@ from apps.answer_selection import datasets
 from apps.answer_selection.config import DataConfig
 from apps.answer_selection.ranking import tokenizer
 from common.inputs import pipeline
+from common.inputs.datasets import prepare
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
 
-MAX_CANDIDATES = 64  # of a question in one row of an evaluation batch; more make a second row
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # that tokenizer.words may give
 
 
@@ -43,7 +43,6 @@ class Statistics(NamedTuple):
     words: Vocabulary
     idf: np.ndarray
     lengths: list[int]
-    num_questions: int
     num_candidates: int
 
 
@@ -66,11 +65,9 @@ class TrainingData(NamedTuple):
         """Endless shuffled batches; order and candidates are a function of (seed, epoch)."""
 
         def draw_all(epoch: tf.Tensor) -> tf.data.Dataset:
+            options = {"seed": seed, "epoch": epoch, "most": self.candidates_per_question}
             return self.examples.map(
-                lambda example: draw(
-                    example, seed=seed, epoch=epoch, most=self.candidates_per_question
-                ),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                lambda example: draw(example, **options), num_parallel_calls=tf.data.AUTOTUNE
             )
 
         return pipeline.training_batches(
@@ -84,29 +81,27 @@ class TrainingData(NamedTuple):
 
     def summary(self) -> str:
         """One line for the log: sizes."""
-        counts = self.statistics
+        words, _, lengths, num_candidates = self.statistics
         return (
-            f"{counts.num_questions} questions, {len(counts.lengths)} of them with right "
-            f"and wrong candidates, {counts.num_candidates} candidates, "
-            f"{len(counts.words)} words, {self.num_batches} batches an epoch"
+            f"{len(lengths)} questions with right and wrong candidates, {num_candidates} "
+            f"candidates, {len(words)} words, {self.num_batches} batches an epoch"
         )
 
 
 def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
-    """Streams the records of "train", "validation" or "test" (see corpora/records.py).
+    """Streams the records (see datasets.py) of "train", "validation" or "test".
 
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder, splits = datasets.make_builder(
-        config.name, root=config.root, cache_dir=config.cache_dir, packages=config.packages
-    )
-    if split not in splits:
+    builder = datasets.make_builder(config)
+    prepare(builder, builder.broken)
+    if split not in builder.info.splits:
         raise UserError(
-            f"expected a {split} part of {config.name}, its files are not in "
-            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+            f"expected a {split} part of {config.name}, its files are not in {config.root}: "
+            f"add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, splits[split])
+    records = builder.as_dataset(split=split, shuffle_files=False)
     if config.max_questions is None or split == "test":
         return records
     return records.take(config.max_questions if split == "train" else config.max_questions // 8)
@@ -120,35 +115,29 @@ def read_statistics(
     `more_words` join the vocabulary, as words of no training text.
 
     Raises:
-        UserError: there is no record, or none with both a right and a wrong candidate.
+        UserError: no record has both a right and a wrong candidate.
     """
-    num_questions = num_candidates = 0
+    num_candidates = 0
     counts: Counter[bytes] = Counter()
     num_with: Counter[bytes] = Counter()  # candidates that have the word
     longest: list[int] = []
     texts = records.map(lambda record: (record["question"], record["candidates"], record["labels"]))
     for questions, candidates, labels in texts.ragged_batch(256):
-        num_questions += int(candidates.nrows())
         num_candidates += len(candidates.flat_values)
-        for row in tokenizer.words(questions).to_list():
-            counts.update(row)
         split = tokenizer.words(candidates.flat_values)
-        for row in split.to_list():
+        rows = split.to_list()
+        num_with.update(word for row in rows for word in set(row))
+        for row in [*rows, *tokenizer.words(questions).to_list()]:
             counts.update(row)
-            num_with.update(set(row))
         lengths = np.clip(split.row_lengths().numpy(), 1, config.max_candidate_words)
         borders = candidates.row_splits.numpy()[1:-1]
         for group, label in zip(np.split(lengths, borders), labels.to_list(), strict=True):
             if len(set(label)) == 2:
                 longest.append(int(group.max()))
-    if not num_questions:
-        raise UserError(
-            f"expected training questions in {config.name}, found none: look at --data.root"
-        )
     if not longest:
         raise UserError(
             f"expected training questions in {config.name} with a right and a wrong candidate, "
-            f"all labels of each of the {num_questions} questions are equal: nothing to learn"
+            "all labels of each question are equal: nothing to learn"
         )
     decoded = Counter({word.decode(): count for word, count in counts.items()})
     words = Vocabulary.of_words(decoded, min_count=config.min_word_count)
@@ -158,7 +147,7 @@ def read_statistics(
     idf = np.ones(len(words) + config.hash_buckets, "float32")
     for row, word in enumerate(words.tokens):
         idf[row] = np.log((num_candidates + 1) / (num_with[word.encode()] + 0.5)) / rarest
-    return Statistics(words, np.maximum(idf, 0), longest, num_questions, num_candidates)
+    return Statistics(words, np.maximum(idf, 0), longest, num_candidates)
 
 
 def make_examples(
@@ -209,23 +198,6 @@ def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, 
     }
 
 
-def evaluation_batches(examples: tf.data.Dataset, *, batch_size: int) -> tf.data.Dataset:
-    """One pass; a question with many candidates fills several rows that follow each other."""
-
-    def rows(example: dict) -> tf.data.Dataset:
-        starts = tf.range(tf.shape(example["label"])[0], delta=MAX_CANDIDATES)
-
-        def row(start: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {
-                name: value if name.startswith("question_") else value[start:][:MAX_CANDIDATES]
-                for name, value in example.items()
-            }
-
-        return tf.data.Dataset.from_tensor_slices(starts).map(row)
-
-    return pipeline.evaluation_batches(examples.flat_map(rows), batch_size=batch_size)
-
-
 def make_training_data(
     config: DataConfig,
     *,
@@ -254,7 +226,9 @@ def make_training_data(
         statistics,
         examples,
         pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
-        evaluation_batches(make_examples(validation, words, config), batch_size=batch_size),
+        pipeline.evaluation_batches(
+            make_examples(validation, words, config), batch_size=batch_size
+        ),
         candidates_per_question,
         service,
     )

@@ -36,12 +36,11 @@ def export(
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
-    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
-
     from apps.answer_selection import datasets
     from apps.answer_selection.model import load_inference
     from common.export import saved_model
 
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     ranker = load_inference(run_dir)
     path = output or run.path / format
     if format == "saved_model":
@@ -118,7 +117,8 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> 
         inputs[f"{name}_ids"] = tf.TensorSpec([rows, None], tf.int32)
         inputs[f"{name}_keys"] = tf.TensorSpec([rows, None, tokenizer.NUM_KEYS], tf.int32)
         inputs[f"{name}_mask"] = tf.TensorSpec([rows, None], tf.bool)
-    expected = ranker.rank(tf.constant(QUESTION), tf.constant(CANDIDATES))
+    outputs = ranker.rank(tf.constant(QUESTION), tf.constant(CANDIDATES))
+    expected = {name: value.numpy() for name, value in outputs.items()}
     folder = Path(__file__).parent
     portable.write_runtime(
         path,
@@ -126,7 +126,6 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> 
         format=format,
         sources=[
             folder / "runtime.py",
-            folder / "ranking" / "fingerprint.py",
             folder / "ranking" / "agreement.py",
             "words.py",
         ],
@@ -137,12 +136,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> 
         },
         copies=[run_path / "vocab_words.txt"],
         card=card,
-        probes=[
-            (
-                {"question": QUESTION, "candidates": CANDIDATES},
-                {name: value.numpy() for name, value in expected.items()},
-            )
-        ],
+        probes=[({"question": QUESTION, "candidates": CANDIDATES}, expected)],
     )
 
 

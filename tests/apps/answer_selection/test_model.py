@@ -47,7 +47,7 @@ def make_call(model):
         name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()
     }
     graph = tf.function(
-        lambda given: model(given, training=False), input_signature=[specs], autograph=False
+        lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False
     )
     return lambda batch: {name: value.numpy() for name, value in graph(batch).items()}
 
@@ -219,6 +219,7 @@ def test_flags_tell_each_word_whether_it_stands_in_the_other_text():
     [
         {"dropout": 1.0},
         {"units": 0},
+        {"agreement": -1},
         {"word_vectors": "glove", "word_dim": 64},
         {"word_vectors": "random", "train_word_vectors": False},
         {"word_vectors": "random", "word_vectors_file": Path("vectors.txt")},
