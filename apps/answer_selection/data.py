@@ -11,6 +11,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     question_id     string (batch,);  candidate_id  string (batch, candidates)
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -155,15 +156,11 @@ def make_examples(
 ) -> tf.data.Dataset:
     """Encodes records; one example is a question with all its candidates."""
     table = words.make_table(unknown=-1)
-
-    def encode(strings: tf.Tensor, max_words: int) -> dict[str, tf.Tensor]:
-        return tokenizer.encode(
-            strings, table, num_buckets=config.hash_buckets, max_words=max_words
-        )
+    encode = functools.partial(tokenizer.encode, table=table, num_buckets=config.hash_buckets)
 
     def example(record: dict) -> dict[str, tf.Tensor]:
-        question = encode(record["question"][None], config.max_question_words)
-        candidates = encode(record["candidates"], config.max_candidate_words)
+        question = encode(record["question"][None], max_words=config.max_question_words)
+        candidates = encode(record["candidates"], max_words=config.max_candidate_words)
         return {
             **{f"question_{part}": value[0] for part, value in question.items()},
             **{f"candidate_{part}": value for part, value in candidates.items()},
@@ -182,11 +179,9 @@ def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, 
     Right ones up to half of them (or more, where there are not enough wrong ones), then wrong ones.
     """
     own = tf.strings.to_hash_bucket_fast(example["question_id"], 2**31)
+    seeds = [own + seed, tf.cast(epoch, tf.int64)]
     # One draw gives the order of both kinds.
-    chance = tf.random.stateless_uniform(
-        tf.shape(example["label"]), [own + seed, tf.cast(epoch, tf.int64)]
-    )
-    order = tf.argsort(chance)
+    order = tf.argsort(tf.random.stateless_uniform(tf.shape(example["label"]), seeds))
     is_right = tf.gather(example["label"], order) > 0
     right, wrong = tf.boolean_mask(order, is_right), tf.boolean_mask(order, ~is_right)
     num_right = tf.maximum(most // 2, most - tf.size(wrong))
@@ -211,7 +206,7 @@ def make_training_data(
     are read and encoded again each epoch, so that memory does not grow with the data set.
     """
     service = service_batches.connect(config.service)
-    records, validation = load_split(config, "train"), load_split(config, "validation")
+    records = load_split(config, "train")
     statistics = read_statistics(records, config, more_words=more_words)
     words = statistics.words
     both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
@@ -222,25 +217,21 @@ def make_training_data(
         examples = examples.cache()
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(statistics.lengths, share)) for share in (1 / 3, 2 / 3)}
+    validation = make_examples(load_split(config, "validation"), words, config)
     return TrainingData(
         statistics,
         examples,
         pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
-        pipeline.evaluation_batches(
-            make_examples(validation, words, config), batch_size=batch_size
-        ),
+        pipeline.evaluation_batches(validation, batch_size=batch_size),
         candidates_per_question,
         service,
     )
 
 
-def as_training(
-    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
-) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    """A batch as (inputs, label int32 (batch, candidates), weight float32 (batch,)).
+def as_training(batch: dict, *, inputs: Iterable[str]) -> tuple[dict, tf.Tensor, tf.Tensor]:
+    """A batch as (inputs, label int32 (batch, candidates), -1 = padding, weight float32 (batch,)).
 
-    Padding has the label -1. `inputs` are the names that the model takes; Keras would mix up any
-    others.
+    `inputs` are the names that the model takes; Keras would mix up any others.
     """
     label = tf.where(batch["is_candidate"], batch["label"], -1)
     weight = tf.ones(tf.shape(label)[:1])

@@ -49,27 +49,25 @@ def evaluate(
 
     results = _rank_all(run, config, split)
     protocol = protocol or config.data.protocol
-    scores = {name: metrics.summarize(rows, protocol) for name, rows in results.items()}
-    differences = {
-        f"MAP above {name}": metrics.map_difference(results["model"], rows, protocol)
-        for name, rows in results.items()
-        if name != "model"
-    }
-    rows = results["model"]
+    baselines = {name: metrics.summarize(rows, protocol) for name, rows in results.items()}
+    rows, scores = results["model"], baselines.pop("model")
     num_counted = len(metrics.counted(rows, protocol))
     evaluation = Evaluation(
         app=APP,
         data=config.data.name,
         split=split,
         num_examples=num_counted,
-        metrics=scores.pop("model"),
-        baselines=scores,
+        metrics=scores,
+        baselines=baselines,
         notes=(
             f"protocol {protocol}: {num_counted} of {len(rows)} questions count; "
             f"{sum(not row.num_right for row in rows)} have no right candidate, "
             f"{sum(not row.num_wrong for row in rows)} no wrong one",
         ),
-        details=differences,
+        details={
+            f"MAP above {name}": metrics.map_difference(rows, results[name], protocol)
+            for name in baselines
+        },
     )
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(evaluation))
     run.write_text(f"questions-{split}.csv", _as_csv(results))

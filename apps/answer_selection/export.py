@@ -43,24 +43,22 @@ def export(
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     ranker = load_inference(run_dir)
     path = output or run.path / format
+    card = _make_card(run, config, of_pairs=format == "saved_model")
     if format == "saved_model":
         saved_model.write_saved_model(
             ranker,
             path,
-            card=_make_card(run, config),
+            card=card,
             probe={"question": [QUESTION, "what is tol?", "n_jobs"], "candidate": CANDIDATES},
             others={"rank": {"question": QUESTION, "candidates": CANDIDATES}},
             examples=datasets.example_arguments,
         )
     else:
-        card = _make_card(run, config, of_pairs=False)
         _write_runtime(ranker, run.path, path, card, format=format)
     return path
 
 
-def _make_card(
-    run: directory.RunDirectory, config: Config, *, of_pairs: bool = True
-) -> dict[str, object]:
+def _make_card(run: directory.RunDirectory, config: Config, *, of_pairs: bool) -> dict[str, object]:
     """The card of the SavedModel; or, with `of_pairs` False, that of its signature "rank" alone."""
     from common.export import card
 
@@ -124,11 +122,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> 
         path,
         {"model": Part(score, inputs)},
         format=format,
-        sources=[
-            folder / "runtime.py",
-            folder / "ranking" / "agreement.py",
-            "words.py",
-        ],
+        sources=[folder / "runtime.py", folder / "ranking" / "agreement.py", "words.py"],
         settings={
             "max_words": ranker.max_words,
             "num_buckets": ranker.num_buckets,

@@ -56,13 +56,11 @@ class Runtime:
         if not all(split):
             raise ValueError(f"{name}: expected at least one word, found none in one of {texts}")
         ids, mask = padded([[self.word_id(word) for word in text] for text in split])
-        compared = [
-            padded(
-                [[keys.setdefault(part(word), len(keys) + 1) for word in text] for text in split]
-            )
-            for part in (str, stem, lambda word: word[:NUM_LETTERS])
-        ]
-        numbers = np.stack([rows for rows, _ in compared], axis=-1)
+        compared = []
+        for part in (str, stem, lambda word: word[:NUM_LETTERS]):
+            rows = [[keys.setdefault(part(w), len(keys) + 1) for w in text] for text in split]
+            compared.append(padded(rows)[0])
+        numbers = np.stack(compared, axis=-1)
         return {f"{name}_ids": ids, f"{name}_keys": numbers, f"{name}_mask": mask}
 
     def word_id(self, word: str) -> int:

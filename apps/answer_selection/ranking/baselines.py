@@ -63,13 +63,8 @@ class WordStatistics:
         for text in map(words, candidates):
             counts = Counter(text)
             norm = K1 * (1 - B + B * len(text) / max(self.mean_words, 1.0))
-            scores.append(
-                sum(
-                    self.idf(word) * counts[word] / (counts[word] + norm)
-                    for word in question_words
-                    if word in counts
-                )
-            )
+            shared = (word for word in question_words if word in counts)
+            scores.append(sum(self.idf(w) * counts[w] / (counts[w] + norm) for w in shared))
         return np.array(scores, float)
 
 
@@ -104,12 +99,10 @@ def rank(scorers: Mapping[str, Scorer], records: Iterable[dict]) -> dict[str, li
     """Every question of records (`data.load_split`, as NumPy) as each scorer ranks it, by name."""
     ranked: dict[str, list[Ranked]] = {name: [] for name in scorers}
     for record in records:
-        question = record["question"].decode()
-        candidates, ids = (
-            [text.decode() for text in record[name]] for name in ("candidates", "candidate_ids")
-        )
+        question, question_id = record["question"].decode(), record["question_id"].decode()
+        candidates = [text.decode() for text in record["candidates"]]
+        ids = [name.decode() for name in record["candidate_ids"]]
         for name, scorer in scorers.items():
             scores = scorer(question, candidates).tolist()
-            row = Ranked(record["question_id"].decode(), ids, record["labels"].tolist(), scores)
-            ranked[name].append(row)
+            ranked[name].append(Ranked(question_id, ids, record["labels"].tolist(), scores))
     return ranked

@@ -131,10 +131,8 @@ def _make_encoder(input_dim: int, config: ModelConfig, *, layers: int, name: str
 def _shares_at_top(states, mask):
     """The share of features that are highest at each word, (pairs, time): which words counted."""
     highest = ops.expand_dims(pooling.masked_max(states, mask), 1)
-    at_top = ops.cast(ops.equal(states, highest), "float32") * ops.expand_dims(
-        ops.cast(mask, "float32"), -1
-    )
-    shares = ops.mean(at_top, axis=-1)
+    at_top = ops.cast(ops.equal(states, highest), "float32")
+    shares = ops.mean(at_top, axis=-1) * ops.cast(mask, "float32")
     return shares / (ops.sum(shares, axis=1, keepdims=True) + _SMALL)
 
 

@@ -55,8 +55,8 @@ class Index:
                 for sentence in read_sentences(path):
                     self.paths.setdefault(sentence, path)
         if not self.paths:
-            names = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-            raise UserError(f"expected text in files {names} of {folder}, found none: add some")
+            kinds = ", ".join(SUFFIXES)
+            raise UserError(f"expected text in files {kinds} of {folder}, found none: add some")
         self.bm25 = bm25s.BM25(k1=baselines.K1, b=baselines.B)
         self.bm25.index(list(map(baselines.words, self.paths)), show_progress=sys.stderr.isatty())
 

@@ -29,15 +29,16 @@ def make_ranker(
 
     def rank(agreement_weight: float) -> Iterator[Ranked]:
         for batch in batches.as_numpy_iterator():
-            inputs, parts = {name: batch[name] for name in model.input}, []
+            questions = {name: batch[name] for name in model.input if name.startswith("question")}
+            candidates = {name: batch[name] for name in model.input if name not in questions}
+            parts = []
             for start in range(0, batch["label"].shape[1], AT_ONCE):
-                for name in inputs:
-                    if name.startswith("candidate"):
-                        inputs[name] = batch[name][:, start : start + AT_ONCE]
-                parts.append(network(inputs))
+                end = start + AT_ONCE
+                cut = {name: value[:, start:end] for name, value in candidates.items()}
+                parts.append(network({**questions, **cut}))
+            names = ("score", "unasked")
             values = {
-                name: np.concatenate([part[name] for part in parts], axis=1)
-                for name in ("score", "unasked")
+                name: np.concatenate([part[name] for part in parts], axis=1) for name in names
             }
             values["ids"] = batch["candidate_ids"]
             for row, real in enumerate(batch["is_candidate"]):

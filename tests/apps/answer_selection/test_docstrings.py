@@ -37,13 +37,12 @@ Returns:
 """
 
 
-def write(folder, **modules):
-    """A package with one function of five parameters in each module; `modules` give its texts."""
-    folder.mkdir(exist_ok=True)
+def write(root, **modules):
+    """A package with a function in each module; `modules` give the texts of its parameters."""
+    folder = root / "pack"
+    folder.mkdir()
     for name, texts in modules.items():
-        entries = "".join(
-            f"    p{number} : int\n        {text}\n" for number, text in enumerate(texts)
-        )
+        entries = "".join(f"    p{n} : int\n        {text}\n" for n, text in enumerate(texts))
         (folder / f"{name}.py").write_text(
             f'def fit_{name}():\n    """Fits.\n\n    Parameters\n    ----------\n{entries}    """\n'
         )
@@ -73,28 +72,24 @@ def test_google_parameters_have_their_first_sentence_without_marks():
 
 
 def test_a_question_has_every_description_of_its_function_and_one_is_right(tmp_path):
-    parts = docstrings.read(write(tmp_path / "pack", one=texts("size")))
-    questions = [question for part in parts.values() for question in part]
-    assert [question.question for question in questions] == [
-        f"what is p{number} in fit_one" for number in range(5)
-    ]
-    for number, question in enumerate(questions):
-        assert [candidate.text for candidate in question.candidates] == texts("size")
-        assert [candidate.label for candidate in question.candidates] == [
-            int(place == number) for place in range(5)
-        ]
+    parts = docstrings.read(write(tmp_path, one=texts("size")))
+    for number, question in enumerate(question for part in parts.values() for question in part):
+        assert question.question == f"what is p{number} in fit_one"
+        pairs = [(candidate.text, candidate.label) for candidate in question.candidates]
+        assert pairs == [(text, int(n == number)) for n, text in enumerate(texts("size"))]
+    assert number == 4
 
 
 def test_functions_that_are_copies_or_have_few_parameters_are_left_out(tmp_path):
     few = texts("other", docstrings.MIN_CANDIDATES - 1)
     copy = [*texts("size")[:3], "Another thing.", "One more thing."]  # three of five are the same
-    functions = docstrings.mine(write(tmp_path / "pack", a=texts("size"), b=copy, c=few))
+    functions = docstrings.mine(write(tmp_path, a=texts("size"), b=copy, c=few))
     assert [function.name for function in functions] == ["fit_a"]
 
 
 def test_a_description_counts_once_in_a_function_and_boilerplate_is_capped(tmp_path):
     modules = {f"m{n}": [*texts(f"word{n}"), "The word.", "The word."] for n in range(9)}
-    functions = docstrings.mine(write(tmp_path / "pack", **modules))
+    functions = docstrings.mine(write(tmp_path, **modules))
     names = [f"p{number}" for number in range(6)]
     most = docstrings.MAX_USES
     assert [list(function.descriptions) for function in functions] == [
@@ -105,14 +100,14 @@ def test_a_description_counts_once_in_a_function_and_boilerplate_is_capped(tmp_p
 
 def test_whole_modules_are_held_back(tmp_path):
     modules = {f"m{n}": texts(f"word{n}") for n in range(60)}
-    parts = docstrings.read(write(tmp_path / "pack", **modules))
+    parts = docstrings.read(write(tmp_path, **modules))
     modules = [{row.question_id.split(".")[1] for row in questions} for questions in parts.values()]
     assert sum(map(len, modules)) == len(set.union(*modules)) == 60
     assert all(modules)
 
 
 def test_tests_generated_files_and_those_of_another_python_are_not_read(tmp_path):
-    folders = write(tmp_path / "pack", a=texts("size"))
+    folders = write(tmp_path, a=texts("size"))
     source = (tmp_path / "pack" / "a.py").read_text()
     for number, name in enumerate(["tests/a.py", "test_a.py", "gen_ops.py", "_api/a.py"]):
         path = tmp_path / "pack" / name

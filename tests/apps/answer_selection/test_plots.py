@@ -1,11 +1,9 @@
 """Facts about the pictures."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from apps.answer_selection.ranking import plots
-from common.runs.errors import UserError
 
 
 def test_words_that_count_above_the_mean_are_coloured_and_no_others(tmp_path):
@@ -18,9 +16,3 @@ def test_words_that_count_above_the_mean_are_coloured_and_no_others(tmp_path):
         for name in ("even", "first")
     }
     assert colours["even"] == 0 and colours["first"] > 100
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ""])
-def test_a_plot_of_a_kind_that_cannot_be_drawn_is_a_users_error(tmp_path, suffix):
-    with pytest.raises(UserError, match=r"--plot file ending in \.png"):
-        plots.labelled_texts([("1.", [("tol", 1.0)])], title="", path=tmp_path / f"plot{suffix}")

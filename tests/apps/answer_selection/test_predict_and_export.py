@@ -103,16 +103,14 @@ def test_training_reads_the_same_features_as_the_saved_model(run, saved):
         np.testing.assert_allclose(prepared["score"][0], raw["score"], rtol=1e-4, atol=1e-5)
 
 
-def test_copies_of_a_candidate_have_the_same_score(predictor):
-    rows = predictor.rank(QUESTION, [*CANDIDATES, CANDIDATES[0]])
-    copies = [row.score for row in rows if row.text == CANDIDATES[0]]
-    assert len(copies) == 2 and copies[0] == pytest.approx(copies[1], abs=1e-6)
-
-
-def test_more_candidates_than_fit_into_one_call_are_all_ranked(predictor, monkeypatch):
-    whole = scores(predictor, CANDIDATES)
+def test_copies_and_candidates_of_another_call_have_the_same_scores(predictor, monkeypatch):
+    expected = scores(predictor, CANDIDATES)
     monkeypatch.setattr(predict, "AT_ONCE", 3)
-    assert scores(predictor, CANDIDATES) == pytest.approx(whole, abs=1e-5)
+    rows = predictor.rank(QUESTION, [*CANDIDATES, CANDIDATES[0]])
+    assert len(rows) == 5
+    assert [row.score for row in rows] == pytest.approx(
+        [expected[row.text] for row in rows], abs=1e-5
+    )
 
 
 def test_ten_thousand_words_are_cut(predictor, caplog):

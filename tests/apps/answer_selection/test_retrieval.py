@@ -53,7 +53,7 @@ def test_a_question_that_shares_no_word_is_a_users_error(folder, question):
 def test_a_folder_without_text_or_no_folder_is_named(tmp_path):
     (tmp_path / "a.txt").write_text(" \n ...")
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=rf"\*\.txt, \*\.md, \*\.rst of {folder}, found none"):
+        with pytest.raises(UserError, match=rf"\.txt, \.md, \.rst of {folder}, found none"):
             Index(folder)
 
 
