@@ -13,8 +13,7 @@ from common.runs import cli
 
 SAMPLE = 6  # questions on the contact sheet
 NUM_DRAWN, NUM_LETTERS = 4, 200  # candidates of each, right ones first; letters of a text
-# As many as TREC-QA's training part that is labelled by hand.
-MIN_QUESTIONS = 93
+MIN_QUESTIONS = 93  # as many as TREC-QA's training part that is labelled by hand
 # MAP of a question spreads by up to 0.5, so of so many its mean by 7 points at most; TREC-QA's
 # clean validation part has 65.
 MIN_VALIDATION_QUESTIONS = 50

@@ -60,8 +60,8 @@ class Runtime:
         for part in (str, stem, lambda word: word[:NUM_LETTERS]):
             rows = [[keys.setdefault(part(w), len(keys) + 1) for w in text] for text in split]
             compared.append(padded(rows)[0])
-        numbers = np.stack(compared, axis=-1)
-        return {f"{name}_ids": ids, f"{name}_keys": numbers, f"{name}_mask": mask}
+        keys_of_words = np.stack(compared, axis=-1)
+        return {f"{name}_ids": ids, f"{name}_keys": keys_of_words, f"{name}_mask": mask}
 
     def word_id(self, word: str) -> int:
         """Its place in the vocabulary, or after it, in a bucket of unknown words."""

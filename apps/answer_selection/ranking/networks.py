@@ -240,6 +240,10 @@ class PointwiseLoss(WeightedMean):
 class _Plain(keras.layers.Layer):
     """A layer without weights."""
 
+    def build(self, *shapes):
+        """Nothing to make."""
+        self.built = True
+
     def compute_mask(self, *args, **kwargs):
         """Masks are arguments here; none is handed on."""
         return None

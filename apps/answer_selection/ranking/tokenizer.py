@@ -51,11 +51,8 @@ def encode(
     start = tf.strings.substr(flat, 0, MOST_BYTES)
     bucket = tf.cast(tf.strings.to_hash_bucket_fast(start, num_buckets), tf.int32)
     ids = tf.where(in_vocabulary < 0, tf.cast(table.size(), tf.int32) + bucket, in_vocabulary)
-    stems = tf.where(
-        tf.strings.length(flat, unit="UTF8_CHAR") > 4,
-        tf.strings.regex_replace(flat, _ENDING, ""),
-        flat,
-    )
+    is_long = tf.strings.length(flat, unit="UTF8_CHAR") > 4
+    stems = tf.where(is_long, tf.strings.regex_replace(flat, _ENDING, ""), flat)
     letters = tf.strings.substr(flat, 0, _NUM_LETTERS, unit="UTF8_CHAR")
     keys = tf.strings.to_hash_bucket_fast(tf.stack([flat, stems, letters], axis=-1), _LARGEST)
     keys = tf.cast(keys, tf.int32) + 1  # 0 is padding
