@@ -35,13 +35,13 @@ class DataSet(NamedTuple):
 
     Attributes:
         read: from the folder to the questions of each part.
-        first: a file or folder that must be there.
+        first: files or folders of which one must be there.
         files: those that are read; training prepares the data anew when they change.
         site: where they come from.
     """
 
     read: Callable[[Path], Parts]
-    first: str
+    first: tuple[str, ...]
     files: tuple[str, ...]
     site: str
 
@@ -50,21 +50,21 @@ DATA_SETS = {
     **{
         name: DataSet(
             functools.partial(formats.read_trecqa, train=part),
-            first=part,
-            files=(f"{part}/*", "raw-dev/*", "raw-test/*"),
+            first=(part, f"{part}.jsonl", f"{part}.jsonl.gz"),
+            files=(f"{part}/*", "raw-dev/*", "raw-test/*", "*.jsonl*"),
             site=formats.TRECQA_SITE,
         )
         for name, part in (("trecqa", "train-all"), ("trecqa_train", "train"))
     },
     "wikiqa": DataSet(
         formats.read_wikiqa,
-        first="WikiQA-train.tsv",
+        first=("WikiQA-train.tsv",),
         files=("WikiQA-*.tsv",),
         site="the WikiQA page of Microsoft Research",
     ),
     "folder": DataSet(
         formats.read_folder,
-        first="train.csv",
+        first=("train.csv",),
         files=("*.csv",),
         site="your own data: a table with the columns question, candidate, label",
     ),
@@ -149,7 +149,9 @@ def make_builder(config: DataConfig) -> QuestionsWithCandidates:
         read = functools.partial(docstrings.read, folders)
     else:
         data_set = DATA_SETS[config.name]
-        first = datasets.official_file(config.root, data_set.first, get_it_from=data_set.site)
+        names = [name for name in data_set.first if (config.root or Path()).joinpath(name).exists()]
+        name = next(iter(names), data_set.first[0])
+        first = datasets.official_file(config.root, name, get_it_from=data_set.site)
         paths = [path for name in data_set.files for path in sorted(first.parent.glob(name))]
         state = datasets.fingerprint(paths)
         read = functools.partial(data_set.read, first.parent)

@@ -1,5 +1,6 @@
 """The file formats of answer selection, read in plain Python: a folder -> its questions by part."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from common.inputs import datasets, tables
 from common.runs.errors import UserError
 
-TRECQA_SITE = "the castorini repositories that carry TREC-QA (NCE-CNN-Torch)"
+TRECQA_SITE = "the castorini repositories that carry TREC-QA (NCE-CNN-Torch), or lexdecomp (JSONL)"
 # What holds the id of a question (not in a CSV), its text, a candidate, and the label.
 TOKS_FILES = ("id.txt", "a.toks", "b.toks", "sim.txt")
 WIKIQA_COLUMNS = ("QuestionID", "Question", "Sentence", "Label")
@@ -49,12 +50,37 @@ def fold_numbers(text: str) -> str:
 
 
 def read_trecqa(root: Path, *, train: str) -> Parts:
-    """TREC-QA (Wang, Smith, Mitamura 2007; Yao et al. 2013) as castorini's repositories hold it.
+    """TREC-QA (Wang, Smith, Mitamura 2007; Yao et al. 2013) in one of two layouts.
 
-    A folder is a part, and has four files with equal lines. `train` is the one to train on.
+    In castorini's repositories a folder is a part, and has four files with equal lines; lexdecomp
+    keeps case, and has a question with its candidates a line. `train` is the part to train on.
     """
-    names = {"train": train, "validation": "raw-dev", "test": "raw-test"}
-    return {part: _read_toks(root / name) for part, name in names.items() if (root / name).is_dir()}
+    parts: Parts = {}
+    for part, name in {"train": train, "validation": "dev", "test": "test"}.items():
+        folder = root / (name if part == "train" else f"raw-{name}")
+        paths = [root / f"{name}.jsonl", root / f"{name}.jsonl.gz"]
+        jsonl = [path for path in paths if path.exists()]
+        if jsonl or folder.is_dir():
+            parts[part] = _read_jsonl(jsonl[0]) if jsonl else _read_toks(folder)
+    return parts
+
+
+def _read_jsonl(path: Path) -> list[Question]:
+    questions = []
+    for number, line in enumerate(tables.lines(path), start=1):
+        try:
+            row = json.loads(line)
+            candidates = [
+                Candidate(fold_numbers(pair["sentence"]), int(pair["label"]), f"{path}:{number}")
+                for pair in row["candidates"]
+            ]
+            questions.append(Question(str(number), fold_numbers(row["question"]), candidates))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}:{number}: expected an object with question and candidates (sentence, "
+                f"label), got {line[:60]!r} ({error}): get the file from {TRECQA_SITE}"
+            ) from None
+    return questions
 
 
 def _read_toks(folder: Path) -> list[Question]:

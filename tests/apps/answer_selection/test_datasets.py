@@ -1,6 +1,8 @@
 """The official layouts, read from small folders that the tests write, and the records of them."""
 
 import csv
+import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +178,21 @@ def test_a_part_without_questions_is_a_users_error(folder, tmp_path, part, file)
     write_csv(folder / file, [("a", "b", 1)] * (part == "validation"))
     with pytest.raises(UserError, match=f"expected examples in the {part} part"):
         load(folder, tmp_path)
+
+
+def test_trecqa_reads_jsonl_packed_or_not(tmp_path):
+    candidates = [{"sentence": "In 1989 Ann ran .", "label": 1}, {"sentence": "No .", "label": 0}]
+    line = json.dumps({"question": "Who ran ?", "candidates": candidates}) + "\n"
+    with gzip.open(tmp_path / "train-all.jsonl.gz", "wt") as file:
+        file.write(line)
+    (tmp_path / "dev.jsonl").write_text(line)
+    for part in ("train", "validation"):
+        record = read("trecqa", tmp_path, part)["1"]
+        rows = dict(zip(record["candidates"], record["labels"], strict=True))
+        assert rows == {"In <num> Ann ran .": 1, "No .": 0}
+    (tmp_path / "dev.jsonl").write_text(line + '{"question": "Why ?"}\n')
+    with pytest.raises(UserError, match=r"dev\.jsonl:2: expected an object with question"):
+        read("trecqa", tmp_path, "validation")
 
 
 def test_files_of_unequal_length_are_named(trecqa):
