@@ -62,8 +62,7 @@ def main(*, run_dir: Path, rounds: int = 15) -> None:
         predictor = predict.Predictor.load(run_dir)
 
         def answer(question: str) -> None:
-            hits = index.search(question, most=retrieval.RETRIEVED)
-            predictor.rank(question, [hit.text for hit in hits])
+            predictor.rank(question, list(index.search(question)))
 
         asked = iter(questions * (1 + (rounds + 2) // len(questions)))
         report = {
@@ -72,7 +71,7 @@ def main(*, run_dir: Path, rounds: int = 15) -> None:
             "machine": f"{environment['cpu_count']} CPU cores",
             "pairs_per_second": round(BATCH / _median(lambda: score(**pairs), rounds)),
             "rank_30_milliseconds": round(1000 * _median(lambda: rank(**one), rounds), 2),
-            "corpus_sentences": len(index.sentences),
+            "corpus_sentences": len(index.paths),
             "corpus_index_seconds": round(indexing, 2),
             "corpus_question_seconds": round(_median(lambda: answer(next(asked)), rounds), 3),
         }

@@ -105,7 +105,7 @@ def joint_figures(runs: Sequence[Path]) -> dict:
     by_run = [list(_scored(run, data.load_split(config.data, "validation"))) for run in opened]
 
     def score(questions: Iterable[metrics.Ranked], protocol: Protocol) -> dict:
-        return metrics.summarize(metrics.score_questions(questions), protocol).metrics
+        return metrics.summarize(metrics.score_questions(questions), protocol)
 
     found: dict = {"protocol": config.data.protocol, "by_protocol": {}}
     means = [
@@ -125,10 +125,11 @@ def _scored(run, records):
     from apps.answer_selection import data
     from apps.answer_selection.config import Config
     from apps.answer_selection.ranking import networks, validation  # noqa: F401
+    from common.inputs import pipeline
     from common.inputs.text import Vocabulary
 
     config, words = run.read_config(Config), Vocabulary.load(run.path / "vocab_words.txt")
-    batches = data.evaluation_batches(
+    batches = pipeline.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
     return validation.make_ranker(run.load_model(), batches)(config.model.agreement)

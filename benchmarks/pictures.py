@@ -43,8 +43,8 @@ def draw_ranking(run_dir: Path, question: str, passages: str, *, most: int = 4) 
     from apps.answer_selection.ranking import retrieval
 
     predictor = predict.Predictor.load(run_dir)
-    ranking = predictor.rank(question, retrieval.read_sentences(Path(passages)))
-    predictor.draw(question, ranking.sentences[:most], PICTURES / "answer_selection.png")
+    sentences = predictor.rank(question, retrieval.read_sentences(Path(passages)))
+    predictor.draw(question, sentences[:most], PICTURES / "answer_selection.png")
 
 
 def draw_captions(run_dir: Path, *, most: int = 2) -> None:

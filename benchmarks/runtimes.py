@@ -171,7 +171,7 @@ def _metrics(app: str, given: list[Example], answers: list[dict]) -> dict[str, f
             )
             for example, answer in zip(given, answers, strict=True)
         ]
-        summary = metrics.summarize(metrics.score_questions(ranked), "clean").metrics
+        summary = metrics.summarize(metrics.score_questions(ranked), "clean")
         return {name: round(summary[name], 4) for name in ("map", "mrr")}
     if app == "phoneme_tagging":
         from apps.phoneme_tagging.tagging import scoring

@@ -20,6 +20,7 @@
 # default data, with a smaller network.
 
 # %%
+import csv
 import logging
 import shutil
 import sys
@@ -89,7 +90,7 @@ print("words of a candidate,     5 %, 50 %, 95 %:", *np.quantile(lengths, [0.05,
 texts = (text.decode() for record in records for text in record["candidates"])
 for name, ranked in baselines.rank(baselines.fit(texts, seed=1), validation).items():
     summary = metrics.summarize(metrics.score_questions(ranked), "clean")
-    print(f"{name:14}", "  ".join(f"{key} {value:.3f}" for key, value in summary.metrics.items()))
+    print(f"{name:14}", "  ".join(f"{key} {value:.3f}" for key, value in summary.items()))
 
 # %% [markdown]
 # BM25 is no weak rival: the LSTM of [Wang & Nyberg 2015](https://aclanthology.org/P15-2116) alone
@@ -117,11 +118,16 @@ print(result.as_table())
 # first few?
 
 # %%
-ranks = evaluate.read_ranks(run.path, "validation")
+SCORERS = ("model", "bm25", "random")
+with (run.path / "questions-validation.csv").open() as file:
+    rows = list(csv.DictReader(file))
+ranks = {row["question_id"]: {name: int(row[name]) for name in SCORERS} for row in rows}
+
+# %%
 figures.curves(
     {
         name: [np.mean([row[name] <= most for row in ranks.values()]) for most in range(1, 9)]
-        for name in ("model", "bm25", "random")
+        for name in SCORERS
     },
     x_label="candidates that are looked at, best first",
     y_label="share of the questions answered",
@@ -140,8 +146,8 @@ Image(filename=RUNS / "ranks.png")
 predictor = predict.Predictor.load(run.path)
 record = validation[0]
 question = record["question"].decode()
-ranking = predictor.rank(question, [text.decode() for text in record["candidates"]])
-predictor.draw(question, ranking.sentences[:4], RUNS / "words.png")
+sentences = predictor.rank(question, [text.decode() for text in record["candidates"]])
+predictor.draw(question, sentences[:4], RUNS / "words.png")
 Image(filename=RUNS / "words.png")
 
 # %% [markdown]
@@ -166,13 +172,13 @@ for kind, rows in shared.items():
 lost = [name for name, row in ranks.items() if row["bm25"] == 1 < row["model"]][:3]
 for record in [row for row in validation if row["question_id"].decode() in lost]:
     question, texts = record["question"].decode(), [t.decode() for t in record["candidates"]]
-    ranking = predictor.rank(question, texts)
+    sentences = predictor.rank(question, texts)
     print(question)
-    print("  model:", ranking.sentences[0].text[:100])
+    print("  model:", sentences[0].text[:100])
     print("  right:", texts[record["labels"].argmax()][:100])
 
 # %%
-predictor.draw(f"wrong: {question}", ranking.sentences[:4], RUNS / "wrong.png")
+predictor.draw(f"wrong: {question}", sentences[:4], RUNS / "wrong.png")
 Image(filename=RUNS / "wrong.png")
 
 # %% [markdown]

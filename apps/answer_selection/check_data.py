@@ -3,6 +3,7 @@
 python -m apps.answer_selection.check_data --data.name folder --data.root texts [--plot out.png]
 """
 
+import textwrap
 from pathlib import Path
 
 from apps.answer_selection.config import DataConfig
@@ -10,9 +11,9 @@ from common.inputs import data_checks
 from common.inputs.data_checks import Demand, Report, Tally
 from common.runs import cli
 
-SHOWN = 6  # questions on the contact sheet
-# As many as TREC-QA's training part that is labelled by hand.
-MIN_QUESTIONS = 93
+SAMPLE = 6  # questions on the contact sheet
+NUM_DRAWN, NUM_LETTERS = 4, 200  # candidates of each, right ones first; letters of a text
+MIN_QUESTIONS = 93  # as many as TREC-QA's training part that is labelled by hand
 # MAP of a question spreads by up to 0.5, so of so many its mean by 7 points at most; TREC-QA's
 # clean validation part has 65.
 MIN_VALIDATION_QUESTIONS = 50
@@ -33,25 +34,28 @@ def check(config: DataConfig, plot: Path | None = None) -> Report:
     """
     from apps.answer_selection import datasets
 
-    builder = datasets.unprepared(
-        config.name, root=config.root, cache_dir=config.cache_dir, packages=config.packages
-    )
-    tally = data_checks.survey(builder, _count, size=SHOWN)
+    builder = datasets.make_builder(config)
+    tally = data_checks.survey(builder, _count, size=SAMPLE)
     if plot is not None and tally.sample:
-        _draw(tally.sample, config.name, plot)
-    too_long = {
-        "words of a question": config.max_question_words,
-        "words of a candidate": config.max_candidate_words,
-    }
+        from apps.answer_selection.ranking import plots
+
+        texts = []
+        for record in tally.sample:
+            pairs = sorted(zip(record["labels"], record["candidates"], strict=True), reverse=True)
+            rows = [("right" if label else "wrong", text) for label, text in pairs[:NUM_DRAWN]]
+            for kind, text in [("question", record["question"]), *rows]:
+                words = textwrap.shorten(text, NUM_LETTERS).split()
+                texts.append((kind, [(word, 1.0) for word in words]))
+        title = f"{config.name}: training questions with right and wrong candidates"
+        plots.labelled_texts(texts, title=title, path=plot)
     notes = [
-        *(
-            f"{what} over {most}, which are cut: "
-            f"{sum(length > most for length in tally.lengths[what]):,}"
-            for what, most in too_long.items()
-        ),
         f"vocabulary: {len(tally.words['train']):,} words",
         f"candidates: {data_checks.commonest(tally.classes['train'])}",
     ]
+    limits = {"question": config.max_question_words, "candidate": config.max_candidate_words}
+    for name, most in limits.items():
+        cut = sum(length > most for length in tally.lengths[f"words of a {name}"])
+        notes.append(f"words of a {name} over {most}, which are cut: {cut:,}")
     return data_checks.Report(tally, notes, builder.broken, _demands(tally))
 
 
@@ -97,19 +101,6 @@ def _demands(tally: Tally) -> list[Demand]:
             most=True,
         ),
     ]
-
-
-def _draw(records: list[dict], name: str, path: Path) -> None:
-    from apps.answer_selection.ranking import plots
-
-    plots.questions_with_candidates(
-        [
-            (row["question"], list(zip(row["labels"], row["candidates"], strict=True)))
-            for row in records
-        ],
-        title=f"{name}: training questions with right and wrong candidates",
-        path=path,
-    )
 
 
 main = data_checks.command(check, DataConfig)

@@ -47,14 +47,13 @@ class ModelConfig:
             raise ValueError("model sizes and layers must be at least 1 (model.*)")
         if self.agreement < 0:
             raise ValueError(f"model.agreement must not be negative, got {self.agreement}")
-        if self.word_vectors == "random":
-            if self.word_vectors_file is not None or not self.train_word_vectors:
-                raise ValueError(
-                    "model.word_vectors random are trained and come from no file, got "
-                    "model.word_vectors_file or no model.train_word_vectors: "
-                    "set model.word_vectors glove"
-                )
-        elif self.word_vectors_file is None and self.word_dim != 50:
+        is_random, has_file = self.word_vectors == "random", self.word_vectors_file is not None
+        if is_random and (has_file or not self.train_word_vectors):
+            raise ValueError(
+                "model.word_vectors random are trained and come from no file: set glove, "
+                "or leave out model.word_vectors_file and model.no_train_word_vectors"
+            )
+        if not (is_random or has_file or self.word_dim == 50):
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}; "
                 "or give model.word_vectors_file"

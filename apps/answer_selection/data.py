@@ -11,6 +11,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     question_id     string (batch,);  candidate_id  string (batch, candidates)
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -23,11 +24,11 @@ from apps.answer_selection import datasets
 from apps.answer_selection.config import DataConfig
 from apps.answer_selection.ranking import tokenizer
 from common.inputs import pipeline
+from common.inputs.datasets import prepare
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
 
-MAX_CANDIDATES = 64  # of a question in one row of an evaluation batch; more make a second row
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # that tokenizer.words may give
 
 
@@ -43,7 +44,6 @@ class Statistics(NamedTuple):
     words: Vocabulary
     idf: np.ndarray
     lengths: list[int]
-    num_questions: int
     num_candidates: int
 
 
@@ -66,11 +66,9 @@ class TrainingData(NamedTuple):
         """Endless shuffled batches; order and candidates are a function of (seed, epoch)."""
 
         def draw_all(epoch: tf.Tensor) -> tf.data.Dataset:
+            options = {"seed": seed, "epoch": epoch, "most": self.candidates_per_question}
             return self.examples.map(
-                lambda example: draw(
-                    example, seed=seed, epoch=epoch, most=self.candidates_per_question
-                ),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                lambda example: draw(example, **options), num_parallel_calls=tf.data.AUTOTUNE
             )
 
         return pipeline.training_batches(
@@ -84,29 +82,27 @@ class TrainingData(NamedTuple):
 
     def summary(self) -> str:
         """One line for the log: sizes."""
-        counts = self.statistics
+        words, _, lengths, num_candidates = self.statistics
         return (
-            f"{counts.num_questions} questions, {len(counts.lengths)} of them with right "
-            f"and wrong candidates, {counts.num_candidates} candidates, "
-            f"{len(counts.words)} words, {self.num_batches} batches an epoch"
+            f"{len(lengths)} questions with right and wrong candidates, {num_candidates} "
+            f"candidates, {len(words)} words, {self.num_batches} batches an epoch"
         )
 
 
 def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
-    """Streams the records of "train", "validation" or "test" (see corpora/records.py).
+    """Streams the records (see datasets.py) of "train", "validation" or "test".
 
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder, splits = datasets.make_builder(
-        config.name, root=config.root, cache_dir=config.cache_dir, packages=config.packages
-    )
-    if split not in splits:
+    builder = datasets.make_builder(config)
+    prepare(builder, builder.broken)
+    if split not in builder.info.splits:
         raise UserError(
-            f"expected a {split} part of {config.name}, its files are not in "
-            f"{config.root}: add them, or choose one of {', '.join(splits)}"
+            f"expected a {split} part of {config.name}, its files are not in {config.root}: "
+            f"add them, or choose one of {', '.join(builder.info.splits)}"
         )
-    records = datasets.read(builder, splits[split])
+    records = builder.as_dataset(split=split, shuffle_files=False)
     if config.max_questions is None or split == "test":
         return records
     return records.take(config.max_questions if split == "train" else config.max_questions // 8)
@@ -120,35 +116,29 @@ def read_statistics(
     `more_words` join the vocabulary, as words of no training text.
 
     Raises:
-        UserError: there is no record, or none with both a right and a wrong candidate.
+        UserError: no record has both a right and a wrong candidate.
     """
-    num_questions = num_candidates = 0
+    num_candidates = 0
     counts: Counter[bytes] = Counter()
     num_with: Counter[bytes] = Counter()  # candidates that have the word
     longest: list[int] = []
     texts = records.map(lambda record: (record["question"], record["candidates"], record["labels"]))
     for questions, candidates, labels in texts.ragged_batch(256):
-        num_questions += int(candidates.nrows())
         num_candidates += len(candidates.flat_values)
-        for row in tokenizer.words(questions).to_list():
-            counts.update(row)
         split = tokenizer.words(candidates.flat_values)
-        for row in split.to_list():
+        rows = split.to_list()
+        num_with.update(word for row in rows for word in set(row))
+        for row in [*rows, *tokenizer.words(questions).to_list()]:
             counts.update(row)
-            num_with.update(set(row))
         lengths = np.clip(split.row_lengths().numpy(), 1, config.max_candidate_words)
         borders = candidates.row_splits.numpy()[1:-1]
         for group, label in zip(np.split(lengths, borders), labels.to_list(), strict=True):
             if len(set(label)) == 2:
                 longest.append(int(group.max()))
-    if not num_questions:
-        raise UserError(
-            f"expected training questions in {config.name}, found none: look at --data.root"
-        )
     if not longest:
         raise UserError(
             f"expected training questions in {config.name} with a right and a wrong candidate, "
-            f"all labels of each of the {num_questions} questions are equal: nothing to learn"
+            "all labels of each question are equal: nothing to learn"
         )
     decoded = Counter({word.decode(): count for word, count in counts.items()})
     words = Vocabulary.of_words(decoded, min_count=config.min_word_count)
@@ -158,7 +148,7 @@ def read_statistics(
     idf = np.ones(len(words) + config.hash_buckets, "float32")
     for row, word in enumerate(words.tokens):
         idf[row] = np.log((num_candidates + 1) / (num_with[word.encode()] + 0.5)) / rarest
-    return Statistics(words, np.maximum(idf, 0), longest, num_questions, num_candidates)
+    return Statistics(words, np.maximum(idf, 0), longest, num_candidates)
 
 
 def make_examples(
@@ -166,15 +156,11 @@ def make_examples(
 ) -> tf.data.Dataset:
     """Encodes records; one example is a question with all its candidates."""
     table = words.make_table(unknown=-1)
-
-    def encode(strings: tf.Tensor, max_words: int) -> dict[str, tf.Tensor]:
-        return tokenizer.encode(
-            strings, table, num_buckets=config.hash_buckets, max_words=max_words
-        )
+    encode = functools.partial(tokenizer.encode, table=table, num_buckets=config.hash_buckets)
 
     def example(record: dict) -> dict[str, tf.Tensor]:
-        question = encode(record["question"][None], config.max_question_words)
-        candidates = encode(record["candidates"], config.max_candidate_words)
+        question = encode(record["question"][None], max_words=config.max_question_words)
+        candidates = encode(record["candidates"], max_words=config.max_candidate_words)
         return {
             **{f"question_{part}": value[0] for part, value in question.items()},
             **{f"candidate_{part}": value for part, value in candidates.items()},
@@ -193,11 +179,9 @@ def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, 
     Right ones up to half of them (or more, where there are not enough wrong ones), then wrong ones.
     """
     own = tf.strings.to_hash_bucket_fast(example["question_id"], 2**31)
+    seeds = [own + seed, tf.cast(epoch, tf.int64)]
     # One draw gives the order of both kinds.
-    chance = tf.random.stateless_uniform(
-        tf.shape(example["label"]), [own + seed, tf.cast(epoch, tf.int64)]
-    )
-    order = tf.argsort(chance)
+    order = tf.argsort(tf.random.stateless_uniform(tf.shape(example["label"]), seeds))
     is_right = tf.gather(example["label"], order) > 0
     right, wrong = tf.boolean_mask(order, is_right), tf.boolean_mask(order, ~is_right)
     num_right = tf.maximum(most // 2, most - tf.size(wrong))
@@ -207,23 +191,6 @@ def draw(example: dict, *, seed: int, epoch: tf.Tensor, most: int) -> dict[str, 
         name: value if name.startswith("question_") else tf.gather(value, chosen)
         for name, value in example.items()
     }
-
-
-def evaluation_batches(examples: tf.data.Dataset, *, batch_size: int) -> tf.data.Dataset:
-    """One pass; a question with many candidates fills several rows that follow each other."""
-
-    def rows(example: dict) -> tf.data.Dataset:
-        starts = tf.range(tf.shape(example["label"])[0], delta=MAX_CANDIDATES)
-
-        def row(start: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {
-                name: value if name.startswith("question_") else value[start:][:MAX_CANDIDATES]
-                for name, value in example.items()
-            }
-
-        return tf.data.Dataset.from_tensor_slices(starts).map(row)
-
-    return pipeline.evaluation_batches(examples.flat_map(rows), batch_size=batch_size)
 
 
 def make_training_data(
@@ -239,7 +206,7 @@ def make_training_data(
     are read and encoded again each epoch, so that memory does not grow with the data set.
     """
     service = service_batches.connect(config.service)
-    records, validation = load_split(config, "train"), load_split(config, "validation")
+    records = load_split(config, "train")
     statistics = read_statistics(records, config, more_words=more_words)
     words = statistics.words
     both_kinds = records.filter(lambda record: tf.size(tf.unique(record["labels"])[0]) > 1)
@@ -250,23 +217,21 @@ def make_training_data(
         examples = examples.cache()
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(statistics.lengths, share)) for share in (1 / 3, 2 / 3)}
+    validation = make_examples(load_split(config, "validation"), words, config)
     return TrainingData(
         statistics,
         examples,
         pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
-        evaluation_batches(make_examples(validation, words, config), batch_size=batch_size),
+        pipeline.evaluation_batches(validation, batch_size=batch_size),
         candidates_per_question,
         service,
     )
 
 
-def as_training(
-    batch: dict[str, tf.Tensor], *, inputs: Iterable[str]
-) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-    """A batch as (inputs, label int32 (batch, candidates), weight float32 (batch,)).
+def as_training(batch: dict, *, inputs: Iterable[str]) -> tuple[dict, tf.Tensor, tf.Tensor]:
+    """A batch as (inputs, label int32 (batch, candidates), -1 = padding, weight float32 (batch,)).
 
-    Padding has the label -1. `inputs` are the names that the model takes; Keras would mix up any
-    others.
+    `inputs` are the names that the model takes; Keras would mix up any others.
     """
     label = tf.where(batch["is_candidate"], batch["label"], -1)
     weight = tf.ones(tf.shape(label)[:1])

@@ -5,7 +5,6 @@
 The figures are those of trec_eval; `--data.protocol` says which questions count.
 """
 
-import csv
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +14,6 @@ import tyro
 from apps.answer_selection.config import APP, Config, Protocol
 from common.runs import cli, directory
 from common.runs.directory import RunDirectory
-from common.runs.errors import UserError
 from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -51,36 +49,24 @@ def evaluate(
 
     results = _rank_all(run, config, split)
     protocol = protocol or config.data.protocol
-    if not metrics.counted(results["model"], protocol):
-        raise UserError(
-            f"expected questions that the protocol {protocol} counts, found none of "
-            f"{len(results['model'])}: choose --data.protocol raw"
-        )
-    summaries = {name: metrics.summarize(rows, protocol) for name, rows in results.items()}
-    model = summaries.pop("model")
-    differences = {
-        name: metrics.bootstrap_difference(results["model"], results[name], protocol)
-        for name in summaries
-    }
+    baselines = {name: metrics.summarize(rows, protocol) for name, rows in results.items()}
+    rows, scores = results["model"], baselines.pop("model")
+    num_counted = len(metrics.counted(rows, protocol))
     evaluation = Evaluation(
         app=APP,
         data=config.data.name,
         split=split,
-        num_examples=model.num_questions,
-        metrics=model.metrics,
-        baselines={name: summary.metrics for name, summary in summaries.items()},
+        num_examples=num_counted,
+        metrics=scores,
+        baselines=baselines,
         notes=(
-            f"protocol {protocol}: {model.num_questions} of {len(results['model'])} questions "
-            f"count; {model.num_without_right} have no right candidate, "
-            f"{model.num_without_wrong} no wrong one",
+            f"protocol {protocol}: {num_counted} of {len(rows)} questions count; "
+            f"{sum(not row.num_right for row in rows)} have no right candidate, "
+            f"{sum(not row.num_wrong for row in rows)} no wrong one",
         ),
         details={
-            f"MAP above {name}": {
-                "difference": difference.map_difference,
-                "95 % from": difference.low,
-                "to": difference.high,
-            }
-            for name, difference in differences.items()
+            f"MAP above {name}": metrics.map_difference(rows, results[name], protocol)
+            for name in baselines
         },
     )
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(evaluation))
@@ -96,29 +82,23 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
     # `networks` registers the layers of the network that is loaded.
     from apps.answer_selection import data
     from apps.answer_selection.ranking import baselines, metrics, networks, validation  # noqa: F401
+    from common.inputs import pipeline
     from common.inputs.text import Vocabulary
 
     words = Vocabulary.load(run.path / "vocab_words.txt")
     records = data.load_split(config.data, split)
-    batches = data.evaluation_batches(
+    batches = pipeline.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
     rank = validation.make_ranker(run.load_model(), batches)
-    weights = {"model": config.model.agreement}
+    ranked = {"model": cli.progress(rank(config.model.agreement), "questions")}
     if config.model.agreement:
-        weights["network"] = 0.0
-    results = {
-        name: metrics.score_questions(cli.progress(rank(weight), "questions"))
-        for name, weight in weights.items()
-    }
-
-    training = data.load_split(config.data, "train")
-    texts = (
-        text.decode() for record in training.as_numpy_iterator() for text in record["candidates"]
-    )
+        ranked["network"] = rank(0.0)
+    training = data.load_split(config.data, "train").as_numpy_iterator()
+    texts = (text.decode() for record in training for text in record["candidates"])
     rivals = baselines.fit(texts, seed=config.train.seed)
-    ranked = baselines.rank(rivals, records.as_numpy_iterator())
-    return results | {name: metrics.score_questions(rows) for name, rows in ranked.items()}
+    ranked |= baselines.rank(rivals, records.as_numpy_iterator())
+    return {name: metrics.score_questions(rows) for name, rows in ranked.items()}
 
 
 def _as_csv(results: dict[str, list["QuestionResult"]]) -> str:
@@ -126,23 +106,10 @@ def _as_csv(results: dict[str, list["QuestionResult"]]) -> str:
     lines = [",".join(["question_id", "right", "wrong", *results])]
     for rows in zip(*results.values(), strict=True):
         ranks = (" ".join(map(str, row.right_ranks)) for row in rows)
-        first = rows[0]
-        cells = [f'"{first.question_id}"', first.num_right, first.num_wrong, *ranks]
-        lines.append(",".join(map(str, cells)))
+        lines.append(
+            ",".join([f'"{rows[0].question_id}",{rows[0].num_right},{rows[0].num_wrong}', *ranks])
+        )
     return "\n".join(lines) + "\n"
-
-
-def read_ranks(run_dir: Path, split: str) -> dict[str, dict[str, int]]:
-    """question_id -> scorer -> the rank of the first right candidate, from 1.
-
-    Of questions-<split>.csv, without questions that have no right candidate.
-    """
-    with (run_dir / f"questions-{split}.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["right"])]
-    scorers = [name for name in rows[0] if name not in ("question_id", "right", "wrong")]
-    return {
-        row["question_id"]: {name: int(row[name].split()[0]) for name in scorers} for row in rows
-    }
 
 
 def main(

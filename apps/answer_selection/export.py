@@ -36,32 +36,29 @@ def export(
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.
     """
-    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
-
     from apps.answer_selection import datasets
     from apps.answer_selection.model import load_inference
     from common.export import saved_model
 
+    run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     ranker = load_inference(run_dir)
     path = output or run.path / format
+    card = _make_card(run, config, of_pairs=format == "saved_model")
     if format == "saved_model":
         saved_model.write_saved_model(
             ranker,
             path,
-            card=_make_card(run, config),
+            card=card,
             probe={"question": [QUESTION, "what is tol?", "n_jobs"], "candidate": CANDIDATES},
             others={"rank": {"question": QUESTION, "candidates": CANDIDATES}},
             examples=datasets.example_arguments,
         )
     else:
-        card = _make_card(run, config, of_pairs=False)
         _write_runtime(ranker, run.path, path, card, format=format)
     return path
 
 
-def _make_card(
-    run: directory.RunDirectory, config: Config, *, of_pairs: bool = True
-) -> dict[str, object]:
+def _make_card(run: directory.RunDirectory, config: Config, *, of_pairs: bool) -> dict[str, object]:
     """The card of the SavedModel; or, with `of_pairs` False, that of its signature "rank" alone."""
     from common.export import card
 
@@ -118,18 +115,14 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> 
         inputs[f"{name}_ids"] = tf.TensorSpec([rows, None], tf.int32)
         inputs[f"{name}_keys"] = tf.TensorSpec([rows, None, tokenizer.NUM_KEYS], tf.int32)
         inputs[f"{name}_mask"] = tf.TensorSpec([rows, None], tf.bool)
-    expected = ranker.rank(tf.constant(QUESTION), tf.constant(CANDIDATES))
+    outputs = ranker.rank(tf.constant(QUESTION), tf.constant(CANDIDATES))
+    expected = {name: value.numpy() for name, value in outputs.items()}
     folder = Path(__file__).parent
     portable.write_runtime(
         path,
         {"model": Part(score, inputs)},
         format=format,
-        sources=[
-            folder / "runtime.py",
-            folder / "ranking" / "fingerprint.py",
-            folder / "ranking" / "agreement.py",
-            "words.py",
-        ],
+        sources=[folder / "runtime.py", folder / "ranking" / "agreement.py", "words.py"],
         settings={
             "max_words": ranker.max_words,
             "num_buckets": ranker.num_buckets,
@@ -137,12 +130,7 @@ def _write_runtime(ranker, run_path: Path, path: Path, card, *, format: str) -> 
         },
         copies=[run_path / "vocab_words.txt"],
         card=card,
-        probes=[
-            (
-                {"question": QUESTION, "candidates": CANDIDATES},
-                {name: value.numpy() for name, value in expected.items()},
-            )
-        ],
+        probes=[({"question": QUESTION, "candidates": CANDIDATES}, expected)],
     )
 
 

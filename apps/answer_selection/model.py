@@ -46,7 +46,7 @@ def words_with_vectors(config: ModelConfig) -> list[str]:
     return embeddings.frequent_words(path=config.word_vectors_file, most=config.more_words)
 
 
-def load_word_tables(words: Vocabulary, idf: np.ndarray, config: ModelConfig) -> WordTables:
+def load_tables(words: Vocabulary, idf: np.ndarray, config: ModelConfig) -> WordTables:
     """The tables of a vocabulary; `idf` has a row for each word and bucket.
 
     Raises:
@@ -69,7 +69,6 @@ def load_word_tables(words: Vocabulary, idf: np.ndarray, config: ModelConfig) ->
 
 def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
     """The whole network, with the outputs that the module names."""
-    inputs = {**_inputs("question", ()), **_inputs("candidate", (None,))}
     embed = embeddings.make_embedding(
         len(tables.idf),
         config.word_dim,
@@ -80,31 +79,28 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
         len(tables.idf), 1, vectors=tables.idf[:, None], trainable=False, name="idf"
     )
 
-    def read(name: str) -> Words:
-        ids = inputs[f"{name}_ids"]
-        rest = (inputs[f"{name}_keys"], inputs[f"{name}_mask"])
-        return Words(embed(ids), look_up_idf(ids), *rest)
+    inputs = {}
 
-    questions, candidates = read("question"), read("candidate")
+    def read(name: str, *shape: None) -> Words:
+        ids = keras.Input(shape, dtype="int32", name=f"{name}_ids")
+        keys = keras.Input((*shape, tokenizer.NUM_KEYS), dtype="int32", name=f"{name}_keys")
+        mask = keras.Input(shape, dtype="bool", name=f"{name}_mask")
+        inputs.update({tensor.name: tensor for tensor in (ids, keys, mask)})
+        return Words(embed(ids), look_up_idf(ids), keys, mask)
+
+    questions, candidates = read("question", None), read("candidate", None, None)
     mask = candidates.mask
-    candidate = Words(
-        *(Pairs(name=f"pairs_{part}")(value, mask) for part, value in candidates._asdict().items())
-    )
-    question = Words(
-        *(
-            ForEachCandidate(name=f"question_{part}_of_pairs")(value, mask)
-            for part, value in questions._asdict().items()
-        )
-    )
+    candidate = Words(*(Pairs()(value, mask) for value in candidates))
+    question = Words(*(ForEachCandidate()(value, mask) for value in questions))
     overlap = networks.compare_words(question, candidate)
     features = [networks.pair_features(question, candidate, overlap)] * config.match_features
     texts = networks.Texts(
         questions, question, candidate, mask, overlap if config.match_features else None
     )
-    matched = networks.NETWORKS[config.matching](texts, config)
+    pooled, weights = networks.NETWORKS[config.matching](texts, config)
     outputs = {
-        "score": _score(matched.pooled, features, config),
-        "attention": matched.attention,
+        "score": _score(pooled, features, config),
+        "attention": weights,
         "unasked": networks.unasked(candidate, overlap),
     }
     grouped = {
@@ -113,25 +109,21 @@ def build_model(config: ModelConfig, tables: WordTables) -> keras.Model:
     return keras.Model(inputs, grouped)
 
 
-def _inputs(name: str, group: tuple) -> dict:
-    shape = (*group, None)
-    keys = (*shape, tokenizer.NUM_KEYS)
-    return {
-        f"{name}_ids": keras.Input(shape, dtype="int32", name=f"{name}_ids"),
-        f"{name}_keys": keras.Input(keys, dtype="int32", name=f"{name}_keys"),
-        f"{name}_mask": keras.Input(shape, dtype="bool", name=f"{name}_mask"),
-    }
-
-
 def _score(pooled, features: list, config: ModelConfig):
     """Scores, float (pairs,); `features` of the pairs are a list of one tensor or of none."""
     pooled = keras.layers.Dropout(config.dropout, name="pooled_dropout")(pooled)
     # Features are never dropped, and have a straight way to the score: alone they are nearly BM25.
-    joined = ops.concatenate([pooled, *features], axis=-1) if features else pooled
+    joined = ops.concatenate([pooled, *features], axis=-1)
     hidden = keras.layers.Dense(config.compare_units, activation="relu", name="hidden")(joined)
     hidden = keras.layers.Dropout(config.dropout, name="hidden_dropout")(hidden)
-    last = ops.concatenate([hidden, *features], axis=-1) if features else hidden
+    last = ops.concatenate([hidden, *features], axis=-1)
     return keras.layers.Dense(1, dtype="float32", name="scores")(last)[:, 0]
+
+
+_ONE_QUESTION = [
+    tf.TensorSpec([], tf.string, name="question"),
+    tf.TensorSpec([None], tf.string, name="candidates"),
+]
 
 
 class Ranker(tf.Module):
@@ -176,13 +168,7 @@ class Ranker(tf.Module):
         outputs = self.network({**self._encode(question, "question"), **candidates})
         return {name: outputs[name][:, 0] for name in ("score", "attention")}
 
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([], tf.string, name="question"),
-            tf.TensorSpec([None], tf.string, name="candidates"),
-        ],
-    )
+    @tf.function(autograph=False, input_signature=_ONE_QUESTION)
     def rank(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
         """One question, string (), with its candidates, string (candidates,), all read at once.
 
@@ -194,18 +180,10 @@ class Ranker(tf.Module):
             scores = agreement.agree(
                 scores, ids, unasked, self.agreement_weight, ops=ops, make_bags=_make_bags
             )
-        return {
-            "order": tf.argsort(scores, direction="DESCENDING", stable=True),
-            "scores": scores,
-        }
+        order = tf.argsort(scores, direction="DESCENDING", stable=True)
+        return {"order": order, "scores": scores}
 
-    @tf.function(
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([], tf.string, name="question"),
-            tf.TensorSpec([None], tf.string, name="candidates"),
-        ],
-    )
+    @tf.function(autograph=False, input_signature=_ONE_QUESTION)
     def read(self, question: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
         """Some candidates of a question, each by itself: a part for `agreement.final_scores`."""
         encoded = self._encode(candidates, "candidate")

@@ -5,7 +5,6 @@ python -m apps.answer_selection.predict --run-dir runs/qa --question "..." --pas
 
 import json as json_module
 import logging
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -40,25 +39,11 @@ class Sentence(NamedTuple):
     path: str | None = None
 
 
-class Ranking(NamedTuple):
-    """What the model says about a question and its candidates.
-
-    Attributes:
-        sentences: best first.
-        model_seconds: time of the network and of splitting into words, without loading.
-    """
-
-    sentences: list[Sentence]
-    model_seconds: float
-
-
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
     def __init__(self, ranker):
         self.ranker = ranker  # model.Ranker
-        # TensorFlow optimises a graph at its first call: now, not at the first question.
-        self.rank("warm up", ["warm", "up"])
 
     @classmethod
     def load(cls, run_dir: Path) -> "Predictor":
@@ -71,7 +56,7 @@ class Predictor:
 
         return cls(load_inference(run_dir))
 
-    def rank(self, question: str, candidates: Sequence[str]) -> Ranking:
+    def rank(self, question: str, candidates: Sequence[str]) -> list[Sentence]:
         """Orders `candidates` by how well they answer `question`; equal texts score the same.
 
         Raises:
@@ -79,44 +64,37 @@ class Predictor:
         """
         import tensorflow as tf
 
-        from apps.answer_selection.ranking import agreement
+        from apps.answer_selection.ranking import agreement, tokenizer
         from common.inputs import pipeline
 
         if not candidates:
             raise UserError("expected at least one candidate sentence, got none: give more text")
-        self._check([question], "question")
-        self._check(candidates, "candidate")
-        begin = time.monotonic()
-        parts = [
-            {
-                name: value.numpy()
-                for name, value in self.ranker.read(
-                    tf.constant(question), tf.constant(list(chunk))
-                ).items()
-            }
-            for chunk in pipeline.chunks(candidates, AT_ONCE)
-        ]
+        for name, texts in (("question", [question]), ("candidate", candidates)):
+            lengths = tokenizer.words(tf.constant(texts)).row_lengths().numpy()
+            if not lengths.all():
+                text = texts[lengths.argmin()]
+                raise UserError(f"expected a {name} of at least one word, got {text[:40]!r}")
+            longest, most = lengths.max(), self.ranker.max_words[name]
+            if longest > most:
+                logger.warning("note: reads the first %d of %d words of a %s", most, longest, name)
+        parts = []
+        for chunk in pipeline.chunks(candidates, AT_ONCE):
+            outputs = self.ranker.read(tf.constant(question), tf.constant(chunk))
+            parts.append({name: value.numpy() for name, value in outputs.items()})
         scores = agreement.final_scores(parts, self.ranker.agreement_weight)
-        seconds = time.monotonic() - begin
         probabilities = tf.sigmoid(np.concatenate([part["score"] for part in parts])).numpy()
         rows = zip(candidates, scores.tolist(), probabilities.tolist(), strict=True)
-        sentences = [Sentence(*row) for row in rows]
-        return Ranking([sentences[n] for n in np.argsort(-scores, kind="stable")], seconds)
+        return sorted((Sentence(*row) for row in rows), key=lambda row: row.score, reverse=True)
 
     def explain(self, question: str, candidate: str) -> list[tuple[str, float]]:
         """The words of a candidate as given, each with its share in the score.
 
         The shares sum to 1. Words beyond those that the model reads have the share 0.
-
-        Raises:
-            UserError: a text has no word.
         """
         import tensorflow as tf
 
         from apps.answer_selection.ranking import tokenizer
 
-        self._check([question], "question")
-        self._check([candidate], "candidate")
         outputs = self.ranker(tf.constant([question]), tf.constant([candidate]))
         return tokenizer.shares_as_given(candidate, outputs["attention"][0].numpy())
 
@@ -128,22 +106,11 @@ class Predictor:
         """
         from apps.answer_selection.ranking import plots
 
-        rows = [(row.probability, self.explain(question, row.text)) for row in sentences]
-        plots.ranked_sentences(rows, title=question, path=path)
-
-    def _check(self, texts: Sequence[str], name: str) -> None:
-        """Refuses texts without a word; a note where one has too many for the model."""
-        import tensorflow as tf
-
-        from apps.answer_selection.ranking import tokenizer
-
-        lengths = tokenizer.words(tf.constant(list(texts))).row_lengths().numpy().tolist()
-        for text, length in zip(texts, lengths, strict=True):
-            if not length:
-                raise UserError(f"expected a {name} of at least one word, got {text[:40]!r}")
-        most = self.ranker.max_words[name]
-        if max(lengths) > most:
-            logger.warning("note: reads the first %d of %d words of a %s", most, max(lengths), name)
+        rows = [
+            (f"{rank}. {row.probability:7.1%}", self.explain(question, row.text))
+            for rank, row in enumerate(sentences, start=1)
+        ]
+        plots.labelled_texts(rows, title=question, path=path)
 
 
 def make_samples(ranker, records: Iterable[dict]):
@@ -161,7 +128,7 @@ def make_samples(ranker, records: Iterable[dict]):
         for number, record in enumerate(records):
             question = record["question"].decode()
             candidates = [text.decode() for text in record["candidates"]]
-            sentences = predictor.rank(question, candidates).sentences[:NUM_DRAWN]
+            sentences = predictor.rank(question, candidates)[:NUM_DRAWN]
             labels = dict(zip(candidates, record["labels"], strict=True))
             lines = [
                 f"{rank}. {row.text}{' **(right)**' if labels[row.text] else ''}"
@@ -197,30 +164,24 @@ def main(
         plot: Write a picture of which words of the best sentences counted, e.g. out.png.
         json: Print one JSON object, with all sentences.
     """
-    if (passages is None) == (corpus is None):
-        count = "none" if passages is None else "two"
-        raise UserError(
-            f"expected a text to look in, got {count}: give --passages FILE or --corpus DIR"
-        )
+    source = passages or corpus
+    if source is None or (passages and corpus):
+        raise UserError("expected either --passages FILE or --corpus DIR: give one of them")
     RunDirectory.open(run_dir, app=APP)  # before a large text is read
     from apps.answer_selection.ranking import retrieval
 
-    if passages is not None:
-        paths = dict.fromkeys(retrieval.read_sentences(passages), str(passages))
+    if corpus:
+        paths = retrieval.Index(source).search(question)
     else:
-        assert corpus is not None
-        paths = retrieval.search_folder(question, corpus)
+        paths = dict.fromkeys(retrieval.read_sentences(source), source)
     predictor = Predictor.load(run_dir)
-    ranking = predictor.rank(question, list(paths))
-    sentences = [row._replace(path=paths[row.text]) for row in ranking.sentences]
+    sentences = [
+        row._replace(path=str(paths[row.text])) for row in predictor.rank(question, list(paths))
+    ]
     if plot is not None:
         predictor.draw(question, sentences[:NUM_DRAWN], plot)
     if json:
-        answer = {
-            "question": question,
-            "sentences": [row._asdict() for row in sentences],
-            "model_seconds": ranking.model_seconds,
-        }
+        answer = {"question": question, "sentences": [row._asdict() for row in sentences]}
         print(json_module.dumps(answer, ensure_ascii=False))
         return
     for rank, row in enumerate(sentences[:top], start=1):

@@ -7,19 +7,21 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 
 import argparse
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from agreement import final_scores  # pyright: ignore[reportMissingImports]
-from fingerprint import fingerprint64  # pyright: ignore[reportMissingImports]
 from network import Network, read_lines
 from words import padded, standardize
 
 AT_ONCE = 256  # candidates scored in one call; bounds the memory
 ENDING = re.compile(r"(ings?|edly|ed|ies|es|s|ly|e|y)$")
 NUM_LETTERS = 3
-MOST_BYTES = 64  # of a word that count for its bucket
+MOST_BYTES = 32  # of a word that count for its bucket
+_MASK = 2**64 - 1
+_K0, _K1, _K2 = 0xC3A5C85C97CB3127, 0xB492B66FBE98F273, 0x9AE16A3B2F90404F
 
 
 class Runtime:
@@ -54,14 +56,12 @@ class Runtime:
         if not all(split):
             raise ValueError(f"{name}: expected at least one word, found none in one of {texts}")
         ids, mask = padded([[self.word_id(word) for word in text] for text in split])
-        compared = [
-            padded(
-                [[keys.setdefault(part(word), len(keys) + 1) for word in text] for text in split]
-            )
-            for part in (str, stem, lambda word: word[:NUM_LETTERS])
-        ]
-        numbers = np.stack([rows for rows, _ in compared], axis=-1)
-        return {f"{name}_ids": ids, f"{name}_keys": numbers, f"{name}_mask": mask}
+        compared = []
+        for part in (str, stem, lambda word: word[:NUM_LETTERS]):
+            rows = [[keys.setdefault(part(w), len(keys) + 1) for w in text] for text in split]
+            compared.append(padded(rows)[0])
+        keys_of_words = np.stack(compared, axis=-1)
+        return {f"{name}_ids": ids, f"{name}_keys": keys_of_words, f"{name}_mask": mask}
 
     def word_id(self, word: str) -> int:
         """Its place in the vocabulary, or after it, in a bucket of unknown words."""
@@ -77,6 +77,50 @@ def words(text: str) -> list[str]:
 def stem(word: str) -> str:
     """The word without its ending, if it is longer than four letters."""
     return ENDING.sub("", word) if len(word) > 4 else word
+
+
+def fingerprint64(text: bytes) -> int:
+    """FarmHash's Fingerprint64 of at most 32 bytes, by which unknown words share vectors.
+
+    After farmhash.cc of https://github.com/google/farmhash (Copyright 2014 Google, MIT licence),
+    whose names it keeps; TensorFlow's `to_hash_bucket_fast` is it modulo the number of buckets.
+    """
+    size = len(text)
+    mul = _K2 + 2 * size
+    if size >= 17:
+        a, b = _fetch(text, 0) * _K1, _fetch(text, 8)
+        c, d = _fetch(text, size - 8) * mul, _fetch(text, size - 16) * _K2
+        first = _rotate(a + b, 43) + _rotate(c, 30) + d
+        return _mix(first, a + _rotate(b + _K2, 18) + c, mul)
+    if size >= 8:
+        a, b = _fetch(text, 0) + _K2, _fetch(text, size - 8)
+        return _mix(_rotate(b, 37) * mul + a, (_rotate(a, 25) + b) * mul, mul)
+    if size >= 4:
+        first, last = struct.unpack("<I", text[:4])[0], struct.unpack("<I", text[-4:])[0]
+        return _mix(size + (first << 3), last, mul)
+    if size:
+        y, z = text[0] + (text[size >> 1] << 8), size + (text[-1] << 2)
+        return _shift_mix(y * _K2 ^ z * _K0) * _K2 & _MASK
+    return _K2
+
+
+def _fetch(text: bytes, place: int) -> int:
+    return struct.unpack_from("<Q", text, place)[0]
+
+
+def _rotate(value: int, shift: int) -> int:
+    value &= _MASK
+    return (value >> shift | value << (64 - shift)) & _MASK
+
+
+def _shift_mix(value: int) -> int:
+    value &= _MASK
+    return value ^ value >> 47
+
+
+def _mix(u: int, v: int, mul: int) -> int:
+    a = _shift_mix(((u ^ v) & _MASK) * mul)
+    return _shift_mix(((v ^ a) & _MASK) * mul) * mul & _MASK
 
 
 def main() -> None:

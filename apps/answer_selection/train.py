@@ -31,12 +31,7 @@ def train(
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     from apps.answer_selection import data, predict
-    from apps.answer_selection.model import (
-        Ranker,
-        build_model,
-        load_word_tables,
-        words_with_vectors,
-    )
+    from apps.answer_selection.model import Ranker, build_model, load_tables, words_with_vectors
     from apps.answer_selection.ranking import networks, validation
     from common.layers import recurrent
     from common.training import fit
@@ -52,7 +47,7 @@ def train(
         more_words=words_with_vectors(config.model),
     )
     words = train_data.statistics.words
-    tables = load_word_tables(words, train_data.statistics.idf, config.model)
+    tables = load_tables(words, train_data.statistics.idf, config.model)
     logger.info("%s: %s", config.data.name, train_data.summary())
 
     with fit.scope(strategy, options):

@@ -7,17 +7,15 @@ the same subject as the right one. Sources are read with `ast`; no package is im
 """
 
 import ast
-import contextlib
 import gc
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from inspect import cleandoc
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from apps.answer_selection.corpora.records import Candidate, Question
+from apps.answer_selection.corpora.formats import Candidate, Parts, Question
 from apps.answer_selection.corpora.sentence_splitter import split_sentences
 from common.inputs import datasets
 
@@ -45,7 +43,9 @@ _HAS_PARAMETERS = re.compile(rb"Parameters\r?\n\s*---|Args:|Arguments:")
 _NUMPY_SECTION = re.compile(r"^Parameters\n-{3,}\n", re.MULTILINE)
 _NUMPY_NEXT = re.compile(r"^\S[^\n]*\n-{3,} *$", re.MULTILINE)
 _GOOGLE_SECTION = re.compile(r"^(?:Args|Arguments):[ ]*\n", re.MULTILINE)
-_ENTRY = re.compile(r"^[*`]*([A-Za-z_]\w*)[^:\n]*?:")
+_BLOCKS = re.compile(r"^(?=\S)", re.MULTILINE)  # they begin at lines that are not indented
+_NAME = re.compile(r"[*`]*([A-Za-z_]\w*)")
+_ENTRY = re.compile(r"[*`]*([A-Za-z_]\w*)[^:\n]*?:")
 
 
 class Documented(NamedTuple):
@@ -56,8 +56,16 @@ class Documented(NamedTuple):
     descriptions: dict[str, str]  # by parameter
 
 
-def mine(folders: Iterable[tuple[str, Path]]) -> list[Documented]:
-    """Reads packages, given as (import name, folder), in a fixed order.
+def read(folders: Sequence[Path]) -> Parts:
+    """Questions of the packages by part; a module is in one of them as a whole."""
+    parts: Parts = {"train": [], "validation": [], "test": []}
+    for function in mine(folders):
+        parts[_part(function.module)] += _questions(function)
+    return parts
+
+
+def mine(folders: Sequence[Path]) -> list[Documented]:
+    """Reads packages in a fixed order.
 
     Copied functions are left out, boilerplate is capped, and each function has at least
     `MIN_CANDIDATES` distinct descriptions.
@@ -65,8 +73,7 @@ def mine(folders: Iterable[tuple[str, Path]]) -> list[Documented]:
     uses: Counter[str] = Counter()
     owners: dict[str, set[int]] = {}
     functions: list[Documented] = []
-    packages = (_read_package(package, folder) for package, folder in folders)
-    for function in chain.from_iterable(packages):
+    for function in _read_packages(folders):
         if _is_copy(function, owners):
             continue
         descriptions = {}
@@ -80,14 +87,6 @@ def mine(folders: Iterable[tuple[str, Path]]) -> list[Documented]:
             owners.setdefault(text, set()).add(len(functions))
         functions.append(function._replace(descriptions=descriptions))
     return functions
-
-
-def questions_by_part(folders: Iterable[tuple[str, Path]]) -> dict[str, list[Question]]:
-    """Questions for train, validation and test; a module is in one of them as a whole."""
-    by_part: dict[str, list[Question]] = {"train": [], "validation": [], "test": []}
-    for function in mine(folders):
-        by_part[_part(function.module)] += _questions(function)
-    return by_part
 
 
 def _part(module: str) -> str:
@@ -106,48 +105,39 @@ def _questions(function: Documented) -> Iterator[Question]:
 
 
 def _is_copy(function: Documented, owners: dict[str, set[int]]) -> bool:
-    """Whether one function that was kept shares most of these descriptions."""
+    """Whether a function that was kept shares most of these descriptions."""
     shared = Counter(
         owner for text in function.descriptions.values() for owner in owners.get(text, ())
     )
-    return bool(shared) and shared.most_common(1)[0][1] > len(function.descriptions) / 2
+    return max(shared.values(), default=0) > len(function.descriptions) / 2
 
 
-def _read_package(package: str, folder: Path) -> Iterator[Documented]:
-    for path in sorted(folder.rglob("*.py")):
-        name = path.relative_to(folder.parent).as_posix()
-        if _SKIPPED.search(name):
-            continue
-        source = path.read_bytes()
-        if not _HAS_PARAMETERS.search(source):
-            continue
-        try:
-            with _no_garbage_collection():
-                tree = ast.parse(source)
-        except SyntaxError:  # a file for another version of Python
-            continue
-        module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        functions = {}
-        for function, docstring in _docstrings(tree):
-            descriptions = parameters(docstring)
-            if len(descriptions) >= MIN_CANDIDATES:  # of a class or of its __init__: the first
-                functions.setdefault(function, Documented(module, function, descriptions))
-        yield from functions.values()
+def _read_packages(folders: Sequence[Path]) -> Iterator[Documented]:
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder.parent).as_posix()
+            source = b"" if _SKIPPED.search(name) else path.read_bytes()
+            if not _HAS_PARAMETERS.search(source):
+                continue
+            try:
+                tree = _parse(source)
+            except SyntaxError:  # a file for another version of Python
+                continue
+            module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            functions = {}
+            for function, docstring in _docstrings(tree):
+                descriptions = parameters(docstring)
+                if len(descriptions) >= MIN_CANDIDATES:  # of a class or of its __init__: the first
+                    functions.setdefault(function, Documented(module, function, descriptions))
+            yield from functions.values()
 
 
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A syntax tree is so many objects that the collector would look at all of TensorFlow's often.
-
-    That takes as long as everything else here; trees have no cycles and go without it.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
+def _parse(source: bytes) -> ast.Module:
+    gc.disable()  # so many objects that the collector would look through all of TensorFlow's often
     try:
-        yield
+        return ast.parse(source)
     finally:
-        if was_on:
-            gc.enable()
+        gc.enable()
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -157,58 +147,45 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
             continue
         yield node.name, ast.get_docstring(node, clean=False) or ""
         for method in node.body if isinstance(node, ast.ClassDef) else ():
-            if isinstance(method, ast.FunctionDef):
-                if method.name == "__init__":
-                    yield node.name, ast.get_docstring(method, clean=False) or ""
-                elif not method.name.startswith("_"):
-                    name = f"{node.name}.{method.name}"
-                    yield name, ast.get_docstring(method, clean=False) or ""
+            if isinstance(method, ast.FunctionDef) and re.match("[^_]|__init__$", method.name):
+                name = node.name if method.name == "__init__" else f"{node.name}.{method.name}"
+                yield name, ast.get_docstring(method, clean=False) or ""
 
 
 def parameters(docstring: str) -> dict[str, str]:
     """The first sentence about each parameter, from a NumPy or Google docstring."""
     docstring = cleandoc(docstring)
+    entries = list(_numpy_entries(docstring)) or _google_entries(docstring)
     sentences_by_name = {}
-    for name, description in _numpy_entries(docstring) or _google_entries(docstring):
+    for name, description in entries:
         sentences = split_sentences(_plain(description).split("\n\n")[0])
         if sentences and 2 <= len(sentences[0].split()) <= MAX_WORDS:
             sentences_by_name.setdefault(name, sentences[0])
     return sentences_by_name
 
 
-def _numpy_entries(docstring: str) -> list[tuple[str, str]]:
+def _numpy_entries(docstring: str) -> Iterator[tuple[str, str]]:
     """Entries `name : type` with the description indented below."""
-    section = _NUMPY_SECTION.search(docstring)
-    if section is None:
-        return []
-    following = _NUMPY_NEXT.search(docstring, section.end())
-    body = docstring[section.end() : following.start() if following else None]
-    entries = []
-    for block in re.split(r"^(?=\S)", body, flags=re.MULTILINE):
-        head, _, description = block.partition("\n")
-        name = re.match(r"[*`]*([A-Za-z_]\w*)", head)
-        if name is not None:
-            entries.append((name[1], cleandoc("\n" + description)))
-    return entries
+    if section := _NUMPY_SECTION.search(docstring):
+        following = _NUMPY_NEXT.search(docstring, section.end())
+        body = docstring[section.end() : following.start() if following else None]
+        for block in _BLOCKS.split(body):
+            head, _, description = block.partition("\n")
+            if name := _NAME.match(head):
+                yield name[1], cleandoc("\n" + description)
 
 
-def _google_entries(docstring: str) -> list[tuple[str, str]]:
+def _google_entries(docstring: str) -> Iterator[tuple[str, str]]:
     """Entries `name: description` or `name (type): description`, indented below "Args:"."""
-    section = _GOOGLE_SECTION.search(docstring)
-    if section is None:
-        return []
-    body = re.split(r"^(?=\S)", docstring[section.end() :], maxsplit=1, flags=re.MULTILINE)[0]
-    entries = []
-    for block in re.split(r"^(?=\S)", cleandoc("\n" + body), flags=re.MULTILINE):
-        name = _ENTRY.match(block)
-        if name is not None:
-            first, _, rest = block[name.end() :].partition("\n")
-            entries.append((name[1], f"{first.strip()}\n{cleandoc(chr(10) + rest)}"))
-    return entries
+    if section := _GOOGLE_SECTION.search(docstring):
+        body = _BLOCKS.split(docstring[section.end() :], maxsplit=1)[0]
+        for block in _BLOCKS.split(cleandoc("\n" + body)):
+            if name := _ENTRY.match(block):
+                first, _, rest = block[name.end() :].partition("\n")
+                yield name[1], first.strip() + "\n" + cleandoc("\n" + rest)
 
 
 def _plain(text: str) -> str:
     """Without the marks of reStructuredText and Markdown."""
     text = re.sub(r":[\w:]+:`~?([^`]*)`", r"\1", text)
-    text = re.sub(r"`+|\*\*|\$", "", text)
-    return text.strip()
+    return re.sub(r"`+|\*\*|\$", "", text).strip()

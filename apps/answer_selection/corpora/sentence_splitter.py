@@ -7,17 +7,17 @@ between them) are never joined; single line breaks are taken as spaces, as in wr
 import re
 
 # Words that end in a full stop inside a sentence; without their last stop, in lower case.
-_BEFORE_NAMES = frozenset(
-    "dr mr mrs ms mx prof sen rep gov gen col capt lt sgt rev hon mt fr det messrs pres".split()
+_NEVER_LAST = frozenset(
+    "dr mr mrs ms mx prof sen rep gov gen col capt lt sgt rev hon mt fr det messrs pres "
+    "e.g i.e cf vs viz al approx ca esp resp incl w.r.t".split()
 )
 _BEFORE_NUMBERS = frozenset(
-    "no nos fig figs eq eqs sec secs ch chap vol vols pp art ref refs tab".split()
+    "no nos fig figs eq eqs sec secs ch chap vol vols pp art ref refs tab "
+    "jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
-_NEVER_LAST = frozenset("e.g i.e cf vs viz al approx ca esp resp incl w.r.t".split())
 _MAYBE_LAST = frozenset(
     "etc inc ltd co corp jr sr st ave u.s u.k u.n a.m p.m b.c a.d d.c ph.d".split()
 )
-_MONTHS = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec".split())
 
 _END = re.compile(r"[.!?]+[\"'\u2019\u201d)\]]*(?=\s)")
 _STARTS = re.compile(r"\s+[\"'\u2018\u201c(\[`]*(\S)")
@@ -56,9 +56,9 @@ def _is_end(line: str, end: re.Match) -> bool:
     if first.islower():
         return False
     before = line[: end.start()].rsplit(" ", 1)[-1].lstrip("\"'(\u2018\u201c[").lower()
-    if before in _BEFORE_NAMES or before in _NEVER_LAST:
+    if before in _NEVER_LAST:
         return False
-    if before in _BEFORE_NUMBERS or before in _MONTHS:
+    if before in _BEFORE_NUMBERS:
         return not first.isdigit()
     is_initial = len(before) == 1 and before.isalpha() and before != "i"
     if is_initial or before in _MAYBE_LAST or re.fullmatch(r"([^\W\d]\.)+[^\W\d]", before):

@@ -1,5 +1,8 @@
 """Two networks that match a question with each of its candidates, on LSTM states; their loss.
 
+A network takes `Texts` and gives `pooled` float (pairs, features), for the score, and `attention`
+float (pairs, candidate_time), summing to 1: the words that counted.
+
 A batch holds questions with their candidates, (batch, candidates, ...). The networks read pairs of
 a question and a real candidate, (pairs, ...): candidates of padding, which in a mask bool
 (batch, candidates, candidate_time) have no real word, cost nothing. `True` in a mask = real.
@@ -58,14 +61,7 @@ class Texts(NamedTuple):
     overlap: Overlap | None  # of the pairs; None without match features
 
 
-class Matched(NamedTuple):
-    """What a network makes of pairs."""
-
-    pooled: Tensor  # float (pairs, features), for the score
-    attention: Tensor  # float (pairs, candidate_time), summing to 1: the words that counted
-
-
-def compare_aggregate(texts: Texts, config: ModelConfig) -> Matched:
+def compare_aggregate(texts: Texts, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Wang & Jiang 2017: attend, compare, aggregate; in both directions, on BiLSTM states."""
     _, question, candidate, *_ = texts
     encode = _make_encoder(config.word_dim, config, layers=config.layers, name="words_lstm")
@@ -95,10 +91,10 @@ def compare_aggregate(texts: Texts, config: ModelConfig) -> Matched:
     idf = question.idf[..., 0] * ops.cast(question.mask, "float32")
     share = idf / (ops.sum(idf, axis=1, keepdims=True) + _SMALL)  # of each word of the question
     looks = ops.einsum("pq,pqc->pc", share, weights)
-    return Matched(ops.concatenate(pooled, axis=-1), looks)
+    return ops.concatenate(pooled, axis=-1), looks
 
 
-def stacked(texts: Texts, config: ModelConfig) -> Matched:
+def stacked(texts: Texts, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Wang & Nyberg 2015: one stack of LSTMs reads `question <S> candidate`; its outputs pooled."""
     _, question, candidate, *_ = texts
     parts = [
@@ -115,7 +111,7 @@ def stacked(texts: Texts, config: ModelConfig) -> Matched:
     in_candidate = ops.concatenate([*before, candidate.mask], axis=1)
     looks = AfterBorder(name="cut")(_shares_at_top(states, in_candidate), question.mask)
     pooled = [pooling.masked_max(states, mask), pooling.masked_mean(states, mask)]
-    return Matched(ops.concatenate(pooled, axis=-1), looks)
+    return ops.concatenate(pooled, axis=-1), looks
 
 
 NETWORKS = {"compare_aggregate": compare_aggregate, "stacked": stacked}
@@ -135,10 +131,8 @@ def _make_encoder(input_dim: int, config: ModelConfig, *, layers: int, name: str
 def _shares_at_top(states, mask):
     """The share of features that are highest at each word, (pairs, time): which words counted."""
     highest = ops.expand_dims(pooling.masked_max(states, mask), 1)
-    at_top = ops.cast(ops.equal(states, highest), "float32") * ops.expand_dims(
-        ops.cast(mask, "float32"), -1
-    )
-    shares = ops.mean(at_top, axis=-1)
+    at_top = ops.cast(ops.equal(states, highest), "float32")
+    shares = ops.mean(at_top, axis=-1) * ops.cast(mask, "float32")
     return shares / (ops.sum(shares, axis=1, keepdims=True) + _SMALL)
 
 
@@ -244,7 +238,7 @@ class PointwiseLoss(WeightedMean):
 
 
 class _Plain(keras.layers.Layer):
-    """A layer without weights that takes whatever shapes come."""
+    """A layer without weights."""
 
     def build(self, *shapes):
         """Nothing to make."""
@@ -263,10 +257,6 @@ class Pairs(_Plain):
         """See the class."""
         return tf.gather_nd(grouped, _places(mask))
 
-    def compute_output_spec(self, grouped, mask):
-        """The number of pairs is not known before."""
-        return keras.KerasTensor((None, *grouped.shape[2:]), grouped.dtype)
-
 
 @keras.saving.register_keras_serializable("cellstate")
 class ForEachCandidate(_Plain):
@@ -275,10 +265,6 @@ class ForEachCandidate(_Plain):
     def call(self, values, mask):
         """See the class."""
         return tf.gather(values, _places(mask)[:, 0])
-
-    def compute_output_spec(self, values, mask):
-        """The number of pairs is not known before."""
-        return keras.KerasTensor((None, *values.shape[1:]), values.dtype)
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -291,10 +277,6 @@ class Grouped(_Plain):
         grouped = tf.scatter_nd(_places(mask), values, shape)
         return ops.reshape(grouped, (*ops.shape(mask)[:2], *ops.shape(values)[1:]))
 
-    def compute_output_spec(self, values, mask):
-        """The number of pairs is not known before."""
-        return keras.KerasTensor((*mask.shape[:2], *values.shape[1:]), values.dtype)
-
 
 @keras.saving.register_keras_serializable("cellstate")
 class AfterBorder(_Plain):
@@ -303,10 +285,6 @@ class AfterBorder(_Plain):
     def call(self, rows, first):
         """See the class."""
         return rows[:, ops.shape(first)[1] + 1 :]
-
-    def compute_output_spec(self, rows, first):
-        """The length is not known before."""
-        return keras.KerasTensor((None, None), rows.dtype)
 
 
 def _places(mask):

@@ -11,7 +11,7 @@ NUM_KEYS = 3  # the word itself, the word without its ending, its first letters
 _ENDING = r"(ings?|edly|ed|ies|es|s|ly|e|y)$"
 _NUM_LETTERS = 3  # "tol" and "tolerance", "n_iter" and "iterations"
 _LARGEST = 2**31 - 2
-MOST_BYTES = 64  # of a word that count for its bucket: what fingerprint.py reads
+MOST_BYTES = 32  # of a word that count for its bucket: what runtime.py can hash
 
 
 def words(strings: tf.Tensor) -> tf.RaggedTensor:
@@ -51,11 +51,8 @@ def encode(
     start = tf.strings.substr(flat, 0, MOST_BYTES)
     bucket = tf.cast(tf.strings.to_hash_bucket_fast(start, num_buckets), tf.int32)
     ids = tf.where(in_vocabulary < 0, tf.cast(table.size(), tf.int32) + bucket, in_vocabulary)
-    stems = tf.where(
-        tf.strings.length(flat, unit="UTF8_CHAR") > 4,
-        tf.strings.regex_replace(flat, _ENDING, ""),
-        flat,
-    )
+    is_long = tf.strings.length(flat, unit="UTF8_CHAR") > 4
+    stems = tf.where(is_long, tf.strings.regex_replace(flat, _ENDING, ""), flat)
     letters = tf.strings.substr(flat, 0, _NUM_LETTERS, unit="UTF8_CHAR")
     keys = tf.strings.to_hash_bucket_fast(tf.stack([flat, stems, letters], axis=-1), _LARGEST)
     keys = tf.cast(keys, tf.int32) + 1  # 0 is padding
@@ -75,9 +72,6 @@ def shares_as_given(string: str, shares) -> list[tuple[str, float]]:
     """
     pieces = string.split()
     # No word goes over a space, so pieces have the words of the whole text.
-    counts = words(tf.constant(pieces, tf.string)).row_lengths().numpy().tolist()
-    row, end = [], 0
-    for piece, count in zip(pieces, counts, strict=True):
-        row.append((piece, float(sum(shares[end : end + count]))))
-        end += count
-    return row
+    ends = words(tf.constant(pieces, tf.string)).row_splits.numpy().tolist()
+    places = zip(pieces, ends, ends[1:], strict=False)
+    return [(piece, float(sum(shares[start:end]))) for piece, start, end in places]

@@ -1,7 +1,6 @@
 """A model's outputs, question by question: batches of padded candidates -> lists of scores."""
 
 from collections.abc import Callable, Iterator
-from itertools import chain, groupby
 
 import keras
 import numpy as np
@@ -11,53 +10,45 @@ from apps.answer_selection.config import Protocol
 from apps.answer_selection.ranking import agreement, metrics
 from apps.answer_selection.ranking.metrics import Ranked
 
+AT_ONCE = 64  # candidates of a question that are scored in one call; bounds the memory
+
 
 def make_ranker(
     model: keras.Model, batches: tf.data.Dataset
 ) -> Callable[[float], Iterator[Ranked]]:
     """A function of the weight of the agreement that ranks all questions of `batches`.
 
-    The batches are those of `data.evaluation_batches`; one of them is in memory at a time. The
+    The batches are those of `pipeline.evaluation_batches`; one of them is in memory at a time. The
     graph is traced by the first call alone, which takes longer than a small validation part does.
     """
-    inputs = {name: batches.element_spec[name] for name in model.input}
+    signature = [{name: batches.element_spec[name] for name in model.input}]
 
-    @tf.function(input_signature=[inputs], autograph=False)  # one trace for batches of all sizes
-    def outputs(taken):
-        computed = model(taken, training=False)
-        return {name: computed[name] for name in ("score", "unasked")} | {
-            "ids": taken["candidate_ids"]
-        }
-
-    def rows() -> Iterator[tuple[str, list[str], list[int], dict[str, np.ndarray]]]:
-        for batch in batches:
-            # To NumPy once a batch: slicing tensors would cost more than the model.
-            values = {
-                name: value.numpy()
-                for name, value in outputs({name: batch[name] for name in inputs}).items()
-            }
-            names = ("question_id", "candidate_id", "label", "is_candidate")
-            for row, (question_id, candidate_ids, label, real) in enumerate(
-                zip(*(batch[name].numpy() for name in names), strict=True)
-            ):
-                yield (
-                    question_id.decode(),
-                    [candidate_id.decode() for candidate_id in candidate_ids[real]],
-                    label[real].tolist(),
-                    {name: value[row][real] for name, value in values.items()},
-                )
+    @tf.function(input_signature=signature, autograph=False)  # one trace for batches of all sizes
+    def network(inputs):
+        return model(inputs, training=False)
 
     def rank(agreement_weight: float) -> Iterator[Ranked]:
-        # A question with many candidates has several rows, which follow each other.
-        for question_id, group in groupby(rows(), key=lambda row: row[0]):
-            _, candidate_ids, labels, parts = zip(*group, strict=True)
-            scores = agreement.final_scores(parts, agreement_weight)
-            yield Ranked(
-                question_id,
-                list(chain.from_iterable(candidate_ids)),
-                list(chain.from_iterable(labels)),
-                scores.tolist(),
-            )
+        for batch in batches.as_numpy_iterator():
+            questions = {name: batch[name] for name in model.input if name.startswith("question")}
+            candidates = {name: batch[name] for name in model.input if name not in questions}
+            parts = []
+            for start in range(0, batch["label"].shape[1], AT_ONCE):
+                end = start + AT_ONCE
+                cut = {name: value[:, start:end] for name, value in candidates.items()}
+                parts.append(network({**questions, **cut}))
+            names = ("score", "unasked")
+            values = {
+                name: np.concatenate([part[name] for part in parts], axis=1) for name in names
+            }
+            values["ids"] = batch["candidate_ids"]
+            for row, real in enumerate(batch["is_candidate"]):
+                part = {name: value[row][real] for name, value in values.items()}
+                yield Ranked(
+                    batch["question_id"][row].decode(),
+                    [name.decode() for name in batch["candidate_id"][row][real]],
+                    batch["label"][row][real].tolist(),
+                    agreement.final_scores([part], agreement_weight).tolist(),
+                )
 
     return rank
 
@@ -71,6 +62,6 @@ def make_validation(
     def validate(epoch: int, logs: dict[str, float]) -> None:
         results = metrics.score_questions(rank(agreement_weight))
         summary = metrics.summarize(results, protocol)
-        logs.update({f"val_{name}": value for name, value in summary.metrics.items()})
+        logs.update({f"val_{name}": value for name, value in summary.items()})
 
     return keras.callbacks.LambdaCallback(on_epoch_end=validate)

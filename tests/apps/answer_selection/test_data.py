@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 
 from apps.answer_selection import config, data
 from apps.answer_selection.ranking import tokenizer
+from common.inputs import pipeline
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 
 WORDS = Vocabulary.of_words({"tol": 3, "tolerance": 2, "num": 1})
-OPTIONS = config.DataConfig(hash_buckets=7, max_candidate_words=5)
-
-
-def split(text):
-    return [word.decode() for word in tokenizer.words(tf.constant([text]))[0].numpy()]
+OPTIONS = config.DataConfig(hash_buckets=7)
 
 
 def encode(*texts, max_words=9):
@@ -35,24 +32,23 @@ def make_records(questions, *, right=1, candidates=5):
             "question_id": f"q{number}",
             "question": f"what is thing {number}?",
             "candidates": [f"text {place} of {number}" for place in range(candidates)],
-            "labels": np.array([int(place < right) for place in range(candidates)], "int32"),
+            "labels": [int(place < right) for place in range(candidates)],
             "candidate_ids": [f"c{place}" for place in range(candidates)],
         }
 
-    spec = tf.data.Dataset.from_tensors(record(0)).element_spec
-    free = {
-        name: tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype)
-        for name, tensor in spec.items()
+    spec = {
+        **dict.fromkeys(["question_id", "question"], tf.TensorSpec([], tf.string)),
+        **dict.fromkeys(["candidates", "candidate_ids"], tf.TensorSpec([None], tf.string)),
+        "labels": tf.TensorSpec([None], tf.int32),
     }
     return tf.data.Dataset.from_generator(
-        lambda: map(record, range(questions)), output_signature=free
+        lambda: map(record, range(questions)), output_signature=spec
     )
 
 
 def test_parts_of_identifiers_are_words_and_all_numbers_are_one_word():
-    assert split("What is n_jobs (1,200.5 or <num>)?") == [
-        *("what", "is", "n", "jobs", "num", "num", "num", "or", "num")
-    ]
+    words = tokenizer.words(tf.constant(["What is n_jobs (1,200.5 or <num>)?"]))[0].numpy()
+    assert b" ".join(words) == b"what is n jobs num num num or num"
 
 
 def test_keys_are_equal_where_words_stems_or_first_letters_are():
@@ -64,45 +60,38 @@ def test_keys_are_equal_where_words_stems_or_first_letters_are():
     assert letters[0] == letters[1] == letters[2] != letters[3]
 
 
-def test_unknown_words_get_one_of_the_buckets():
-    encoded = encode("tol blorb blorb quux")
-    ids = encoded["ids"][0]
+def test_words_beyond_the_limit_are_cut_and_unknown_ones_get_one_of_the_buckets():
+    ids = encode("tol blorb blorb quux tol tol", max_words=4)["ids"][0]
+    assert len(ids) == 4
     assert ids[0] == WORDS.tokens.index("tol")
     assert ids[1] == ids[2]
     assert all(len(WORDS) <= number < len(WORDS) + 7 for number in ids[1:])
 
 
-def test_texts_without_words_are_all_padding():
-    encoded = encode("?!", "")
-    assert encoded["ids"].shape == (2, 1)
-    assert encoded["keys"].shape == (2, 1, tokenizer.NUM_KEYS)
-    assert not encoded["mask"].any()
-
-
-def test_a_batch_gives_each_text_what_it_gets_alone():
-    together = encode("tol", "tolerance of the tol num")
-    for row, text in enumerate(("tol", "tolerance of the tol num")):
+def test_a_batch_gives_each_text_what_it_gets_alone_and_one_without_words_is_padding():
+    texts = ("tol", "tolerance of the tol num", "?!", "")
+    together = encode(*texts)
+    assert not together["mask"][2:].any()
+    for row, text in enumerate(texts):
         alone = encode(text)
         time = alone["ids"].shape[1]
         np.testing.assert_array_equal(together["keys"][row, :time], alone["keys"][0])
         assert not together["mask"][row, time:].any()
 
 
-def example(number=0, *, right=1, candidates=5):
-    records = make_records(number + 1, right=right, candidates=candidates)
-    return list(data.make_examples(records, WORDS, OPTIONS))[number]
+def draw(question, *, seed=1, epoch=0, most=3):
+    return data.draw(question, seed=seed, epoch=tf.constant(epoch, tf.int64), most=most)
 
 
-def drawn(question, *, seed=1, epoch=0, most=3):
-    sample = data.draw(question, seed=seed, epoch=tf.constant(epoch, tf.int64), most=most)
-    return sample["label"].numpy().tolist(), sample["candidate_id"].numpy().tolist()
+def test_a_draw_is_a_function_of_seed_and_epoch_and_each_candidate_is_in_some():
+    [question] = data.make_examples(make_records(1, candidates=12), WORDS, OPTIONS)
 
+    def names(**options):
+        return draw(question, **options)["candidate_id"].numpy().tolist()
 
-def test_a_draw_is_a_function_of_seed_and_epoch():
-    question = example(candidates=40)
-    assert drawn(question, most=9) == drawn(question, most=9)
-    assert drawn(question, most=9) != drawn(question, most=9, epoch=1)
-    assert drawn(question, most=9) != drawn(question, most=9, seed=2)
+    assert names() == names() != names(epoch=1)
+    assert names() != names(seed=2)
+    assert len({name for epoch in range(30) for name in names(epoch=epoch)}) == 12
 
 
 @pytest.mark.parametrize(
@@ -110,39 +99,21 @@ def test_a_draw_is_a_function_of_seed_and_epoch():
     [(1, 40, 8, (1, 7)), (30, 40, 8, (4, 4)), (38, 40, 8, (6, 2)), (2, 5, 8, (2, 3))],
 )
 def test_a_draw_holds_right_and_wrong_candidates(right, candidates, most, expected):
-    labels, names = drawn(example(right=right, candidates=candidates), most=most)
+    records = make_records(1, right=right, candidates=candidates)
+    [question] = data.make_examples(records, WORDS, OPTIONS)
+    sample = draw(question, most=most)
+    labels = sample["label"].numpy().tolist()
     assert (sum(labels), len(labels) - sum(labels)) == expected
-    assert len(set(names)) == len(names)
-
-
-def test_drawn_words_belong_to_the_drawn_candidates():
-    question = example(candidates=40)
-    sample = data.draw(question, seed=1, epoch=tf.constant(3, tf.int64), most=6)
-    for name, ids in zip(
-        sample["candidate_id"].numpy(), sample["candidate_ids"].numpy(), strict=True
-    ):
-        np.testing.assert_array_equal(ids, question["candidate_ids"][int(name[1:])])
-
-
-def test_every_wrong_candidate_is_drawn_in_some_epoch():
-    question = example(candidates=12)
-    seen = {name for epoch in range(30) for name in drawn(question, epoch=epoch)[1]}
-    assert len(seen) == 12
-
-
-def test_a_question_with_many_candidates_fills_rows_that_follow_each_other():
-    count = data.MAX_CANDIDATES + 3
-    examples = data.make_examples(make_records(2, candidates=count), WORDS, OPTIONS)
-    [batch] = data.evaluation_batches(examples, batch_size=8)
-    assert batch["question_id"].numpy().tolist() == [b"q0", b"q0", b"q1", b"q1"]
-    assert batch["is_candidate"].numpy().sum(axis=1).tolist() == [64, 3, 64, 3]
+    rows = [int(name[1:]) for name in sample["candidate_id"].numpy()]
+    assert len(set(rows)) == len(rows)
+    for name in ("label", "candidate_ids", "candidate_keys", "candidate_mask"):
+        np.testing.assert_array_equal(sample[name], question[name].numpy()[rows])
 
 
 def test_labels_of_padding_are_minus_one():
-    examples = data.make_examples(make_records(1, candidates=2), WORDS, OPTIONS).concatenate(
-        data.make_examples(make_records(1, candidates=3), WORDS, OPTIONS)
-    )
-    [batch] = data.evaluation_batches(examples, batch_size=2)
+    records = make_records(1, candidates=2).concatenate(make_records(1, candidates=3))
+    examples = data.make_examples(records, WORDS, OPTIONS)
+    [batch] = pipeline.evaluation_batches(examples, batch_size=2)
     inputs, label, weight = data.as_training(batch, inputs=["question_ids"])
     assert label.numpy().tolist() == [[1, 0, -1], [1, 0, 0]]
     assert list(inputs) == ["question_ids"] and weight.numpy().tolist() == [1, 1]
@@ -156,39 +127,22 @@ def test_rare_words_weigh_more_than_common_ones():
     assert statistics.lengths == [4] * 20
 
 
-def test_candidates_are_cut_at_the_limit():
-    records = make_records(1).map(
-        lambda row: {**row, "candidates": tf.strings.join([row["candidates"], " tol" * 10_000])}
-    )
-    [row] = data.make_examples(records, WORDS, OPTIONS)
-    assert row["candidate_ids"].shape == (5, 5)
-
-
 def test_questions_whose_labels_are_all_equal_teach_nothing():
     records = make_records(3, right=0)
-    with pytest.raises(UserError, match="all labels of each of the 3 questions are equal"):
+    with pytest.raises(UserError, match="all labels of each question are equal"):
         data.read_statistics(records, OPTIONS)
 
 
 @given(st.text(), st.text())
 @settings(max_examples=40, deadline=None)
 def test_pieces_as_given_have_the_words_of_the_text(first, second):
-    """Random Unicode, of which every word has the share 1."""
-    text = f"{first} n_jobs: 442, {second}"
+    """Random Unicode, of which every word has the share 1, but the last, which is cut off."""
+    text = f"{first} n_jobs: 442, {second} end"
     words = tokenizer.words(tf.constant([text]))[0].numpy()
-    pieces = tokenizer.shares_as_given(text, np.ones(len(words)))
+    pieces = tokenizer.shares_as_given(text, np.ones(len(words) - 1))
     assert [piece for piece, _ in pieces] == text.split()
-    assert dict(pieces)["n_jobs:"] >= 2
-    assert sum(share for _, share in pieces) == len(words)
-
-
-def test_words_that_are_cut_off_have_no_share():
-    assert tokenizer.shares_as_given("Instances: 442 - x", [0.25, 0.75]) == [
-        ("Instances:", 0.25),
-        ("442", 0.75),
-        ("-", 0.0),
-        ("x", 0.0),
-    ]
+    assert dict(pieces)["n_jobs:"] >= 2 and pieces[-1] == ("end", 0)
+    assert sum(share for _, share in pieces) == len(words) - 1
 
 
 def test_words_of_no_training_text_join_the_vocabulary_as_rare_ones():

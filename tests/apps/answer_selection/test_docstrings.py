@@ -1,8 +1,8 @@
 """Parameters and what is said of them, mined from sources that the tests write."""
 
-import pytest
+import dataclasses
 
-from apps.answer_selection import config, datasets
+from apps.answer_selection import config, data
 from apps.answer_selection.corpora import docstrings
 
 NUMPY = """Fits.
@@ -37,17 +37,16 @@ Returns:
 """
 
 
-def write(folder, **modules):
-    """A package with one function of five parameters in each module; `modules` give its texts."""
-    folder.mkdir(exist_ok=True)
+def write(root, **modules):
+    """A package with a function in each module; `modules` give the texts of its parameters."""
+    folder = root / "pack"
+    folder.mkdir()
     for name, texts in modules.items():
-        entries = "".join(
-            f"    p{number} : int\n        {text}\n" for number, text in enumerate(texts)
-        )
+        entries = "".join(f"    p{n} : int\n        {text}\n" for n, text in enumerate(texts))
         (folder / f"{name}.py").write_text(
             f'def fit_{name}():\n    """Fits.\n\n    Parameters\n    ----------\n{entries}    """\n'
         )
-    return [(folder.name, folder)]
+    return [folder]
 
 
 def texts(word, count=5):
@@ -55,11 +54,13 @@ def texts(word, count=5):
 
 
 def test_numpy_parameters_have_their_first_sentence_without_marks():
-    assert docstrings.parameters(NUMPY) == {
+    parameters = docstrings.parameters(NUMPY)
+    assert parameters == {
         "tol": "Tolerance for stopping.",
         "x": "The points to fit.",
         "kind": "Which of two kinds to take.",
     }
+    assert docstrings.parameters(NUMPY.replace("\n", "\n    ")) == parameters  # indented
 
 
 def test_google_parameters_have_their_first_sentence_without_marks():
@@ -70,73 +71,52 @@ def test_google_parameters_have_their_first_sentence_without_marks():
     }
 
 
-def test_an_indented_docstring_reads_as_a_flush_one():
-    indented = NUMPY.replace("\n", "\n    ")
-    assert docstrings.parameters(indented) == docstrings.parameters(NUMPY)
-
-
 def test_a_question_has_every_description_of_its_function_and_one_is_right(tmp_path):
-    parts = docstrings.questions_by_part(write(tmp_path / "pack", one=texts("size")))
-    questions = [question for part in parts.values() for question in part]
-    assert [question.question for question in questions] == [
-        f"what is p{number} in fit_one" for number in range(5)
-    ]
-    for number, question in enumerate(questions):
-        assert [candidate.text for candidate in question.candidates] == texts("size")
-        assert [candidate.label for candidate in question.candidates] == [
-            int(place == number) for place in range(5)
-        ]
+    parts = docstrings.read(write(tmp_path, one=texts("size")))
+    for number, question in enumerate(question for part in parts.values() for question in part):
+        assert question.question == f"what is p{number} in fit_one"
+        pairs = [(candidate.text, candidate.label) for candidate in question.candidates]
+        assert pairs == [(text, int(n == number)) for n, text in enumerate(texts("size"))]
+    assert number == 4
 
 
-def test_a_function_with_fewer_parameters_is_left_out(tmp_path):
-    few = texts("size", docstrings.MIN_CANDIDATES - 1)
-    assert docstrings.mine(write(tmp_path / "pack", one=few)) == []
-
-
-def test_a_copied_function_is_left_out(tmp_path):
+def test_functions_that_are_copies_or_have_few_parameters_are_left_out(tmp_path):
+    few = texts("other", docstrings.MIN_CANDIDATES - 1)
     copy = [*texts("size")[:3], "Another thing.", "One more thing."]  # three of five are the same
-    found = docstrings.mine(write(tmp_path / "pack", a=texts("size"), b=copy))
-    assert [function.name for function in found] == ["fit_a"]
+    functions = docstrings.mine(write(tmp_path, a=texts("size"), b=copy, c=few))
+    assert [function.name for function in functions] == ["fit_a"]
 
 
-def test_boilerplate_is_capped(tmp_path):
-    modules = {f"m{n}": [*texts(f"word{n}"), "A name for the operation."] for n in range(9)}
-    found = docstrings.mine(write(tmp_path / "pack", **modules))
-    assert len(found) == 9
-    uses = sum("A name for the operation." in one.descriptions.values() for one in found)
-    assert uses == docstrings.MAX_USES
-
-
-def test_two_parameters_with_one_description_are_asked_about_once(tmp_path):
-    same = [*texts("size"), texts("size")[0]]
-    (found,) = docstrings.mine(write(tmp_path / "pack", one=same))
-    assert list(found.descriptions) == [f"p{number}" for number in range(5)]
+def test_a_description_counts_once_in_a_function_and_boilerplate_is_capped(tmp_path):
+    modules = {f"m{n}": [*texts(f"word{n}"), "The word.", "The word."] for n in range(9)}
+    functions = docstrings.mine(write(tmp_path, **modules))
+    names = [f"p{number}" for number in range(6)]
+    most = docstrings.MAX_USES
+    assert [list(function.descriptions) for function in functions] == [
+        *([names] * most),
+        *([names[:5]] * (9 - most)),
+    ]
 
 
 def test_whole_modules_are_held_back(tmp_path):
     modules = {f"m{n}": texts(f"word{n}") for n in range(60)}
-    parts = docstrings.questions_by_part(write(tmp_path / "pack", **modules))
-    of_part = {part: {one.question_id.split(".")[1] for one in parts[part]} for part in parts}
-    assert sum(map(len, of_part.values())) == 60
-    assert all(of_part.values())
+    parts = docstrings.read(write(tmp_path, **modules))
+    modules = [{row.question_id.split(".")[1] for row in questions} for questions in parts.values()]
+    assert sum(map(len, modules)) == len(set.union(*modules)) == 60
+    assert all(modules)
 
 
-@pytest.mark.parametrize("name", ["tests/a.py", "test_a.py", "gen_ops.py", "_api/a.py"])
-def test_tests_and_generated_files_are_not_read(tmp_path, name):
-    write(tmp_path / "pack", a=texts("size"))
+def test_tests_generated_files_and_those_of_another_python_are_not_read(tmp_path):
+    folders = write(tmp_path, a=texts("size"))
     source = (tmp_path / "pack" / "a.py").read_text()
-    (tmp_path / "pack" / "a.py").unlink()
-    (tmp_path / "pack" / name).parent.mkdir(exist_ok=True)
-    (tmp_path / "pack" / name).write_text(source)
-    assert docstrings.mine([("pack", tmp_path / "pack")]) == []
-
-
-def test_sources_are_never_run_and_those_of_another_python_are_passed_over(tmp_path):
-    folders = write(tmp_path / "pack", a=texts("size"))
+    for number, name in enumerate(["tests/a.py", "test_a.py", "gen_ops.py", "_api/a.py"]):
+        path = tmp_path / "pack" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source.replace("size", f"number {number}"))
     (tmp_path / "pack" / "b.py").write_text('"""Args:"""\nprint "Python 2"\n')
-    path = tmp_path / "pack" / "a.py"
-    path.write_text("raise RuntimeError\n" + path.read_text())
-    assert [function.name for function in docstrings.mine(folders)] == ["fit_a"]
+    # Sources are not run either.
+    (tmp_path / "pack" / "a.py").write_text(f"raise RuntimeError\n{source}")
+    assert [function.module for function in docstrings.mine(folders)] == ["pack.a"]
 
 
 def test_a_class_documented_in_its_init_has_the_name_of_the_class(tmp_path):
@@ -145,38 +125,24 @@ def test_a_class_documented_in_its_init_has_the_name_of_the_class(tmp_path):
         "class Net:\n    def __init__(self):\n"
         f'        """Makes it.\n\n        Args:\n{entries}        """\n'
     )
-    (found,) = docstrings.mine([("pack", tmp_path)])
-    assert found.name == "Net"
+    (function,) = docstrings.mine([tmp_path])
+    assert function.name == "Net"
 
 
-@pytest.fixture(scope="module")
-def prepared(cache_dir):
-    """The records of one package by part."""
-    builder, splits = datasets.make_builder(
-        "docstrings", root=None, cache_dir=cache_dir, packages=config.TINY.data.packages
-    )
-    return {
-        part: list(datasets.read(builder, name).as_numpy_iterator())
-        for part, name in splits.items()
+def test_the_default_data_divides_modules_and_gives_one_right_candidate_of_six(cache_dir):
+    options = dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=None)
+    parts = {
+        part: list(data.load_split(options, part).as_numpy_iterator())
+        for part in ("train", "validation", "test")
     }
-
-
-def test_the_default_data_has_no_module_in_two_parts(prepared):
     modules = [
-        {one["question_id"].decode().rsplit(".", 2)[0] for one in found}
-        for found in prepared.values()
+        {record["question_id"].decode().rsplit(".", 2)[0] for record in records}
+        for records in parts.values()
     ]
-    assert len(modules) == 3
     assert len(set.union(*modules)) == sum(map(len, modules))
-
-
-def test_the_default_data_has_one_right_candidate_of_four_or_more(prepared):
-    found = [one for part in prepared.values() for one in part]
-    assert len(found) > 500
-    assert {int(one["labels"].sum()) for one in found} == {1}
-    assert min(len(one["labels"]) for one in found) == docstrings.MIN_CANDIDATES
-
-
-def test_guessing_on_the_default_data_is_right_once_in_six_times(prepared):
-    shares = [1 / len(one["labels"]) for one in prepared["validation"]]
-    assert 0.14 < sum(shares) / len(shares) < 0.20
+    labels = [record["labels"] for records in parts.values() for record in records]
+    assert len(labels) > 500
+    assert {int(row.sum()) for row in labels} == {1}
+    assert min(map(len, labels)) == docstrings.MIN_CANDIDATES
+    shares = [1 / len(record["labels"]) for record in parts["validation"]]
+    assert 0.14 < sum(shares) / len(shares) < 0.20  # guessing

@@ -5,23 +5,27 @@ import pytest
 import tensorflow as tf
 
 from apps.answer_selection.ranking import tokenizer
+from common.inputs.text import Vocabulary
 
 FOLDER = "apps/answer_selection"
 
 
-def test_hashes_of_all_lengths_are_those_of_tensorflow(standalone):
-    farmhash, draw = standalone(f"{FOLDER}/ranking/fingerprint.py"), np.random.default_rng(0)
-    strings = [draw.integers(0, 256, size).astype(np.uint8).tobytes() for size in range(65)]
-    buckets = 2**62 + 57
+@pytest.fixture
+def module(standalone):
+    standalone(f"{FOLDER}/ranking/agreement.py")  # it stands beside runtime.py in an export
+    return standalone(f"{FOLDER}/runtime.py")
+
+
+def test_hashes_of_all_lengths_are_those_of_tensorflow(module):
+    draw, buckets = np.random.default_rng(0), 2**62 + 57
+    strings = [draw.integers(0, 256, size, np.uint8).tobytes() for size in range(33)]
     expected = tf.strings.to_hash_bucket_fast(strings, buckets).numpy()
-    assert [farmhash.fingerprint64(one) % buckets for one in strings] == expected.tolist()
+    assert [module.fingerprint64(text) % buckets for text in strings] == expected.tolist()
 
 
 @pytest.fixture
-def runtime(standalone):
+def runtime(module):
     """One without a network."""
-    standalone(f"{FOLDER}/ranking/agreement.py")  # it stands beside runtime.py in an export
-    module = standalone(f"{FOLDER}/runtime.py")
     empty = module.Runtime.__new__(module.Runtime)
     empty.settings = {"num_buckets": 16, "max_words": {"candidate": 6}}
     empty.ids = {"the": 0, "num": 1, "größe": 2}
@@ -29,16 +33,9 @@ def runtime(standalone):
 
 
 def test_ids_are_those_of_the_graph_and_keys_are_equal_where_those_are(runtime):
-    strings = [
-        "The Größe of n_jobs, 12 of 3",
-        "jobs' SIZE: sized iterations",
-        "iteration",
-        "é" * 50,
-    ]
-    keys = tf.constant(list(runtime.ids)), tf.constant(list(runtime.ids.values()))
-    table = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(keys[0], keys[1]), default_value=-1
-    )
+    texts = ("The Größe of n_jobs, 12 of 3", "jobs' SIZE: sized iterations", "iteration")
+    strings = [*texts, "é" * 50]
+    table = Vocabulary(tuple(runtime.ids)).make_table(unknown=-1)
     expected = tokenizer.encode(tf.constant(strings), table, num_buckets=16, max_words=6)
     encoded = runtime.encode(strings, "candidate", {})
     np.testing.assert_array_equal(encoded["candidate_ids"], expected["ids"])

@@ -1,7 +1,9 @@
 """Training learns to rank, and impossible options and files are refused."""
 
+import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +16,13 @@ from common.runs.errors import UserError
 def test_a_tiny_training_beats_random_and_says_so_in_its_history(tiny_run, run_command, capsys):
     run = tiny_run("answer_selection")
     run_command("answer_selection", "evaluate", "--run-dir", run, "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert found["metrics"]["map"] > found["baselines"]["random"]["map"] + 0.1
-    header, *epochs = (run / "history.csv").read_text().splitlines()
-    assert {"val_map", "val_mrr", "val_p_at_1", "loss"} <= set(header.split(","))
-    values = [
-        float(dict(zip(header.split(","), row.split(","), strict=True))["val_map"])
-        for row in epochs
-    ]
-    assert max(values) == pytest.approx(found["metrics"]["map"])  # the best epoch was kept
+    evaluation = json.loads(capsys.readouterr().out)
+    assert evaluation["metrics"]["map"] > evaluation["baselines"]["random"]["map"] + 0.1
+    with (run / "history.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    assert {"val_map", "val_mrr", "val_p_at_1", "loss"} <= set(epochs[0])
+    best = max(float(epoch["val_map"]) for epoch in epochs)
+    assert best == pytest.approx(evaluation["metrics"]["map"])  # the best epoch was kept
 
 
 def glove_file(path, *, dim):
@@ -31,28 +31,20 @@ def glove_file(path, *, dim):
     return path
 
 
-def train_with(cache_dir, tmp_path, **model):
+def test_word_vectors_that_do_not_fit_are_refused_before_anything_is_written(cache_dir, tmp_path):
+    path = tmp_path / "vectors.txt"
     options = dataclasses.replace(
         config.TINY,
-        model=dataclasses.replace(config.TINY.model, word_vectors="glove", **model),
+        model=dataclasses.replace(config.TINY.model, word_vectors="glove", word_vectors_file=path),
         data=dataclasses.replace(config.TINY.data, cache_dir=cache_dir, max_questions=16),
-        train=dataclasses.replace(config.TINY.train, epochs=1),
     )
-    train.train(options, tmp_path / "run")
-
-
-def test_word_vectors_of_another_width_are_refused_before_anything_is_written(cache_dir, tmp_path):
-    path = glove_file(tmp_path / "vectors.txt", dim=6)
+    glove_file(path, dim=6)
     with pytest.raises(UserError, match=r"vectors of 8 numbers.*has 6: set --model\.word-dim"):
-        train_with(cache_dir, tmp_path, word_vectors_file=path)
-    assert not (tmp_path / "run" / "config.json").exists()
-
-
-def test_a_broken_line_of_word_vectors_is_named(cache_dir, tmp_path):
-    path = glove_file(tmp_path / "vectors.txt", dim=8)
-    path.write_text(path.read_text() + "broken 1 2 3\n")
+        train.train(options, tmp_path / "run")
+    path.write_text(glove_file(path, dim=8).read_text() + "broken 1 2 3\n")
     with pytest.raises(UserError, match=r"vectors\.txt:4: expected a word and 8 finite numbers"):
-        train_with(cache_dir, tmp_path, word_vectors_file=path)
+        train.train(options, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_the_paper_preset_trains_on_the_vectors_of_a_file_and_keeps_them(cache_dir, tmp_path):
@@ -74,11 +66,6 @@ def test_the_paper_preset_trains_on_the_vectors_of_a_file_and_keeps_them(cache_d
     assert len((run.path / "history.csv").read_text().splitlines()) == 2
 
 
-def test_every_preset_has_word_vectors_that_are_trained_or_come_from_somewhere():
-    for preset in config.PRESETS.values():
-        assert preset.model.train_word_vectors or preset.model.word_vectors == "glove"
-
-
 @pytest.mark.parametrize(
     ("part", "change", "named"),
     [
@@ -86,6 +73,12 @@ def test_every_preset_has_word_vectors_that_are_trained_or_come_from_somewhere()
         ("train", {"epochs": 0}, "epochs"),
         ("data", {"max_candidate_words": 0}, r"data\.max_"),
         ("data", {"max_questions": 3}, "max_questions"),
+        ("model", {"dropout": 1.0}, "dropout"),
+        ("model", {"units": 0}, "sizes and layers"),
+        ("model", {"agreement": -1}, "agreement"),
+        ("model", {"word_vectors": "glove", "word_dim": 64}, "word_dim 50, got 64"),
+        ("model", {"word_vectors": "random", "train_word_vectors": False}, "random are trained"),
+        ("model", {"word_vectors": "random", "word_vectors_file": Path("v.txt")}, "from no file"),
     ],
 )
 def test_impossible_options_are_refused(part, change, named):
