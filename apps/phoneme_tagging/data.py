@@ -30,7 +30,7 @@ from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
 
-MAX_CACHED = 2**29  # bytes; a larger split is read anew in every epoch
+MAX_CACHED = 1_600_000  # frames: 512 MB of samples; more are read anew in every epoch
 
 
 class Survey(NamedTuple):
@@ -46,12 +46,12 @@ class Survey(NamedTuple):
 class TrainingData(NamedTuple):
     """Examples and batches for `fit`, with the survey of the training split.
 
-    Where there is a `change`, `examples` are records and `change` makes examples of them.
+    `records` have their number of frames; `change` makes an example of one, anew in each epoch.
     """
 
     survey: Survey
-    examples: tf.data.Dataset
-    change: pipeline.Change | None
+    records: tf.data.Dataset
+    change: pipeline.Change
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
     service: service_batches.Service | None
@@ -64,9 +64,9 @@ class TrainingData(NamedTuple):
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
         return pipeline.training_batches(
-            self.examples,
+            self.records,
             buckets=self.buckets,
-            length=lambda example: example["num_frames"],
+            length=lambda record: record["num_frames"],
             seed=seed,
             first_epoch=first_epoch,
             change=self.change,
@@ -88,7 +88,16 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder = datasets.make_builder(config)
+    builder = datasets.make_builder(
+        config.name,
+        root=config.root,
+        cache_dir=config.cache_dir,
+        num_utterances=config.num_utterances,
+        fold=config.fold,
+        tier=config.tier,
+        phone_map=config.phone_map,
+        pronunciations=config.pronunciations,
+    )
     preparation.prepare(builder, builder.broken)
     if split not in builder.info.splits:
         raise UserError(
@@ -227,20 +236,19 @@ def make_training_data(
     examples = make_examples(records, model)
     survey = take_survey(examples, phone_set=model.phone_set)
     targets = make_targets(survey.phones, phone_set=model.phone_set)
-    if augment in (None, AugmentConfig()) and service is None:
-        change = None
-        train_data = _cached(examples.map(targets), survey, 4 * len(survey.mean))
-    else:
-        change = _make_change(make_encoder(model), augment, targets)
-        train_data = _cached(records.map(_with_length), survey, 2 * audio.FRAME_SHIFT)
+    records = records.map(
+        lambda record: {**record, "num_frames": audio.num_frames(tf.size(record["waveform"]))}
+    )
     validation = make_examples(load_split(config, "validation"), model).map(targets)
-    validation = _cached(validation, survey, 4 * len(survey.mean))
+    if sum(survey.lengths) < MAX_CACHED:
+        records, validation = records.cache(), validation.cache()
+    encode = make_encoder(model)
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(survey.lengths, share)) for share in (1 / 3, 2 / 3)}
     return TrainingData(
         survey=survey,
-        examples=train_data,
-        change=change,
+        records=records,
+        change=lambda record, seed: targets(encode(record, seed, augment)),
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
             validation,
@@ -249,19 +257,6 @@ def make_training_data(
         ),
         service=service,
     )
-
-
-def _with_length(record: dict) -> dict[str, tf.Tensor]:
-    return {**record, "num_frames": audio.num_frames(tf.size(record["waveform"]))}
-
-
-def _make_change(encode, augment: AugmentConfig | None, targets) -> pipeline.Change:
-    return lambda record, seed: targets(encode(record, seed, augment))
-
-
-def _cached(examples: tf.data.Dataset, survey: Survey, frame_bytes: int) -> tf.data.Dataset:
-    """In memory where training takes little of it; validation is smaller."""
-    return examples.cache() if sum(survey.lengths) * frame_bytes < MAX_CACHED else examples
 
 
 def as_training(

@@ -219,11 +219,7 @@ def load_inference(run_dir: Path) -> Tagger:
     """
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     phones = Vocabulary.load(run.path / "vocab_phones.txt")
-    decoder = Decoder(
-        PhoneCounts.load(run.path / "phone_counts.json"),
-        acoustic_weight=config.model.acoustic_weight,
-        min_frames=config.model.min_frames,
-    )
+    decoder = Decoder(PhoneCounts.load(run.path / "phone_counts.json"))
     return Tagger(run.load_model(), phones, decoder, config.model)
 
 

@@ -55,11 +55,7 @@ def train(
         )
     if options.init_from is not None:
         copy_weights(options.init_from, model, survey.phones)
-    decoder = Decoder(
-        survey.counts,
-        acoustic_weight=config.model.acoustic_weight,
-        min_frames=config.model.min_frames,
-    )
+    decoder = Decoder(survey.counts)
 
     run.describe(app=APP, config=config, seed=options.seed, kernels=recurrent.kernels(model))
     survey.phones.save(run.path / "vocab_phones.txt")

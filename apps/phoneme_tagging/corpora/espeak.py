@@ -10,13 +10,11 @@ put at both ends.
 """
 
 import ctypes
-from collections.abc import Iterator
-from importlib import metadata
 from typing import NamedTuple
 
 import numpy as np
 
-from apps.phoneme_tagging.corpora.segments import Segment, tidy
+from apps.phoneme_tagging.corpora.phones import Segment, tidy
 from common.inputs import sound_files
 from common.inputs.audio import SAMPLE_RATE
 from common.runs import files
@@ -36,7 +34,7 @@ _NAMES = (
     "i iy i: iy I ih I# ix I2 ih E eh E2 eh a ae aa ae A: aa 0 aa O: ao O ao O2 ao V ah "
     "U uh u: uw u uw 3: er 3 axr @ ax @2 ax @5 ax @- ax-h a# ax "
     "eI ey aI ay aI3 ay aI@ ay OI oy aU aw aU@ aw oU ow "
-    "e@ eh A@ aa O@ ao o@ ao U@ uh i@ ih i@3 ih"
+    "e@ eh A@ aa O@ ao o@ ao U@ uh i@ ih i@3 ih pau pau"
 ).split()
 PHONES: dict[str, str] = dict(zip(_NAMES[::2], _NAMES[1::2], strict=True))
 _MODIFIERS = frozenset({";", "", "|", "||"})  # they sound with the phone before
@@ -54,21 +52,32 @@ SILENCE_S = (0.05, 0.25)  # before and after a sentence, about as in TIMIT
 
 
 class Voice(NamedTuple):
-    """How a sentence is spoken.
+    """How a sentence is spoken."""
 
-    Attributes:
-        variant: of espeak's voice.
-        rate: words a minute.
-        pitch, pitch_range: 0 to 99.
-        before, after: seconds of silence.
-    """
-
-    variant: str
-    rate: int
-    pitch: int
+    variant: str  # of espeak's voice
+    rate: int  # words a minute
+    pitch: int  # 0 to 99, as its range
     pitch_range: int
-    before: float
+    before: float  # seconds of silence
     after: float
+
+
+class Utterance(NamedTuple):
+    """A sentence to speak."""
+
+    key: str
+    speaker: str
+    text: str
+    voice: Voice
+
+
+def utterances(part: str, texts: list[str]) -> list[Utterance]:
+    """The sentences of a part, each with its voice."""
+    voices = [choose_voice(part, number) for number in range(len(texts))]
+    return [
+        Utterance(f"{part}-{number:05d}", voice.variant, text, voice)
+        for number, (text, voice) in enumerate(zip(texts, voices, strict=True))
+    ]
 
 
 def choose_voice(part: str, number: int) -> Voice:
@@ -115,18 +124,19 @@ class Synthesizer:
     """
 
     def __init__(self):
-        folder = files.package_folder("espeakng_loader", ESPEAK)
-        try:
-            import espeakng_loader
+        files.package_folder("espeakng_loader", ESPEAK)
+        import espeakng_loader
 
+        data = str(espeakng_loader.get_data_path()).encode()
+        options = _PHONEME_EVENTS | _DONT_EXIT
+        try:
             self.engine = ctypes.CDLL(espeakng_loader.get_library_path())
-            data = str(espeakng_loader.get_data_path()).encode()
-            options = _PHONEME_EVENTS | _DONT_EXIT
             self.rate = self.engine.espeak_Initialize(_SYNCHRONOUS, 0, data, options)
-        except (ImportError, OSError, AttributeError) as error:
-            raise _unusable(str(folder), str(error)) from None
-        if self.rate <= 0:
-            raise _unusable(str(folder), f"espeak_Initialize gave {self.rate}")
+        except OSError as error:  # of another system
+            raise UserError(
+                f"expected the library of espeak-ng, it cannot be loaded ({error}): "
+                f"run `pip install --force-reinstall {ESPEAK}`, or choose --data.name timit"
+            ) from None
         self._sound: list[bytes] = []
         self._events: list[tuple[int, str]] = []
         self._callback = _Callback(self._collect)  # espeak keeps the address: so do we
@@ -139,16 +149,12 @@ class Synthesizer:
             float64 (samples,) at 16 kHz and its phones, without gaps.
 
         Raises:
-            UserError: espeak does not know the voice.
-            ValueError: it speaks a phone that has no name in `PHONES`.
+            ValueError: espeak does not know the voice, or a phone has no name in `PHONES`.
         """
         self._sound.clear()
         self._events.clear()
         if self.engine.espeak_SetVoiceByName(f"{LANGUAGE}+{voice.variant}".encode()):
-            raise UserError(
-                f"expected a variant of espeak's voices, got {voice.variant!r}: "
-                f"install {ESPEAK}, whose voices are known"
-            )
+            raise ValueError(f"expected a voice of {ESPEAK}, got {voice.variant!r}")
         settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))
         for parameter, value in settings:
             self.engine.espeak_SetParameter(parameter, value, 0)
@@ -165,27 +171,12 @@ class Synthesizer:
     def _collect(self, samples, num_samples: int, events) -> int:
         if samples and num_samples:
             self._sound.append(ctypes.string_at(samples, 2 * num_samples))
-        self._events += _phoneme_events(events)
+        place = 0
+        while events[place].type != _END:
+            if events[place].type == _PHONEME:
+                self._events.append((events[place].sample, events[place].id.string.decode()))
+            place += 1
         return 0  # go on
-
-
-def version() -> str:
-    """The installed version, for the name of the prepared data.
-
-    Raises:
-        UserError: the package is not installed.
-    """
-    files.package_folder("espeakng_loader", ESPEAK)
-    return metadata.version("espeakng-loader")
-
-
-def _phoneme_events(events) -> Iterator[tuple[int, str]]:
-    place = 0
-    while events[place].type != _END:
-        if events[place].type == _PHONEME:
-            name = events[place].id.string.decode()
-            yield events[place].sample, name
-        place += 1
 
 
 def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
@@ -193,22 +184,13 @@ def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
     named = []
     for start, name in times:
         plain = name.lstrip("',")
-        if plain in _MODIFIERS:
-            continue
-        phone = "pau" if plain.startswith("_") else PHONES.get(plain)
-        if phone is None:
-            raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
-        named.append((start, phone))
+        if plain not in _MODIFIERS:
+            named.append((start, "pau" if plain.startswith("_") else plain))
     ends = [start for start, _ in named[1:]] + [num_samples]
-    segments = [
-        Segment(phone, start, min(end, num_samples))
-        for (start, phone), end in zip(named, ends, strict=True)
-    ]
-    return tidy(segment for segment in segments if segment.end > segment.start)
-
-
-def _unusable(where: str, problem: str) -> UserError:
-    return UserError(
-        f"expected the library of espeak-ng in {where}, it cannot be loaded ({problem}): "
-        f"run `pip install --force-reinstall {ESPEAK}`, or choose --data.name timit"
-    )
+    segments = []
+    for (start, name), end in zip(named, ends, strict=True):
+        if name not in PHONES:
+            raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
+        if end > start:
+            segments.append(Segment(PHONES[name], start, end))
+    return tidy(segments)

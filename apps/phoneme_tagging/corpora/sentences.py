@@ -5,7 +5,6 @@ Comments and documentation are searched for plain sentences: words of letters al
 
 import hashlib
 import re
-from importlib import metadata
 from pathlib import Path
 
 from common.runs import files
@@ -58,8 +57,3 @@ def _modules() -> list[tuple[str, Path]]:
 def _place(module: str) -> float:
     """A number in [0, 1) for a module, the same on every machine."""
     return int(hashlib.sha256(module.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of the packages, which decide the sentences."""
-    return {pip: metadata.version(pip) for pip in PACKAGES.values()}

@@ -110,7 +110,6 @@ def test_every_weight_moves_in_a_step():
         {"delay_frames": 3},
         {"dropout": 1.0},
         {"units": 0},
-        {"acoustic_weight": 0},
         {"window_frames": 3},
     ],
 )
