@@ -13,7 +13,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 The phone of a frame is the one in the middle of its 10 ms.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,20 +117,21 @@ def make_examples(records: tf.data.Dataset, model: ModelConfig) -> tf.data.Datas
     return records.map(make_encoder(model), num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
-    """A function from a record to an example; with a seed and an AugmentConfig, a changed one."""
+def make_encoder(
+    model: ModelConfig, augment: AugmentConfig | None = None
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """A function from a record to an example; with `augment`, also of a seed, int64 (2,)."""
     table = Vocabulary(PHONES_61).make_table(unknown=-1)
 
-    def encode(
-        record: dict, seed: tf.Tensor | None = None, augment: AugmentConfig | None = None
-    ) -> dict[str, tf.Tensor]:
+    def encode(record: dict, seed: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         waveform = tf.cast(record["waveform"], tf.float32) / 32768.0
         recorded, start, end = audio.num_frames(tf.size(waveform)), record["start"], record["end"]
         if seed is not None and augment is not None:
             waveform, stretch = augmentation.change_sound(
                 waveform, tf.random.split(seed)[0], speed=augment.speed, noise=augment.noise
             )
-            start, end = _stretched(start, stretch), _stretched(end, stretch)
+            times = tf.round(tf.cast(tf.stack([start, end]), tf.float64) * stretch)
+            start, end = tf.unstack(tf.cast(times, tf.int64))
         size = tf.size(waveform)
         frames = audio.num_frames(size)
         features, mask = audio.features(
@@ -151,22 +152,15 @@ def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
     return tf.autograph.experimental.do_not_convert(encode)
 
 
-def _stretched(times: tf.Tensor, stretch: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(tf.cast(times, tf.float64) * stretch), times.dtype)
-
-
 def label_frames(
     phone_ids: tf.Tensor, start: tf.Tensor, end: tf.Tensor, num_frames: tf.Tensor
 ) -> tf.Tensor:
-    """The phone in the middle of each frame.
+    """The phone in the middle of each frame, int32 (frames,); -1 in gaps and after the last phone.
 
     Args:
         phone_ids: int32 (phones,).
         start, end: int64 (phones,), samples, rising.
         num_frames: how many frames there are.
-
-    Returns:
-        int32 (frames,); -1 in gaps and after the last phone.
     """
     middle = tf.range(num_frames, dtype=tf.int64) * audio.FRAME_SHIFT + audio.FRAME_SHIFT // 2
     place = tf.maximum(tf.searchsorted(start, middle, side="right") - 1, 0)
@@ -175,10 +169,10 @@ def label_frames(
 
 
 def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
-    """Reads the training examples once: classes, normalisation, bigrams, lengths.
+    """Reads the training examples once.
 
     Raises:
-        UserError: there is no example.
+        UserError: there is no example, or only one phone.
     """
     total, squares, lengths = np.zeros(()), np.zeros(()), []
     counts = np.zeros(len(PHONES_61))
@@ -191,14 +185,12 @@ def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
         counts += np.bincount(labels, minlength=len(PHONES_61))
         changes = labels[np.flatnonzero(np.diff(labels, prepend=-1))]
         np.add.at(follows, (changes[:-1], changes[1:]), 1)
-    if not lengths:
-        raise UserError("expected training utterances, found none: look at --data.root")
     frames = max(sum(lengths), 1)
     mean = total / frames
     classes = np.array([fold(phone, phone_set) for phone in PHONES_61])
     names = [name for name in dict.fromkeys(classes) if name and counts[classes == name].any()]
     if len(names) < 2:
-        raise UserError(f"expected at least two phones in training, got {names}")
+        raise UserError(f"expected two phones or more in training, got {names}: see --data.root")
     member = np.array([classes == name for name in names], np.float64)
     return Survey(
         phones=Vocabulary(tuple(map(str, names))),
@@ -210,17 +202,16 @@ def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
 
 
 def make_targets(
-    phones: Vocabulary, *, phone_set: int
+    phones: Sequence[str], *, phone_set: int
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """A function that adds `phone_id`, the class of each frame."""
-    ids = {phone: number for number, phone in enumerate(phones.tokens)}
+    ids = {phone: number for number, phone in enumerate(phones)}
     of_61 = [ids.get(fold(phone, phone_set), -1) for phone in PHONES_61]
     classes = tf.constant([*of_61, -1])
-
-    def add(example: dict) -> dict[str, tf.Tensor]:
-        return {**example, "phone_id": tf.gather(classes, example["reference_id"] % len(classes))}
-
-    return add
+    return lambda example: {
+        **example,
+        "phone_id": tf.gather(classes, example["reference_id"] % len(classes)),
+    }
 
 
 def make_training_data(
@@ -235,20 +226,20 @@ def make_training_data(
     records = load_split(config, "train")
     examples = make_examples(records, model)
     survey = take_survey(examples, phone_set=model.phone_set)
-    targets = make_targets(survey.phones, phone_set=model.phone_set)
+    targets = make_targets(survey.phones.tokens, phone_set=model.phone_set)
     records = records.map(
         lambda record: {**record, "num_frames": audio.num_frames(tf.size(record["waveform"]))}
     )
     validation = make_examples(load_split(config, "validation"), model).map(targets)
     if sum(survey.lengths) < MAX_CACHED:
         records, validation = records.cache(), validation.cache()
-    encode = make_encoder(model)
+    encode = make_encoder(model, augment)
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(survey.lengths, share)) for share in (1 / 3, 2 / 3)}
     return TrainingData(
         survey=survey,
         records=records,
-        change=lambda record, seed: targets(encode(record, seed, augment)),
+        change=lambda record, seed: targets(encode(record, seed)),
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
             validation,

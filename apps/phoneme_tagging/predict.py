@@ -67,14 +67,16 @@ class Predictor:
             raise UserError(f"expected at least {WINDOW} samples, 25 ms, got {len(waveform)}")
         if not np.isfinite(waveform).all():
             raise UserError("expected numbers as samples, got NaN or infinity: look at the file")
-        logits = streaming.logits_in_windows(
-            lambda sounds, sizes: self._hear(sounds, sizes)[0].numpy(), waveform.astype(np.float32)
-        )
+        logits = streaming.logits_in_windows(self.hear, waveform.astype(np.float32))
         tagged = self._decode(logits[None], np.ones([1, len(logits)], bool))
         frames = [phone.decode() for phone in tagged["phone"][0].numpy()]
         probability = tagged["probability"][0].numpy().tolist()
         phones = transcripts.merge(frames, probability, end_s=len(waveform) / SAMPLE_RATE)
         return Transcript(phones, tagged["posteriors"][0].numpy(), self.choices)
+
+    def hear(self, waveform: np.ndarray) -> np.ndarray:
+        """Float32 (samples,) at 16 kHz -> logits float32 (frames, choices)."""
+        return self._hear(waveform[None], np.array([len(waveform)], np.int32))[0][0].numpy()
 
     def stream(self) -> "Stream":
         """Tags a recording while it comes in.
@@ -84,8 +86,7 @@ class Predictor:
         """
         from apps.phoneme_tagging.tagging.streaming import Stream
 
-        model = self.tagger.network.func
-        return Stream(model, self.choices, self.tagger.decoder, self.config)
+        return Stream(self.tagger.network.func, self.choices, self.tagger.decoder, self.config)
 
 
 def make_samples(tagger: "Tagger", config: ModelConfig, records: Sequence[dict]) -> "Samples":
@@ -122,11 +123,9 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
     """Tags raw samples from standard input, and prints each phone when it is over."""
-    from common.inputs.audio import SAMPLE_RATE
-
     stream, phones, more = predictor.stream(), [], True
     while more:
-        raw = sys.stdin.buffer.read(SAMPLE_RATE // 5)  # 100 ms
+        raw = sys.stdin.buffer.read(3200)  # 100 ms
         more = len(raw) > 1
         samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
         ended = stream.feed(samples) if more else stream.finish()

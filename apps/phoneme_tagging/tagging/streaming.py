@@ -25,43 +25,31 @@ from common.runs.errors import UserError
 
 WINDOW = 3000  # frames: 30 s
 MARGIN = 300
-BATCH = 8  # windows
 CONTEXT = 5  # frames: derivatives look at 4 on either side, whose windows reach into another
-
-Hear = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def logits_in_windows(
-    hear: Hear, waveform: np.ndarray, *, window: int = WINDOW, margin: int = MARGIN
+    hear: Callable[[np.ndarray], np.ndarray],
+    waveform: np.ndarray,
+    *,
+    window: int = WINDOW,
+    margin: int = MARGIN,
 ) -> np.ndarray:
-    """The network's logits for a recording of any length.
+    """The network's logits for a recording of any length, float32 (frames, choices).
 
     Args:
-        hear: waveforms float32 (batch, samples), num_samples int32 (batch,) -> logits float32
-            (batch, frames, choices).
+        hear: waveform float32 (samples,) -> logits float32 (frames, choices).
         waveform: float32 (samples,) at 16 kHz.
         window: frames taken of each window.
         margin: frames heard before and after them.
-
-    Returns:
-        float32 (frames, choices); those of the whole when it is no longer than one window.
     """
     frames = len(waveform) // audio.FRAME_SHIFT
-    if frames <= window + 2 * margin:
-        return hear(waveform[None], np.array([len(waveform)], np.int32))[0]
     logits = []
-    starts = np.arange(0, frames, window)
-    for group in np.split(starts, np.arange(BATCH, len(starts), BATCH)):
-        first = np.maximum(group - margin, 0)
-        last = group + window + margin
-        pieces = [
-            waveform[a * audio.FRAME_SHIFT : b * audio.FRAME_SHIFT if b < frames else None]
-            for a, b in zip(first, last, strict=True)
-        ]
-        sizes = np.array([len(piece) for piece in pieces], np.int32)
-        padded = [np.pad(piece, (0, sizes.max() - len(piece))) for piece in pieces]
-        for row, start, a in zip(hear(np.stack(padded), sizes), group, first, strict=True):
-            logits.append(row[start - a : min(start + window, frames) - a])
+    for start in range(0, frames, window):
+        first, end = max(start - margin, 0), start + window
+        last = (end + margin) * audio.FRAME_SHIFT if end + margin < frames else None
+        heard = hear(waveform[first * audio.FRAME_SHIFT : last])
+        logits.append(heard[start - first : min(end, frames) - first])
     return np.concatenate(logits)
 
 
@@ -97,7 +85,7 @@ class Stream:
         self.steps.set_weights(network.get_layer("frame_lstm").get_weights())
         samples = [tf.TensorSpec([None], tf.float32)]
         self._features = tf.function(self._features_of, autograph=False, input_signature=samples)
-        self._step = tf.function(self._whole_step, autograph=False, reduce_retracing=True)
+        self._step = tf.function(self._step_of, autograph=False, reduce_retracing=True)
         self.states = recurrent.zero_states(self.steps, 1)
         self.late = config.delay_frames  # outputs still to come that answer to no frame
         self.samples = np.zeros(0, np.float32)
@@ -139,7 +127,7 @@ class Stream:
         size = tf.size(samples)[None]
         return self.normalize(audio.features(samples[None], size, kind=kind, num_mels=num_mels)[0])
 
-    def _whole_step(self, features: tf.Tensor, states: list) -> tuple[tf.Tensor, list]:
+    def _step_of(self, features: tf.Tensor, states: list) -> tuple[tf.Tensor, list]:
         mask = tf.ones(tf.shape(features)[:2], tf.bool)
         encoded, *after = self.steps([features, mask, *states], training=False)
         return self.classify(encoded), after

@@ -59,41 +59,25 @@ def both_ways():
 
 def test_joins_of_windows_change_nothing(both_ways):
     waveform = babble(16_000 * 12 + 77)
-
-    def hear(sounds, sizes):
-        return both_ways._hear(sounds, sizes)[0].numpy()
-
-    whole = streaming.logits_in_windows(hear, waveform)
-    cut = streaming.logits_in_windows(
-        hear, waveform, window=90, margin=60
-    )  # 14 windows, in two batches
+    whole = streaming.logits_in_windows(both_ways.hear, waveform)
+    cut = streaming.logits_in_windows(both_ways.hear, waveform, window=90, margin=60)
     assert cut.shape == whole.shape == (1200, len(PHONES))
     np.testing.assert_allclose(cut, whole, atol=1e-3)
     # Without margins the joins do show, and nothing far from them does.
-    bare = np.abs(streaming.logits_in_windows(hear, waveform, window=300, margin=0) - whole).max(
-        axis=1
-    )
-    assert bare[295:305].max() > 0.05
-    assert bare[np.abs(np.arange(1200) % 300 - 150) < 60].max() < 1e-2
+    bare = streaming.logits_in_windows(both_ways.hear, waveform, window=300, margin=0)
+    difference = np.abs(bare - whole).max(axis=1)
+    assert difference[295:305].max() > 0.05
+    assert difference[np.abs(np.arange(1200) % 300 - 150) < 60].max() < 1e-2
 
 
 def test_a_long_recording_has_the_phones_of_the_whole(both_ways, monkeypatch):
-    waveform = babble(16_000 * 4)
+    waveform, hear, sizes = babble(16_000 * 4), both_ways.hear, []
     whole = both_ways.tag(waveform).phones
     monkeypatch.setattr(streaming.logits_in_windows, "__kwdefaults__", {"window": 70, "margin": 60})
-    shapes = []
-    monkeypatch.setattr(both_ways, "_hear", spy(both_ways._hear, shapes))
-    assert [p[:3] for p in both_ways.tag(waveform).phones] == [p[:3] for p in whole]
+    monkeypatch.setattr(both_ways, "hear", lambda sound: sizes.append(len(sound)) or hear(sound))
+    assert [phone[:3] for phone in both_ways.tag(waveform).phones] == [phone[:3] for phone in whole]
     assert len(whole) > 20
-    assert max(rows * samples for rows, samples in shapes) <= 8 * (70 + 2 * 60) * 160  # memory
-
-
-def spy(function, shapes: list):
-    def ask(sounds, sizes):
-        shapes.append(sounds.shape)
-        return function(sounds, sizes)
-
-    return ask
+    assert max(sizes) <= (70 + 2 * 60) * 160  # memory
 
 
 def in_chunks(stream: Stream, waveform: np.ndarray, largest: int) -> tuple[list, list]:
@@ -119,10 +103,9 @@ def test_chunks_give_what_the_whole_gives(options, largest):
     whole = predictor.tag(waveform).phones
     assert len(whole) > 10
     phones, rest = in_chunks(predictor.stream(), waveform, largest)
-    assert [one[:3] for one in phones + rest] == [one[:3] for one in whole]
-    np.testing.assert_allclose(
-        [one.probability for one in phones + rest], [one.probability for one in whole], atol=1e-4
-    )
+    assert [phone[:3] for phone in phones + rest] == [phone[:3] for phone in whole]
+    probability, expected = ([one.probability for one in ones] for ones in (phones + rest, whole))
+    np.testing.assert_allclose(probability, expected, atol=1e-4)
     assert len(phones) > len(whole) / 2  # while it was coming in
 
 
