@@ -14,7 +14,6 @@ import functools
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,8 +25,8 @@ from common.inputs import builders, datasets, sound_files
 from common.runs import files
 from common.runs.errors import UserError
 
-Row = espeak.Utterance | recordings.Utterance
 Content = tuple[str, np.ndarray, list[Segment]]  # text, waveform float (samples,), phones
+Row = tuple[str, str, str, Callable[[], Content]]  # key, speaker, where it comes from, reader
 
 
 @dataclasses.dataclass(eq=False)
@@ -72,11 +71,10 @@ class Utterances(builders.Builder):
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _generate_examples(self, rows: Iterable[Row], read: Callable[[Any], Content]):
-        for row in rows:
-            where = str(row.labels) if isinstance(row, recordings.Utterance) else row.key
+    def _generate_examples(self, rows: Iterable[Row]):
+        for key, speaker, where, read in rows:
             try:
-                text, waveform, spoken = read(row)
+                text, waveform, spoken = read()
                 problem = phones.problem(spoken, len(waveform))
             except (UserError, ValueError, OSError) as error:
                 self.broken.use(where, str(error))
@@ -84,12 +82,12 @@ class Utterances(builders.Builder):
             if self.broken.use(where, problem):
                 record = {
                     "waveform": np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16),
-                    "utterance_id": row.key,
-                    "speaker": row.speaker,
+                    "utterance_id": key,
+                    "speaker": speaker,
                     "text": text,
                     "phones": [segment._asdict() for segment in spoken],
                 }
-                yield row.key, record
+                yield key, record
         self.broken.check()
 
 
@@ -97,18 +95,18 @@ class Espeak(Utterances):
     """Sentences of package documentation, spoken by espeak-ng; each part has its own voices."""
 
     def _split_generators(self, dl_manager):
-        texts = sentences.by_part(self.builder_config.num_utterances)
-        return {
-            part: self._generate_examples(espeak.utterances(part, texts[part]), self._read)
-            for part in texts
-        }
+        parts = sentences.by_part(self.builder_config.num_utterances)
+        synthesizer = espeak.Synthesizer()
 
-    def _read(self, utterance: espeak.Utterance) -> Content:
-        return utterance.text, *self._synthesizer.say(utterance.text, utterance.voice)
+        def speak(text: str, voice: espeak.Voice) -> Content:
+            return text, *synthesizer.say(text, voice)
 
-    @functools.cached_property
-    def _synthesizer(self) -> espeak.Synthesizer:
-        return espeak.Synthesizer()
+        def rows(part: str) -> Iterable[Row]:
+            for number, text in enumerate(parts[part]):
+                key, voice = f"{part}-{number:05d}", espeak.choose_voice(part, number)
+                yield key, voice.variant, key, functools.partial(speak, text, voice)
+
+        return {part: self._generate_examples(rows(part)) for part in parts}
 
 
 class Recordings(Utterances):
@@ -118,7 +116,11 @@ class Recordings(Utterances):
         source = self.builder_config
         find = recordings.find_timit if source.official else recordings.find_own
         parts = find(source.root, fold=source.fold)
-        return {part: self._generate_examples(rows, self._read) for part, rows in parts.items()}
+        return {part: self._generate_examples(map(self._row, parts[part])) for part in parts}
+
+    def _row(self, utterance: recordings.Utterance) -> Row:
+        read = functools.partial(self._read, utterance)
+        return utterance.key, utterance.speaker, str(utterance.labels), read
 
     def _read(self, utterance: recordings.Utterance) -> Content:
         path, waveform = utterance.labels, sound_files.read(utterance.sound)
@@ -134,8 +136,7 @@ class Recordings(Utterances):
 
     @functools.cached_property
     def _aligner(self) -> alignment.Aligner:
-        cache = Path(self._data_dir_root) / "alignments"
-        return alignment.Aligner(cache, self.builder_config.pronunciations)
+        return alignment.Aligner(self.builder_config.pronunciations)
 
 
 def make_builder(

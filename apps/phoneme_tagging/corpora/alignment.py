@@ -4,7 +4,6 @@ pocketsphinx and its US English model are an optional package (BSD-2-Clause). Th
 machine's: write "forced alignment" where figures rest on them.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,10 +32,9 @@ def words_of(text: str) -> list[str]:
 
 
 class Aligner:
-    """Aligns recordings; what was aligned once is kept in `cache`, by content.
+    """Aligns recordings.
 
     Args:
-        cache: a folder.
         pronunciations: a file with a line `word PH PH ...` for each, as in CMUdict; a word may
             have several.
 
@@ -44,21 +42,18 @@ class Aligner:
         UserError: pocketsphinx is not installed, or the file holds unknown phones.
     """
 
-    def __init__(self, cache: Path, pronunciations: Path | None):
+    def __init__(self, pronunciations: Path | None):
         files.package_folder("pocketsphinx", POCKETSPHINX)
-        self.cache = cache
         self.decoders = [_make_decoder(beam) for beam in _BEAMS]
-        self.added: list[tuple[str, str]] = []  # word, phones
         lines = [] if pronunciations is None else pronunciations.read_text("utf-8").splitlines()
-        for number, line in enumerate(filter(str.strip, lines), start=1):
-            word, *sounds = line.split()
-            entry = _NUMBER.sub("", word.lower()), " ".join(sounds).upper()
-            if not all(_add(decoder, *entry) for decoder in self.decoders):
+        for number, line in enumerate(lines, start=1):
+            word, *sounds = line.split() or [""]
+            added = [_add(decoder, word, sounds) for decoder in self.decoders if word]
+            if not all(added):
                 raise UserError(
-                    f"{pronunciations}, entry {number}: expected `word PH PH` with phones of "
+                    f"{pronunciations}, line {number}: expected `word PH PH` with phones of "
                     f"CMUdict without stress, got {line!r}"
                 )
-            self.added.append(entry)
 
     def unknown(self, words: Iterable[str]) -> list[str]:
         """Those without a pronunciation."""
@@ -83,22 +78,15 @@ class Aligner:
                 "in the phones of CMUdict to the file of --data.pronunciations"
             )
         pcm = (np.clip(waveform, -1, 1) * 32767).astype(np.int16)
-        added = [entry for entry in self.added if entry[0] in words]
-        content = f"{POCKETSPHINX} {words} {added}".encode() + pcm.tobytes()
-        path = self.cache / f"{hashlib.sha256(content).hexdigest()}.json"
-        if not path.exists():
-            ways = (_align(decoder, pcm, words) for decoder in self.decoders)
-            files.write_json(path, next(filter(None, ways), []))
-        labels = files.read_json(path)
-        if not labels:
+        labels = next(filter(None, (_align(each, pcm, words) for each in self.decoders)), None)
+        if labels is None:
             raise ValueError("the words do not fit the sound: look at the transcript")
         # Its windows of 25.6 ms begin where ours are centred, near enough: without the half frame,
         # its boundaries are 5 ms early on TIMIT, in the median.
         starts = [0, *(start * FRAME_SHIFT + FRAME_SHIFT // 2 for _, start in labels[1:])]
-        ends = [*starts[1:], len(pcm)]
         # +NSN+ and its like are noises between words.
         names = ["sil" if label.startswith("+") else label for label, _ in labels]
-        return phones.renamed(map(Segment, names, starts, ends), {})
+        return phones.renamed(map(Segment, names, starts, [*starts[1:], len(pcm)]), {})
 
 
 def _make_decoder(beam: float):
@@ -115,15 +103,16 @@ def _make_decoder(beam: float):
     )
 
 
-def _add(decoder, word: str, pronunciation: str) -> bool:
-    """Adds a pronunciation to those of a word; False where a phone is unknown."""
-    if not pronunciation:  # it would end the process
+def _add(decoder, word: str, sounds: list[str]) -> bool:
+    """Adds a pronunciation to those of a word; False where there is none or a phone is unknown."""
+    if not sounds:  # pocketsphinx would end the process
         return False
+    word = _NUMBER.sub("", word.lower())
     name, number = word, 2
     while decoder.lookup_word(name) is not None:
         name, number = f"{word}({number})", number + 1
     try:
-        decoder.add_word(name, pronunciation, False)
+        decoder.add_word(name, " ".join(sounds).upper(), False)
     except RuntimeError:
         return False
     return True

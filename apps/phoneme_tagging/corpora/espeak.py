@@ -3,10 +3,8 @@
 The library comes with the pip package espeakng-loader. espeak-ng is under the GPL, version 3 or
 later: it is loaded at run time where a user has installed it, and no part of this project.
 
-A stop begins at its burst: the closure belongs to the end of the segment before. A phone that
-espeak gives no time of its own (an l after some vowels) is left out. espeak stops within a
-hundredth of a second of the last phone, which no frame may hear: silence of a recording's length is
-put at both ends.
+A stop begins at its burst: the closure belongs to the segment before. A phone that espeak gives no
+time of its own (an l after some vowels) is left out. Silence is put at both ends, as in recordings.
 """
 
 import ctypes
@@ -60,24 +58,6 @@ class Voice(NamedTuple):
     pitch_range: int
     before: float  # seconds of silence
     after: float
-
-
-class Utterance(NamedTuple):
-    """A sentence to speak."""
-
-    key: str
-    speaker: str
-    text: str
-    voice: Voice
-
-
-def utterances(part: str, texts: list[str]) -> list[Utterance]:
-    """The sentences of a part, each with its voice."""
-    voices = [choose_voice(part, number) for number in range(len(texts))]
-    return [
-        Utterance(f"{part}-{number:05d}", voice.variant, text, voice)
-        for number, (text, voice) in enumerate(zip(texts, voices, strict=True))
-    ]
 
 
 def choose_voice(part: str, number: int) -> Voice:
@@ -143,10 +123,7 @@ class Synthesizer:
         self.engine.espeak_SetSynthCallback(self._callback)
 
     def say(self, text: str, voice: Voice) -> tuple[np.ndarray, list[Segment]]:
-        """Speaks a text.
-
-        Returns:
-            float64 (samples,) at 16 kHz and its phones, without gaps.
+        """Speaks a text: float64 (samples,) at 16 kHz and its phones, without gaps.
 
         Raises:
             ValueError: espeak does not know the voice, or a phone has no name in `PHONES`.
@@ -181,16 +158,11 @@ class Synthesizer:
 
 def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
     """Phones without gaps or zero lengths from (start, mnemonic)."""
-    named = []
-    for start, name in times:
-        plain = name.lstrip("',")
-        if plain not in _MODIFIERS:
-            named.append((start, "pau" if plain.startswith("_") else plain))
-    ends = [start for start, _ in named[1:]] + [num_samples]
-    segments = []
-    for (start, name), end in zip(named, ends, strict=True):
-        if name not in PHONES:
-            raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
-        if end > start:
-            segments.append(Segment(PHONES[name], start, end))
-    return tidy(segments)
+    plain = [(start, name.lstrip("',")) for start, name in times]
+    named = [(start, "pau" if name[:1] == "_" else name) for start, name in plain]
+    named = [(start, name) for start, name in named if name not in _MODIFIERS]
+    if unknown := {name for _, name in named} - PHONES.keys():
+        raise ValueError(f"unknown phones {unknown} of espeak, not in espeak.PHONES")
+    ends = [*(start for start, _ in named[1:]), num_samples]
+    spans = zip(named, ends, strict=True)
+    return tidy(Segment(PHONES[name], start, end) for (start, name), end in spans if end > start)

@@ -55,12 +55,12 @@ def find_timit(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
             sound = sounds.get(stem, Path(f"{stem}.wav"))
             utterance = Utterance(f"{part}-{speaker}-{name}", speaker, sound, labels)
             parts.setdefault(part, []).append(utterance)
-    if "train" not in parts:
+    official = parts.pop("train", [])
+    if not official:
         raise UserError(
             f"expected the folders of TIMIT with SPEAKER/SENTENCE.phn in {root}, found none: "
             f"get them from {SITE}"
         )
-    official = parts.pop("train")
     speakers = _held_back({utterance.speaker for utterance in official}, fold=fold, least=2)
     train = [utterance for utterance in official if utterance.speaker not in speakers]
     validation = [utterance for utterance in official if utterance.speaker in speakers]
@@ -137,10 +137,8 @@ def read_phn(path: Path) -> list[Segment]:
 def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segment]:
     """Reads the labels of one tier, in order; what is empty has the label "".
 
-    Args:
-        path: a TextGrid.
-        tier: its name; None takes the first interval tier with a name of `PHONE_TIERS`.
-        num_samples: of the recording; what ends less than 10 ms past it ends with it.
+    None takes the first tier of `PHONE_TIERS`. What ends less than 10 ms past the recording ends
+    with it.
 
     Raises:
         ValueError: no TextGrid, cut short, no such tier, or intervals that overlap.

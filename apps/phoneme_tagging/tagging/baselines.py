@@ -26,14 +26,7 @@ HIDDEN = 128
 def fit(
     utterances: Iterable[tuple[np.ndarray, np.ndarray]], *, num_phones: int, num_frames: int
 ) -> keras.Model:
-    """Fits the baselines.
-
-    Args:
-        utterances: features (frames, dim) and classes int (frames,), -1 = none, of the training
-            part.
-        num_phones: classes.
-        num_frames: of all utterances.
-    """
+    """Fits the baselines to features (frames, dim) and classes int (frames,), -1 = none."""
     step = -(-num_frames // MAX_FRAMES)
     inputs, targets = [], []
     for features, phone_ids in utterances:
@@ -101,10 +94,7 @@ def _of_all(kernel: np.ndarray, bias: np.ndarray, classes: np.ndarray, num_phone
 def logits(model: keras.Model, features: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """What the baselines say of a batch: name -> float32 (batch, frames, choices).
 
-    Args:
-        model: from `fit`.
-        features: float32 (batch, frames, dim).
-        mask: bool (batch, frames), True = real, on the left.
+    Features are float32 (batch, frames, dim); mask bool (batch, frames), True = real, on the left.
     """
     rows = [windows(row[real]) for row, real in zip(features, mask, strict=True)]
     padded = {}
@@ -115,9 +105,6 @@ def logits(model: keras.Model, features: np.ndarray, mask: np.ndarray) -> dict[s
 
 
 def windows(features: np.ndarray) -> np.ndarray:
-    """Every frame with its neighbours, the ends repeated.
-
-    Shapes: (frames, dim) -> (frames, WINDOW, dim).
-    """
+    """Frames with their neighbours, the ends repeated: (frames, dim) -> (frames, WINDOW, dim)."""
     padded = np.pad(features, [(MIDDLE, WINDOW - 1 - MIDDLE), (0, 0)], mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=0).swapaxes(1, 2)

@@ -12,7 +12,8 @@ from common.inputs.audio import SAMPLE_RATE
 from common.plots import figures
 
 MAX_S = 3.0  # seconds of a recording that a contact sheet shows
-Recording = tuple[str, np.ndarray, Sequence[tuple[str, float, float]]]  # name, waveform, phones
+# Name, waveform float (samples,) at 16 kHz, and (phone, start, end) in samples.
+Recording = tuple[str, np.ndarray, Sequence[tuple[str, float, float]]]
 
 
 def phones_over_spectrogram(
@@ -20,14 +21,8 @@ def phones_over_spectrogram(
 ) -> None:
     """Draws the spectrogram and the posteriors, with the phones and their boundaries over both.
 
-    Args:
-        waveform: float (samples,) at 16 kHz.
-        transcript: what was heard in it.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
-
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` ends with none of .png, .pdf and .svg.
     """
     seconds = len(waveform) / SAMPLE_RATE
     index = transcript.choices.index
@@ -51,13 +46,8 @@ def phones_over_spectrogram(
 def labelled_spectrograms(recordings: Sequence[Recording], *, title: str, path: Path) -> None:
     """Draws the beginnings of recordings as spectrograms, with their phones and boundaries.
 
-    Args:
-        recordings: name, waveform float (samples,) at 16 kHz, and (phone, start, end) in samples.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
-
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` ends with none of .png, .pdf and .svg.
     """
     figure = figures.start(path, size=(13, 2.5 * len(recordings) + 0.5))
     longest_s = max(len(waveform) for _, waveform, _ in recordings) / SAMPLE_RATE

@@ -1,13 +1,4 @@
-"""Recordings too long to hear at once, and speech that is tagged while it comes in.
-
-A long recording is heard in overlapping windows, in bounded memory, and decoded as a whole. The
-frames of each window's margins are thrown away: what lies further off than a margin moves the
-others by less than rounding in a trained LSTM.
-
-`Stream` takes chunks of samples and gives phones with times, each once it is over; together they
-are those of the whole recording. It keeps the samples that the next frames need and the states of
-the network. Only for runs that hear forwards, normalised by the mean and variance of training.
-"""
+"""Recordings too long to hear at once, and speech that is tagged while it comes in."""
 
 from collections.abc import Callable
 
@@ -37,9 +28,12 @@ def logits_in_windows(
 ) -> np.ndarray:
     """The network's logits for a recording of any length, float32 (frames, choices).
 
+    It is heard in overlapping windows, in bounded memory. The frames of each window's margins are
+    thrown away: what lies further off moves the others by less than rounding in a trained LSTM.
+
     Args:
-        hear: waveform float32 (samples,) -> logits float32 (frames, choices).
-        waveform: float32 (samples,) at 16 kHz.
+        hear: waveform float32 (samples,) at 16 kHz -> logits float32 (frames, choices).
+        waveform: float32 (samples,).
         window: frames taken of each window.
         margin: frames heard before and after them.
     """
@@ -54,13 +48,9 @@ def logits_in_windows(
 
 
 class Stream:
-    """One recording in chunks.
+    """One recording in chunks of samples: phones, each once it is over, as of the whole recording.
 
-    Args:
-        network: the run's network (model.build_model).
-        phones: its classes.
-        decoder: the run's decoder.
-        config: its options.
+    It keeps the samples that the next frames need and the states of the network.
 
     Raises:
         UserError: the run needs the whole recording.

@@ -23,17 +23,11 @@ class Phone(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What a model hears in one recording.
+    """What a model hears in one recording."""
 
-    Attributes:
-        phones: without gaps, in order.
-        posteriors: float32 (frames, choices), of the network before decoding.
-        choices: the phones that the columns of `posteriors` stand for.
-    """
-
-    phones: list[Phone]
-    posteriors: np.ndarray
-    choices: list[str]
+    phones: list[Phone]  # without gaps, in order
+    posteriors: np.ndarray  # float32 (frames, choices), of the network before decoding
+    choices: list[str]  # the phones that the columns of `posteriors` stand for
 
 
 def merge(
@@ -41,11 +35,7 @@ def merge(
 ) -> list[Phone]:
     """The phones of frames, neighbours of the same merged.
 
-    Args:
-        frames: the phone of each.
-        probability: of that phone.
-        first: the number of the first of these frames in the recording.
-        end_s: where the last phone ends.
+    `first` is the number of the first frame in the recording; the last phone ends at `end_s`.
     """
     phones = []
     for (phone, start), (_, end) in itertools.pairwise([*runs(frames), ("", len(frames))]):

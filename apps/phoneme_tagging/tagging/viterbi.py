@@ -51,13 +51,9 @@ class Decoder(tf.Module):
 
 
 def transition_scores(bigrams: np.ndarray) -> np.ndarray:
-    """Logarithms of the bigram probabilities, add-one smoothed.
+    """Logarithms of the bigram probabilities, add-one smoothed; a phone does not follow itself.
 
-    Args:
-        bigrams: (choices, choices), how often the second follows the first in training.
-
-    Returns:
-        float32 (choices, choices); a phone does not follow itself.
+    Counts (choices, choices), how often the second follows the first -> float32, the same shape.
     """
     smoothed = bigrams + 1.0
     np.fill_diagonal(smoothed, 0.0)
@@ -69,15 +65,12 @@ def transition_scores(bigrams: np.ndarray) -> np.ndarray:
 
 
 def decode(frame_scores: tf.Tensor, mask: tf.Tensor, transitions: tf.Tensor) -> tf.Tensor:
-    """The best path through all frames.
+    """The best path through all frames, int32 (batch, time); at padded frames without meaning.
 
     Args:
         frame_scores: float32 (batch, time, choices), e.g. weighted log-probabilities.
         mask: bool (batch, time), True = real; padding on the right.
         transitions: float32 (choices, choices), from `transition_scores`.
-
-    Returns:
-        int32 (batch, time), phones; what stands at padded frames has no meaning.
     """
     # Only differences count: sums over an hour would leave them no digits. Where all phones score
     # 0, as at padded frames, no path does better than to stay.
