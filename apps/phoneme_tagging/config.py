@@ -38,12 +38,10 @@ class ModelConfig:
     """Share of each layer's input dropped in training."""
 
     def __post_init__(self):
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        if min(self.units, self.layers) < 1 or self.num_mels < 13 or self.input_noise < 0:
-            raise ValueError(
-                "model.units and layers must be at least 1, num_mels 13, input_noise 0"
-            )
+        if not 0 <= self.dropout < 1 or self.input_noise < 0:
+            raise ValueError("model.dropout must be in [0, 1), model.input_noise at least 0")
+        if min(self.units, self.layers) < 1 or self.num_mels < 13:
+            raise ValueError("model.units and layers must be at least 1, num_mels 13")
         if self.window_frames < 1 or (self.window_frames > 1 and self.cell != "mlp"):
             raise ValueError("model.window_frames needs model.cell mlp, and >= 1")
         if self.delay_frames < 0 or (self.delay_frames and self.direction == "both"):
@@ -85,12 +83,10 @@ class AugmentConfig:
 
     speed: float = 0.0
     """Played faster or slower by up to this share; pitch and formants move along."""
-    noise: float = 0.0
-    """White noise, of up to this share of the utterance's own standard deviation."""
 
     def __post_init__(self):
-        if not 0 <= self.speed < 0.5 or self.noise < 0:
-            raise ValueError("augment.speed must be in [0, 0.5), augment.noise at least 0")
+        if not 0 <= self.speed < 0.5:
+            raise ValueError(f"augment.speed must be in [0, 0.5), got {self.speed}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.phoneme_tagging.corpora import alignment, espeak, phones, recordings, sentences
+from apps.phoneme_tagging.corpora import alignment, espeak, phones, recordings
 from apps.phoneme_tagging.corpora.phones import Segment
 from common.inputs import builders, datasets, sound_files
 from common.runs import files
@@ -95,7 +95,7 @@ class Espeak(Utterances):
     """Sentences of package documentation, spoken by espeak-ng; each part has its own voices."""
 
     def _split_generators(self, dl_manager):
-        parts = sentences.by_part(self.builder_config.num_utterances)
+        parts = espeak.sentences(self.builder_config.num_utterances)
         synthesizer = espeak.Synthesizer()
 
         def speak(text: str, voice: espeak.Voice) -> Content:
@@ -159,7 +159,7 @@ def make_builder(
     """
     data_dir = None if cache_dir is None else str(cache_dir)
     if name == "espeak":
-        packages = {**sentences.PACKAGES, "espeakng_loader": espeak.ESPEAK}
+        packages = {**espeak.PACKAGES, "espeakng_loader": espeak.ESPEAK}
         for module, requirement in packages.items():
             files.package_folder(module, requirement)
         names = [requirement.partition("==")[0] for requirement in packages.values()]

@@ -159,8 +159,7 @@ class Tagger(tf.Module):
         self.weights = saved_model.weights_of(model)
         self.network = functools.partial(model, training=False)
         self.decoder = decoder
-        self.kind: audio.Kind = config.features
-        self.num_mels = config.num_mels
+        self.config = config
         self.phones = tf.constant([*phones.tokens, ""])
 
     @tf.function(
@@ -186,7 +185,7 @@ class Tagger(tf.Module):
     def hear(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits float32 (batch, frames, choices) and frame_mask bool (batch, frames)."""
         features, mask = audio.features(
-            waveform, num_samples, kind=self.kind, num_mels=self.num_mels
+            waveform, num_samples, kind=self.config.features, num_mels=self.config.num_mels
         )
         return self.network({"features": features, "frame_mask": mask})["logits"], mask
 

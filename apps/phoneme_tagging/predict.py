@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from apps.phoneme_tagging.config import APP, Config, ModelConfig
+from apps.phoneme_tagging.config import APP
 from apps.phoneme_tagging.tagging import transcripts
 from apps.phoneme_tagging.tagging.transcripts import Phone, Transcript
 from common.runs import cli
@@ -29,10 +29,10 @@ STANDARD_INPUT = Path("-")
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
-    def __init__(self, tagger: "Tagger", config: ModelConfig):
+    def __init__(self, tagger: "Tagger"):
         import tensorflow as tf
 
-        self.tagger, self.config = tagger, config
+        self.tagger = tagger
         waveforms = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
         self._hear = tf.function(tagger.hear, autograph=False, input_signature=waveforms)
         self._decode = tf.function(tagger.decode, autograph=False, reduce_retracing=True)
@@ -45,11 +45,11 @@ class Predictor:
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        config = RunDirectory.open(run_dir, app=APP).read_config(Config)
+        RunDirectory.open(run_dir, app=APP)  # a misspelt folder need not wait for TensorFlow
 
         from apps.phoneme_tagging.model import load_inference
 
-        return cls(load_inference(run_dir), config.model)
+        return cls(load_inference(run_dir))
 
     def tag(self, waveform: np.ndarray) -> Transcript:
         """Tags a recording; a long one is heard in windows and decoded as a whole.
@@ -86,15 +86,15 @@ class Predictor:
         """
         from apps.phoneme_tagging.tagging.streaming import Stream
 
-        return Stream(self.tagger.network.func, self.choices, self.tagger.decoder, self.config)
+        return Stream(self.tagger)
 
 
-def make_samples(tagger: "Tagger", config: ModelConfig, records: Sequence[dict]) -> "Samples":
+def make_samples(tagger: "Tagger", records: Sequence[dict]) -> "Samples":
     """What a network in training hears in a few utterances, for TensorBoard."""
     from apps.phoneme_tagging.tagging import plots
     from common.training.logging import Sample
 
-    predictor = Predictor(tagger, config)
+    predictor = Predictor(tagger)
 
     def tag_all(folder: Path) -> Iterator[Sample]:
         for number, record in enumerate(records):

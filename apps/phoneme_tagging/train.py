@@ -65,7 +65,7 @@ def train(
     def make_samples():
         records = data.load_split(config.data, "validation").take(NUM_SAMPLES)
         tagger = Tagger(model, survey.phones, decoder, config.model)
-        return predict.make_samples(tagger, config.model, list(records.as_numpy_iterator()))
+        return predict.make_samples(tagger, list(records.as_numpy_iterator()))
 
     as_training = functools.partial(data.as_training, inputs=model.input)
     fit.fit(

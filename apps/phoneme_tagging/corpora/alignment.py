@@ -7,6 +7,7 @@ machine's: write "forced alignment" where figures rest on them.
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,14 @@ class Aligner:
 
     def __init__(self, pronunciations: Path | None):
         files.package_folder("pocketsphinx", POCKETSPHINX)
-        self.decoders = [_make_decoder(beam) for beam in _BEAMS]
+        import pocketsphinx
+
+        options: dict[str, Any] = {"lm": None, "loglevel": "FATAL"}
+        options["cmn"] = "batch"  # nothing of the recordings before
+        options["bestpath"] = False  # it would look for shorter ways through the words
+        self.decoders = [
+            pocketsphinx.Decoder(beam=beam, pbeam=beam, wbeam=beam, **options) for beam in _BEAMS
+        ]
         lines = [] if pronunciations is None else pronunciations.read_text("utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
             word, *sounds = line.split() or [""]
@@ -87,20 +95,6 @@ class Aligner:
         # +NSN+ and its like are noises between words.
         names = ["sil" if label.startswith("+") else label for label, _ in labels]
         return phones.renamed(map(Segment, names, starts, [*starts[1:], len(pcm)]), {})
-
-
-def _make_decoder(beam: float):
-    import pocketsphinx
-
-    return pocketsphinx.Decoder(
-        lm=None,
-        loglevel="FATAL",
-        beam=beam,
-        pbeam=beam,
-        wbeam=beam,
-        cmn="batch",  # nothing of the recordings before
-        bestpath=False,  # it would look for shorter ways through the words
-    )
 
 
 def _add(decoder, word: str, sounds: list[str]) -> bool:

@@ -8,6 +8,9 @@ time of its own (an l after some vowels) is left out. Silence is put at both end
 """
 
 import ctypes
+import hashlib
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +50,12 @@ VARIANTS = {
     "test": "m4 f5 m6 Hugo Storm benjamin gustave john pablo".split(),
 }
 SILENCE_S = (0.05, 0.25)  # before and after a sentence, about as in TIMIT
+
+PACKAGES = {"numpy": "numpy", "sklearn": "scikit-learn", "keras": "keras"}  # names for pip
+_SHARES = {"validation": 0.15, "test": 0.3}  # of the modules, up to here; the rest is for training
+_SENTENCE = re.compile(r"(?<=\s)[A-Z][a-z]+(?:\s+[a-z]{1,14}){4,9}\.(?=\s)")
+_HELD_BACK_SHARE = 0.1  # of the sentences, for validation, and as many for test
+_MIN_HELD_BACK = 9  # as many as espeak has voices for test
 
 
 class Voice(NamedTuple):
@@ -166,3 +175,45 @@ def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
     ends = [*(start for start, _ in named[1:]), num_samples]
     spans = zip(named, ends, strict=True)
     return tidy(Segment(PHONES[name], start, end) for (start, name), end in spans if end > start)
+
+
+def sentences(num_training: int) -> dict[str, list[str]]:
+    """Sentences to speak, for training and a tenth as many for validation and for test.
+
+    From comments and documentation of installed packages: plain sentences, words of letters alone.
+
+    No sentence and no module is in two parts. Fewer where the packages have no more.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    num_held_back = max(int(num_training * _HELD_BACK_SHARE), _MIN_HELD_BACK)
+    counts = {"train": num_training, "validation": num_held_back, "test": num_held_back}
+    texts: dict[str, list[str]] = {part: [] for part in counts}
+    seen: set[str] = set()
+    for module, path in _modules():
+        part = next((part for part, share in _SHARES.items() if _place(module) < share), "train")
+        if len(texts[part]) < counts[part]:
+            for sentence in _SENTENCE.findall(path.read_text(encoding="utf-8", errors="replace")):
+                spoken = " ".join(sentence.split())
+                if spoken not in seen and len(texts[part]) < counts[part]:
+                    seen.add(spoken)
+                    texts[part].append(spoken)
+    return texts
+
+
+def _modules() -> list[tuple[str, Path]]:
+    """Names and paths of source files, in an order that mixes the packages."""
+    folders = [files.package_folder(name, pip) for name, pip in PACKAGES.items()]
+    modules = [
+        (path.relative_to(folder.parent).as_posix(), path)
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if "tests" not in path.parts
+    ]
+    return sorted(modules, key=lambda module: _place("order of " + module[0]))
+
+
+def _place(module: str) -> float:
+    """A number in [0, 1) for a module, the same on every machine."""
+    return int(hashlib.sha256(module.encode()).hexdigest()[:8], 16) / 2**32

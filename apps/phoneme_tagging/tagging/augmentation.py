@@ -1,28 +1,16 @@
-"""Utterances as training hears them: a little faster, a little noisier, by a seed, int64 (2,)."""
+"""Utterances as training hears them: a little faster or slower, by a seed."""
 
 import tensorflow as tf
 
 BLOCK = 64  # samples: speeds go in steps of 4 ms by the utterance's length
 
 
-def change_sound(
-    waveform: tf.Tensor, seed: tf.Tensor, *, speed: float, noise: float
+def change_speed(
+    waveform: tf.Tensor, seed: tf.Tensor, *, most: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Speed, then noise: float32 (samples,) -> float32 (other samples,), and by what times grow.
-
-    `speed` is the largest change, a share; `noise` the largest share of the utterance's standard
-    deviation.
-    """
-    seeds = tf.unstack(tf.random.split(seed, 4))
-    stretch = tf.constant(1.0, tf.float64)
-    if speed:
-        factor = tf.random.stateless_uniform([], seeds[0], 1 - speed, 1 + speed)
-        waveform, stretch = play(waveform, factor)
-    if noise:
-        level = tf.random.stateless_uniform([], seeds[2], 0.0, noise)
-        level *= tf.math.reduce_std(waveform)
-        waveform += level * tf.random.stateless_normal(tf.shape(waveform), seeds[3])
-    return waveform, stretch
+    """`play` at a factor between 1 - most and 1 + most, drawn by an int64 (2,) seed."""
+    seed = tf.unstack(tf.random.split(tf.random.split(seed)[0], 4))[0]
+    return play(waveform, tf.random.stateless_uniform([], seed, 1 - most, 1 + most))
 
 
 def play(waveform: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

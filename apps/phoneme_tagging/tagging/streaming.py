@@ -1,18 +1,20 @@
 """Recordings too long to hear at once, and speech that is tagged while it comes in."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.corpora.phones import runs
 from apps.phoneme_tagging.tagging import viterbi
 from apps.phoneme_tagging.tagging.transcripts import Phone, merge
 from common.inputs import audio
 from common.layers import recurrent
 from common.runs.errors import UserError
+
+if TYPE_CHECKING:
+    from apps.phoneme_tagging.model import Tagger
 
 WINDOW = 3000  # frames: 30 s
 MARGIN = 300
@@ -56,9 +58,9 @@ class Stream:
         UserError: the run needs the whole recording.
     """
 
-    def __init__(
-        self, network: keras.Model, phones: list[str], decoder: viterbi.Decoder, config: ModelConfig
-    ):
+    def __init__(self, tagger: "Tagger"):
+        network: Any = tagger.network.func
+        config = tagger.config
         options = (config.direction, config.normalization)
         if options != ("forward", "training") or config.cell == "mlp":
             raise UserError(
@@ -66,7 +68,8 @@ class Stream:
                 f"recurrent --model.cell, got {', '.join([*options, config.cell])}, which needs "
                 "the whole recording: train one, or give it a file"
             )
-        self.phones, self.config, self.decoder = phones, config, decoder
+        self.phones = tagger.phones.numpy()[:-1].astype(str).tolist()
+        self.config, self.decoder = config, tagger.decoder
         self.normalize, self.classify = network.get_layer("normalize"), network.get_layer("logits")
         self.dim = audio.feature_dim(config.features, config.num_mels)
         self.steps = recurrent.make_decoder(
@@ -80,8 +83,8 @@ class Stream:
         self.late = config.delay_frames  # outputs still to come that answer to no frame
         self.samples = np.zeros(0, np.float32)
         self.next_frame = 0  # in `samples`
-        self.best = viterbi.Online(decoder.transitions.numpy())
-        self.waiting = np.zeros((0, len(phones)), np.float32)  # posteriors of open frames
+        self.best = viterbi.Online(self.decoder.transitions.numpy())
+        self.waiting = np.zeros((0, len(self.phones)), np.float32)  # posteriors of open frames
         self.names: list[str] = []  # phones of the decided frames from `first` on
         self.probability: list[float] = []
         self.first = self.num_samples = 0

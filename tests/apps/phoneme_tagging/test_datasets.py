@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps.phoneme_tagging import datasets
-from apps.phoneme_tagging.corpora import espeak, sentences
+from apps.phoneme_tagging.corpora import espeak
 from apps.phoneme_tagging.corpora.phones import PHONES_61
 from common.inputs import audio, sound_files
 from common.runs.errors import UserError
@@ -59,7 +59,7 @@ def test_every_voice_is_known_and_audible(synthesizer):
 
 
 def test_no_voice_and_no_sentence_of_training_is_held_back():
-    parts = sentences.by_part(200)
+    parts = espeak.sentences(200)
     assert [len(texts) for texts in parts.values()] == [200, 20, 20]
     assert len({text for texts in parts.values() for text in texts}) == 240
     assert len({name for names in espeak.VARIANTS.values() for name in names}) == 48

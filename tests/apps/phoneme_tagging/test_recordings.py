@@ -11,36 +11,27 @@ from .conftest import GOOD, load, load_parts, write_recordings, write_utterance
 INTERVALS = [(0.0, 0.125, "sil"), (0.125, 0.3, "IY1"), (0.3, 0.5, 's "x"')]
 
 
-def grid(intervals, *, name="Phones", end=0.5, short=False) -> str:
+def grid(intervals, *, name="Phones", end=0.5) -> str:
     """A TextGrid with a tier of points and one of words before the tier of phones."""
     tiers = [("TextTier", "clicks", [(0.2, "a")]), ("IntervalTier", "words", [(0.0, end, "he")])]
     tiers.append(("IntervalTier", name, intervals))
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
-    lines += ["0", f"{end}", "<exists>", "3"] if short else [
-        "xmin = 0", f"xmax = {end}", "tiers? <exists>", "size = 3", "item []:",
-    ]  # fmt: skip
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0"]
+    lines += [f"xmax = {end}", "tiers? <exists>", "size = 3", "item []:"]
     for number, (kind, tier, entries) in enumerate(tiers, start=1):
         what = "points" if kind == "TextTier" else "intervals"
         keys = ("number", "mark") if kind == "TextTier" else ("xmin", "xmax", "text")
-        if short:
-            lines += [f'"{kind}"', f'"{tier}"', "0", f"{end}", f"{len(entries)}"]
-        else:
-            lines += [f"item [{number}]:", f'class = "{kind}"', f'name = "{tier}"', "xmin = 0"]
-            lines += [f"xmax = {end}", f"{what}: size = {len(entries)}"]
-        for place, entry in enumerate(entries, start=1):
-            values = [str(value) for value in entry[:-1]] + [
-                '"' + entry[-1].replace('"', '""') + '"'
-            ]
-            lines += values if short else [f"{what} [{place}]:"] + [
-                f"{key} = {value} " for key, value in zip(keys, values, strict=True)
-            ]  # fmt: skip
+        lines += [f"item [{number}]:", f'class = "{kind}"', f'name = "{tier}"', "xmin = 0"]
+        lines += [f"xmax = {end}", f"{what}: size = {len(entries)}"]
+        for place, (*times, label) in enumerate(entries, start=1):
+            quoted = '"' + label.replace('"', '""') + '"'
+            values = zip(keys, [*times, quoted], strict=True)
+            lines += [f"{what} [{place}]:", *(f"{key} = {value} " for key, value in values)]
     return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-@pytest.mark.parametrize("short", [True, False])
-def test_textgrids_of_every_form_are_read(tmp_path, encoding, short):
-    text = ("\ufeff" if encoding == "utf-16-be" else "") + grid(INTERVALS, short=short)
+def test_textgrids_of_every_encoding_are_read(tmp_path, encoding):
+    text = ("\ufeff" if encoding == "utf-16-be" else "") + grid(INTERVALS)
     (tmp_path / "a.TextGrid").write_bytes(text.encode(encoding))
     assert recordings.read_textgrid(tmp_path / "a.TextGrid", None, 7950) == [
         ("sil", 0, 2000),
@@ -68,9 +59,8 @@ def test_what_is_wrong_with_a_textgrid_is_named(tmp_path, kind):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("short", [True, False])
-def test_a_textgrid_cut_anywhere_is_refused(tmp_path, short):
-    whole = grid([*INTERVALS[:2], (0.3, 0.5, "s")], short=short)
+def test_a_textgrid_cut_anywhere_is_refused(tmp_path):
+    whole = grid([*INTERVALS[:2], (0.3, 0.5, "s")])
     for size in range(0, len(whole.rstrip()) - 1, 7):
         (tmp_path / "a.TextGrid").write_text(whole[:size])
         with pytest.raises(ValueError, match="expected"):

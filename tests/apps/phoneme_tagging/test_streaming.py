@@ -40,7 +40,7 @@ def make_predictor(**options) -> predict.Predictor:
     kernel.assign(draw.normal(0, 3, kernel.shape))
     counts = viterbi.PhoneCounts(draw.integers(1, 9, (6, 6)).astype(float), np.ones(6))
     decoder = viterbi.Decoder(counts)
-    return predict.Predictor(model.Tagger(network, PHONES, decoder, config), config)
+    return predict.Predictor(model.Tagger(network, PHONES, decoder, config))
 
 
 def babble(num_samples: int) -> np.ndarray:
