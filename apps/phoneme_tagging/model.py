@@ -111,13 +111,8 @@ def _window(normalized, frame_mask, config: ModelConfig):
 def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
     """Begins from another run: copies its weights into a new model, but for the normalisation.
 
-    Outputs are copied by the names of the phones; those that the run does not know keep their own
+    Outputs are copied by the names of `phones`; those that the run does not know keep their own
     first weights.
-
-    Args:
-        run_dir: of this app, with the same layers.
-        model: from `build_model`.
-        phones: its classes.
 
     Raises:
         UserError: no run of this app, or its layers have other shapes.

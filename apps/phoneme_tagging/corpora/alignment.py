@@ -69,11 +69,7 @@ class Aligner:
         return [word for word in dict.fromkeys(words) if lookup(word) is None]
 
     def align(self, waveform: np.ndarray, words: list[str]) -> list[Segment]:
-        """The phones of a recording, without gaps.
-
-        Args:
-            waveform: float (samples,) at 16 kHz.
-            words: in lower case, from `words_of`.
+        """The phones of float (samples,) at 16 kHz, without gaps; words are from `words_of`.
 
         Raises:
             ValueError: says why it cannot be aligned.

@@ -181,7 +181,6 @@ def sentences(num_training: int) -> dict[str, list[str]]:
     """Sentences to speak, for training and a tenth as many for validation and for test.
 
     From comments and documentation of installed packages: plain sentences, words of letters alone.
-
     No sentence and no module is in two parts. Fewer where the packages have no more.
 
     Raises:

@@ -32,13 +32,7 @@ class PhoneAccuracy(keras.callbacks.Callback):
     """Puts val_phone_accuracy, 1 - the phone error rate of the decoded strings, into the logs.
 
     It falls below 0 where more phones are wrong or too many than were spoken. Stands before the
-    callbacks that read the logs.
-
-    Args:
-        network: in training.
-        decode: logits and mask -> ids (batch, frames), as in prediction.
-        phones: names of the classes.
-        batches: of the validation part.
+    callbacks that read the logs. `decode` makes ids (batch, frames) of logits and mask.
     """
 
     def __init__(
