@@ -152,8 +152,8 @@ question_record = next(answer_data.load_split(texts, "validation").as_numpy_iter
 
 # %% [markdown]
 # ## A folder of recordings
-# `SPEAKER/NAME.wav`, and beside it phones with their times, as a TextGrid or `.phn` file; or the
-# words alone in `NAME.txt`, which are aligned by
+# `SPEAKER/NAME.wav`, and beside it phones with their times, as a TextGrid, `.phn` or CTM file; or
+# the words alone in `NAME.txt`, which are aligned by
 # [pocketsphinx](https://github.com/cmusphinx/pocketsphinx). Here most have phones, and some words.
 
 # %%

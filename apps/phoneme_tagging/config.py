@@ -50,9 +50,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["espeak", "timit", "folder"] = "espeak"
+    name: Literal["espeak", "timit", "folder", "textgrid", "align"] = "espeak"
     """espeak is synthesised by a pip package; the others need --data.root: timit, or a folder of
-    recordings with TextGrids or .phn files, or with transcripts, which are aligned."""
+    recordings with TextGrids, .phn, CTM or transcripts, which are aligned; textgrid and align take
+    only these."""
     root: Path | None = None
     """Folder with the official files as published, or with your recordings."""
     phone_map: Path | None = None
@@ -83,10 +84,12 @@ class AugmentConfig:
 
     speed: float = 0.0
     """Played faster or slower by up to this share; pitch and formants move along."""
+    noise: float = 0.0
+    """White noise, of up to this share of the utterance's own standard deviation."""
 
     def __post_init__(self):
-        if not 0 <= self.speed < 0.5:
-            raise ValueError(f"augment.speed must be in [0, 0.5), got {self.speed}")
+        if not 0 <= self.speed < 0.5 or self.noise < 0:
+            raise ValueError("augment.speed must be in [0, 0.5), augment.noise at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,8 +126,10 @@ def make_encoder(
     def encode(record: dict, seed: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         waveform = tf.cast(record["waveform"], tf.float32) / 32768.0
         recorded, start, end = audio.num_frames(tf.size(waveform)), record["start"], record["end"]
-        if seed is not None and augment is not None and augment.speed:
-            waveform, stretch = augmentation.change_speed(waveform, seed, most=augment.speed)
+        if seed is not None and augment is not None:
+            waveform, stretch = augmentation.change_sound(
+                waveform, seed, speed=augment.speed, noise=augment.noise
+            )
             times = tf.round(tf.cast(tf.stack([start, end]), tf.float64) * stretch)
             start, end = tf.unstack(tf.cast(times, tf.int64))
         size = tf.size(waveform)

@@ -36,7 +36,7 @@ class Source(tfds.core.BuilderConfig):
     num_utterances: int = 0
     root: Path = Path()
     fold: int = 0
-    official: bool = False  # TIMIT
+    suffixes: tuple[str, ...] = ()  # of the labels of a user; none for TIMIT
     tier: str | None = None
     phone_map: dict[str, str] = dataclasses.field(default_factory=dict)
     pronunciations: Path | None = None
@@ -114,8 +114,10 @@ class Recordings(Utterances):
 
     def _split_generators(self, dl_manager):
         source = self.builder_config
-        find = recordings.find_timit if source.official else recordings.find_own
-        parts = find(source.root, fold=source.fold)
+        if source.suffixes:
+            parts = recordings.find_own(source.root, fold=source.fold, suffixes=source.suffixes)
+        else:
+            parts = recordings.find_timit(source.root, fold=source.fold)
         return {part: self._generate_examples(map(self._row, parts[part])) for part in parts}
 
     def _row(self, utterance: recordings.Utterance) -> Row:
@@ -130,6 +132,8 @@ class Recordings(Utterances):
             return text, waveform, self._aligner.align(waveform, alignment.words_of(text))
         if suffix == ".phn":
             labelled = recordings.read_phn(path)
+        elif suffix == ".ctm":
+            labelled = recordings.read_ctm(path, utterance.sound.stem, len(waveform))
         else:
             labelled = recordings.read_textgrid(path, self.builder_config.tier, len(waveform))
         return "", waveform, phones.renamed(labelled, self.builder_config.phone_map)
@@ -182,7 +186,7 @@ def make_builder(
         name=f"{datasets.fingerprint(paths, facts=[name, tier or ''])}-fold{fold}",
         root=root,
         fold=fold,
-        official=name == "timit",
+        suffixes=recordings.LABELS.get(name, ()),
         tier=tier,
         phone_map={} if phone_map is None else phones.read_map(phone_map),
         pronunciations=pronunciations,

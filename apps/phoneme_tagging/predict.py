@@ -14,7 +14,7 @@ import numpy as np
 from apps.phoneme_tagging.config import APP
 from apps.phoneme_tagging.tagging import transcripts
 from apps.phoneme_tagging.tagging.transcripts import Phone, Transcript
-from common.runs import cli
+from common.runs import cli, files
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
 
@@ -146,6 +146,7 @@ def main(
     wav: tuple[Path, ...],
     plot: Path | None = None,
     textgrid: Path | None = None,
+    ctm: Path | None = None,
     json: bool = False,
 ) -> None:
     """Tags sound files with phones and their times.
@@ -156,6 +157,7 @@ def main(
             from standard input, which a run that hears forwards tags while they come.
         plot: Write a picture of spectrogram, posteriors and phones, e.g. out.png, of one file.
         textgrid: Write the phones for Praat, e.g. out.TextGrid, of one file.
+        ctm: Write the phones of all files for the scoring tools of NIST, e.g. out.ctm.
         json: Print one JSON object for each file, on a line of its own.
     """
     live = STANDARD_INPUT in wav
@@ -164,18 +166,23 @@ def main(
             f"expected --wav with sound files, got {len(wav)}: give one alone with --plot, with "
             "--textgrid and from standard input, which cannot be plotted"
         )
-    predictor = Predictor.load(run_dir)
+    names = ["stdin"] if live else transcripts.recording_names(wav if ctm else ())
+    predictor, transcribed = Predictor.load(run_dir), []
     for path in wav:
         if len(wav) > 1 and not json:
             print(f"{path}:")
         phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
         if textgrid is not None:
             transcripts.write_textgrid(textgrid, phones)
+        transcribed.append(phones)
         if json:
             phone_dicts = [phone._asdict() for phone in phones]
             print(json_module.dumps({"wav": str(path), "phones": phone_dicts}))
         elif not live:
             _print(phones)
+    if ctm is not None:
+        lines = (transcripts.as_ctm(*both) for both in zip(names, transcribed, strict=True))
+        files.write_text(ctm, "".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """Recordings with labels beside them: TIMIT in its official layout, and a user's own.
 
     [TRAIN|TEST/DR1/]SPEAKER/SENTENCE.wav .phn      TIMIT, upper or lower case
-    [SPEAKER/]NAME.wav NAME.TextGrid or NAME.phn    one's own: phones with their times,
+    [SPEAKER/]NAME.wav NAME.TextGrid, .phn or .ctm  one's own: phones with their times,
                        NAME.txt or NAME.lab         or the words
 
 Sounds are RIFF WAVE or NIST SPHERE. `.phn` has a line `first last phone` for each phone, in
 samples, `last` excluded. TextGrids are Praat's, of long or short form, UTF-8 or UTF-16:
 https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+CTM is NIST's `recording channel start duration label [confidence]`, in seconds; a CTM file of
+another name labels all recordings of its folder and those below that have no file of their own:
+https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 """
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +27,11 @@ from common.runs.errors import UserError
 
 SITE = "the Linguistic Data Consortium, LDC93S1"
 WORDS = (".txt", ".lab")
-LABELS = (".textgrid", ".phn", *WORDS)  # the first that is there is read
+LABELS = {  # by --data.name; the first that is there is read
+    "folder": (".textgrid", ".phn", ".ctm", *WORDS),
+    "textgrid": (".textgrid",),
+    "align": WORDS,
+}
 SOUNDS = (".wav", ".sph")
 PHONE_TIERS = ("phones", "phone", "phonemes", "phoneme", "segments", "phonetic", "mau")
 
@@ -67,7 +75,7 @@ def find_timit(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
     return {"train": train, "validation": validation, **parts}
 
 
-def find_own(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
+def find_own(root: Path, *, fold: int, suffixes: tuple[str, ...]) -> dict[str, list[Utterance]]:
     """The recordings below `root`, divided by speaker where there are three or more, else by file.
 
     Test is a tenth, the same in all folds; validation another tenth, each fold takes the next.
@@ -76,7 +84,12 @@ def find_own(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
     Raises:
         UserError: there are fewer than three, too few for three parts.
     """
-    sounds, labels = _by_stem(root, SOUNDS), _by_stem(root, LABELS)
+    sounds, labels = _by_stem(root, SOUNDS), _by_stem(root, suffixes)
+    ctm = {stem for stem, path in labels.items() if path.suffix.lower() == ".ctm"} - sounds.keys()
+    of_folder = {stem.parent: labels.pop(stem) for stem in ctm}
+    for stem in sounds.keys() - labels.keys():
+        if nearest := next((folder for folder in stem.parents if folder in of_folder), None):
+            labels[stem] = of_folder[nearest]
     utterances = [
         Utterance(
             key=stem.relative_to(root).as_posix(),
@@ -88,7 +101,7 @@ def find_own(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
     ]
     if len(utterances) < 3:
         raise UserError(
-            f"expected at least three recordings NAME.wav with NAME.TextGrid, .phn, .txt or .lab "
+            f"expected at least three recordings NAME.wav with NAME{' or NAME'.join(suffixes)} "
             f"in {root}, found {len(utterances)}"
         )
     by_speaker = len({utterance.speaker for utterance in utterances}) >= 3
@@ -165,9 +178,40 @@ def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segmen
             f"expected intervals up to {phones.maxTimestamp} s in tier {phones.name!r}, they end "
             f"at {last_s} s: the file is cut short"
         )
-    segments = []
-    for entry in entries:
-        start, end = round(entry.start * SAMPLE_RATE), round(entry.end * SAMPLE_RATE)
-        end = num_samples if num_samples < end < num_samples + FRAME_SHIFT else end
-        segments.append(Segment(entry.label, start, end))
+    return [_segment(entry.label, entry.start, entry.end, num_samples) for entry in entries]
+
+
+def read_ctm(path: Path, recording: str, num_samples: int) -> list[Segment]:
+    """Reads the labels of one recording, in order; overlaps below 10 ms are rounding and cut.
+
+    Comments begin with `;;`; blanks in the name of the recording are written `_`. What ends less
+    than 10 ms past the recording ends with it.
+
+    Raises:
+        ValueError: a line is damaged, or none is of this recording.
+    """
+    name, segments = "_".join(recording.split()), []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        fields = line.split()
+        if fields[:1] != [name]:
+            continue
+        try:
+            start_s, duration_s, label = float(fields[2]), float(fields[3]), fields[4]
+        except (ValueError, IndexError):
+            raise ValueError(
+                f"line {number}: expected `recording channel start duration phone`, got {line!r}"
+            ) from None
+        segments.append(_segment(label, start_s, start_s + duration_s, num_samples))
+    if not segments:
+        raise ValueError(f"expected lines of the recording {name}, found none")
+    segments.sort(key=lambda segment: segment.start)
+    for place, (before, after) in enumerate(itertools.pairwise(segments)):
+        if 0 < before.end - after.start < FRAME_SHIFT:
+            segments[place] = before._replace(end=after.start)
     return segments
+
+
+def _segment(label: str, start_s: float, end_s: float, num_samples: int) -> Segment:
+    end = round(end_s * SAMPLE_RATE)
+    end = num_samples if num_samples < end < num_samples + FRAME_SHIFT else end
+    return Segment(label, round(start_s * SAMPLE_RATE), end)

@@ -1,16 +1,26 @@
-"""Utterances as training hears them: a little faster or slower, by a seed."""
+"""Utterances as training hears them: a little faster or slower, a little noisier, by a seed."""
 
 import tensorflow as tf
 
 BLOCK = 64  # samples: speeds go in steps of 4 ms by the utterance's length
 
 
-def change_speed(
-    waveform: tf.Tensor, seed: tf.Tensor, *, most: float
+def change_sound(
+    waveform: tf.Tensor, seed: tf.Tensor, *, speed: float, noise: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`play` at a factor between 1 - most and 1 + most, drawn by an int64 (2,) seed."""
-    seed = tf.unstack(tf.random.split(tf.random.split(seed)[0], 4))[0]
-    return play(waveform, tf.random.stateless_uniform([], seed, 1 - most, 1 + most))
+    """Speed, then noise: float32 (samples,), int64 (2,) -> (other samples,), growth as of `play`.
+
+    `speed` is the largest change of the speed, `noise` of up to this share of the utterance's
+    standard deviation.
+    """
+    seeds = tf.unstack(tf.random.split(tf.random.split(seed)[0], 4))
+    factor = tf.random.stateless_uniform([], seeds[0], 1 - speed, 1 + speed)
+    waveform, stretch = play(waveform, factor) if speed else (waveform, tf.ones([], tf.float64))
+    if noise:
+        level = tf.random.stateless_uniform([], seeds[2], 0.0, noise)
+        level *= tf.math.reduce_std(waveform)
+        waveform += level * tf.random.stateless_normal(tf.shape(waveform), seeds[3])
+    return waveform, stretch
 
 
 def play(waveform: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

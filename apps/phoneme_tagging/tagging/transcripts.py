@@ -1,4 +1,4 @@
-"""Phones with times, from the phones of frames, and the TextGrid they are written to."""
+"""Phones with times, from the phones of frames, and the files they are written to."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 
 from apps.phoneme_tagging.corpora.phones import runs
 from common.runs import files
+from common.runs.errors import UserError
 
 FRAME_S = 0.01  # common.inputs.audio.FRAME_S, without its imports
 
@@ -43,6 +44,32 @@ def merge(
         mean = float(sum(probability[start:end]) / (end - start))
         phones.append(Phone(phone, round((first + start) * FRAME_S, 3), round(until, 3), mean))
     return phones
+
+
+def recording_names(paths: Sequence[Path]) -> list[str]:
+    """What CTM calls files: their names without ending and blanks.
+
+    Raises:
+        UserError: two have the same.
+    """
+    names = ["_".join(path.stem.split()) for path in paths]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"expected files of different names for --ctm, got {', '.join(names)}: rename one, or "
+            "write a file for each"
+        )
+    return names
+
+
+def as_ctm(recording: str, phones: Sequence[Phone]) -> str:
+    """Lines `recording channel start duration phone confidence` for the scoring tools of NIST.
+
+    https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
+    """
+    return "".join(
+        f"{recording} 1 {start_s:.3f} {end_s - start_s:.3f} {phone} {probability:.3f}\n"
+        for phone, start_s, end_s, probability in phones
+    )
 
 
 def write_textgrid(path: Path, phones: Sequence[Phone]) -> None:

@@ -79,7 +79,7 @@ def test_classes_fold_and_unseen_phones_are_left_out():
 
 
 SECOND = 16_000
-ALL = AugmentConfig(speed=0.1)
+ALL = AugmentConfig(speed=0.1, noise=0.1)
 
 
 def seed(*numbers: int) -> tf.Tensor:
@@ -138,6 +138,14 @@ def test_a_tone_played_faster_is_higher_and_shorter(factor):
     np.testing.assert_allclose(float(stretch), 1 / factor, rtol=0.01)
     # Not at the ends, where the spectrum of a cut tone rings.
     np.testing.assert_allclose(played[2000:-2000], expected[2000:-2000], atol=0.01)
+
+
+def test_noise_keeps_its_bound():
+    sound = tf.constant(tone(300))
+    for number in range(20):
+        seed = tf.constant([number, 0], tf.int64)
+        noisy, _ = augmentation.change_sound(sound, seed, speed=0.0, noise=0.1)
+        assert np.std(noisy - sound) < 0.11 * np.std(sound)
 
 
 def test_phones_move_with_the_speed(record):

@@ -164,10 +164,16 @@ def test_files_of_other_kinds_are_tagged_and_written(run_command, phone_run, tmp
     for path, content in zip(paths, contents.values(), strict=True):
         path.write_bytes(content)
     command = ("phoneme_tagging", "predict", "--run-dir", phone_run, "--wav")
-    run_command(*command, *paths, "--json")
+    run_command(*command, *paths, "--ctm", tmp_path / "out.ctm", "--json")
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["wav"] for one in printed] == [str(path) for path in paths]
     assert [one["phones"][-1]["end_s"] for one in printed] == [1.0, 0.5]
+    lines = [line.split() for line in (tmp_path / "out.ctm").read_text().splitlines()]
+    pairs = zip(printed, ("one_8_kHz", "two"), strict=True)
+    names = [name for transcript, name in pairs for _ in transcript["phones"]]
+    assert [line[0] for line in lines] == names
+    with pytest.raises(UserError, match="files of different names for --ctm"):
+        run_command(*command, paths[0], paths[0], "--ctm", tmp_path / "same.ctm")
     run_command(*command, paths[0], "--textgrid", tmp_path / "out.TextGrid")
     last = capsys.readouterr().out.splitlines()[-1].split()
     assert float(last[1]) == 1.0

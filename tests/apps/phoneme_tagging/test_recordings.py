@@ -114,9 +114,43 @@ def test_a_folder_of_textgrids_is_divided_by_speaker(tmp_path):
     assert record["end"].tolist() == [2000, 4800, 8000]
 
 
+CTM = (  # in any order, with comments, and an overlap by rounding
+    ";; made by hand\ntake0 1 0.3 0.2 s 0.9\ntake0 1 0 0.125 sil\ntake0 1 0.125 0.176 iy\n"
+    "take1 1 0 0.125 sil\ntake1 1 0.125 0.175 iy\ntake1 1 0.3 0.204 s\n"
+)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_ctm_file_labels_its_recording_or_all_below_it(tmp_path, shared):
+    root = tmp_path / "own"
+    write_recordings(root, num_speakers=3, content=CTM, suffix=".ctm")
+    if shared:
+        for path in root.rglob("*.ctm"):
+            path.unlink()
+        (root / "all.ctm").write_text(CTM)
+    for records in load_parts("folder", root, tmp_path).values():
+        for record in records:
+            times = list(zip(record["phone"], record["end"], strict=True))
+            assert times == [(b"h#", 2000), (b"iy", 4800), (b"s", 8000)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("take0 1 0.1 long iy\n", "line 1: expected `recording channel start duration phone`"),
+        ("take0 1 0.1\n", "line 1: expected `recording"),
+        ("take1 1 0.0 0.1 iy\n", "expected lines of the recording take0, found none"),
+    ],
+)
+def test_what_is_wrong_with_a_ctm_file_is_named(tmp_path, content, message):
+    (tmp_path / "a.ctm").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        recordings.read_ctm(tmp_path / "a.ctm", "take0", 8000)
+
+
 def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
     write_recordings(tmp_path, num_speakers=1, content="", suffix=".lab", per_speaker=20)
-    folds = [recordings.find_own(tmp_path, fold=fold) for fold in range(3)]
+    folds = [recordings.find_own(tmp_path, fold=fold, suffixes=(".lab",)) for fold in range(3)]
     assert folds[0]["test"] == folds[1]["test"] and len(folds[0]["test"]) == 2
     assert len(folds[0]["validation"]) == 1
     held = [{utterance.key for utterance in parts["validation"]} for parts in folds]
@@ -124,7 +158,7 @@ def test_recordings_of_one_speaker_are_divided_by_file(tmp_path):
     keys = sorted(utterance.key for part in folds[2].values() for utterance in part)
     assert keys == sorted(f"take{take}" for take in range(20))
     with pytest.raises(UserError, match=r"at least three recordings NAME\.wav"):
-        recordings.find_own(tmp_path / "none", fold=0)
+        recordings.find_own(tmp_path / "none", fold=0, suffixes=(".lab",))
 
 
 @pytest.mark.parametrize(
