@@ -158,7 +158,7 @@ question_record = next(answer_data.load_split(texts, "validation").as_numpy_iter
 
 # %%
 speech = phone_data.load_split(replace(phone_config.SMALL.data, num_utterances=600), "train")
-aligner = alignment.Aligner(RUNS / "alignments", None)
+aligner = alignment.Aligner(None)
 for number, record in enumerate(speech.take(250).as_numpy_iterator()):
     path = RECORDINGS / record["speaker"].decode() / f"{number:03d}.wav"
     path.parent.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ def check(config: DataConfig, plot: Path | None = None) -> Report:
     """Reads all files of a data set once.
 
     Args:
-        config: which, and where; alignments are kept in its `cache_dir`.
+        config: which, and where.
         plot: where a contact sheet is drawn.
 
     Raises:
@@ -32,7 +32,16 @@ def check(config: DataConfig, plot: Path | None = None) -> Report:
     """
     from apps.phoneme_tagging import datasets
 
-    builder = datasets.make_builder(config)
+    builder = datasets.make_builder(
+        config.name,
+        root=config.root,
+        cache_dir=config.cache_dir,
+        num_utterances=config.num_utterances,
+        fold=config.fold,
+        tier=config.tier,
+        phone_map=config.phone_map,
+        pronunciations=config.pronunciations,
+    )
     tally = data_checks.survey(builder, _count, size=SHEET_SIZE)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)
@@ -94,21 +103,12 @@ def _demands(tally: Tally) -> list[Demand]:
 def _draw(records: list[dict], name: str, path: Path) -> None:
     from apps.phoneme_tagging.tagging import plots
 
-    plots.labelled_spectrograms(
-        [
-            (
-                record["utterance_id"],
-                record["waveform"] / 32768.0,
-                [
-                    (segment["phone"], segment["start"], segment["end"])
-                    for segment in record["phones"]
-                ],
-            )
-            for record in records
-        ],
-        title=f"{name}: training recordings with their phones, at most 3 seconds of each",
-        path=path,
-    )
+    recordings = []
+    for record in records:
+        phones = [tuple(segment.values()) for segment in record["phones"]]
+        recordings.append((record["utterance_id"], record["waveform"] / 32768.0, phones))
+    title = f"{name}: training recordings with their phones, at most 3 seconds of each"
+    plots.labelled_spectrograms(recordings, title=title, path=path)
 
 
 main = data_checks.command(check, DataConfig)

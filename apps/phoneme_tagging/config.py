@@ -7,6 +7,8 @@ from typing import Literal
 from common.training.options import Options
 
 APP = "phoneme_tagging"  # the folder; run directories name it
+_Lstm = Literal["lstm", "lstm_1997", "peephole", "coupled", "layer_norm"]
+Cell = Literal[_Lstm, "elman", "gru", "gru_reset_after", "mlp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +24,7 @@ class ModelConfig:
     """Standard deviation of the noise on the normalised features in training."""
     phone_set: Literal[61, 48, 39] = 61
     """Classes of the network: the phones of TIMIT, or folded after Lee & Hon (1989)."""
-    cell: Literal[
-        "elman",
-        "lstm",
-        "lstm_1997",
-        "peephole",
-        "coupled",
-        "layer_norm",
-        "gru",
-        "gru_reset_after",
-        "mlp",
-    ] = "lstm"
+    cell: Cell = "lstm"
     """See common/layers/recurrent.py; all but lstm train in a slow loop. mlp has no memory."""
     window_frames: int = 1
     """With mlp: how many frames the first layer sees, as many before as after, or one more."""
@@ -44,32 +36,24 @@ class ModelConfig:
     layers: int = 1
     dropout: float = 0.2
     """Share of each layer's input dropped in training."""
-    acoustic_weight: float = 1.2
-    """Of the network's log-probabilities in decoding, beside those of the phone bigrams."""
-    min_frames: int = 2
-    """No phone of the decoded string is shorter."""
 
     def __post_init__(self):
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout must be in [0, 1), got {self.dropout}")
-        if min(self.units, self.layers, self.min_frames) < 1 or self.num_mels < 13:
-            raise ValueError(
-                "model.units, layers and min_frames must be at least 1, num_mels at least 13"
-            )
+        if not 0 <= self.dropout < 1 or self.input_noise < 0:
+            raise ValueError("model.dropout must be in [0, 1), model.input_noise at least 0")
+        if min(self.units, self.layers) < 1 or self.num_mels < 13:
+            raise ValueError("model.units and layers must be at least 1, num_mels 13")
         if self.window_frames < 1 or (self.window_frames > 1 and self.cell != "mlp"):
             raise ValueError("model.window_frames needs model.cell mlp, and >= 1")
         if self.delay_frames < 0 or (self.delay_frames and self.direction == "both"):
             raise ValueError("model.delay_frames needs model.direction forward, and >= 0")
-        if self.input_noise < 0 or self.acoustic_weight <= 0:
-            raise ValueError("model.input_noise must be at least 0, acoustic_weight above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    name: Literal["espeak", "flite", "timit", "folder", "textgrid", "align"] = "espeak"
-    """espeak is synthesised by a pip package, flite by a program; the others need --data.root:
-    timit, or recordings with TextGrids, .phn, CTM or transcripts, which are aligned: folder takes
-    all of them, textgrid and align only these."""
+    name: Literal["espeak", "timit", "folder", "textgrid", "align"] = "espeak"
+    """espeak is synthesised by a pip package; the others need --data.root: timit, or a folder of
+    recordings with TextGrids, .phn, CTM or transcripts, which are aligned; textgrid and align take
+    only these."""
     root: Path | None = None
     """Folder with the official files as published, or with your recordings."""
     phone_map: Path | None = None
@@ -77,23 +61,21 @@ class DataConfig:
     tier: str | None = None
     """The TextGrids' tier of phones; by default the first that is named phones, phone, ..."""
     pronunciations: Path | None = None
-    """File with a line `word PH PH`, as in CMUdict, for words that align does not know."""
+    """File with a line `word PH PH`, as in CMUdict, for words of transcripts that are not known."""
     cache_dir: Path | None = None
     """Where prepared data is kept; the folder of tensorflow-datasets by default."""
     service: str | None = None
     """grpc://host:port of a tf.data service that makes the batches (docs/guides/scaling.md)."""
     num_utterances: int = 1000
-    """Training sentences that espeak or flite speaks; a tenth as many for validation and test."""
+    """Training sentences that espeak speaks; a tenth as many for validation and test."""
     fold: int = 0
-    """Which speakers are held back for validation; not for espeak and flite."""
+    """Which speakers are held back for validation; not for espeak."""
     max_utterances: int | None = None
     """Take only the first so many training utterances; an eighth as many for validation."""
 
     def __post_init__(self):
-        if self.num_utterances < 8 or self.fold < 0:
-            raise ValueError("data.num_utterances must be at least 8, data.fold at least 0")
-        if self.max_utterances is not None and self.max_utterances < 8:
-            raise ValueError(f"data.max_utterances must be at least 8, got {self.max_utterances}")
+        if min(self.num_utterances, self.max_utterances or 8) < 8 or self.fold < 0:
+            raise ValueError("data.num_utterances and max_utterances must be at least 8, fold 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +88,8 @@ class AugmentConfig:
     """White noise, of up to this share of the utterance's own standard deviation."""
 
     def __post_init__(self):
-        if not 0 <= self.speed < 0.5:
-            raise ValueError(f"augment.speed must be in [0, 0.5), got {self.speed}")
-        if self.noise < 0:
-            raise ValueError(f"augment.noise must be at least 0, got {self.noise}")
+        if not 0 <= self.speed < 0.5 or self.noise < 0:
+            raise ValueError("augment.speed must be in [0, 0.5), augment.noise at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 The phone of a frame is the one in the middle of its 10 ms.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
 
-MAX_CACHED = 2**29  # bytes; a larger split is read anew in every epoch
+MAX_CACHED = 1_600_000  # frames: 512 MB of samples; more are read anew in every epoch
 
 
 class Survey(NamedTuple):
@@ -46,12 +46,12 @@ class Survey(NamedTuple):
 class TrainingData(NamedTuple):
     """Examples and batches for `fit`, with the survey of the training split.
 
-    Where there is a `change`, `examples` are records and `change` makes examples of them.
+    `records` have their number of frames; `change` makes an example of one, anew in each epoch.
     """
 
     survey: Survey
-    examples: tf.data.Dataset
-    change: pipeline.Change | None
+    records: tf.data.Dataset
+    change: pipeline.Change
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
     service: service_batches.Service | None
@@ -64,9 +64,9 @@ class TrainingData(NamedTuple):
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
         return pipeline.training_batches(
-            self.examples,
+            self.records,
             buckets=self.buckets,
-            length=lambda example: example["num_frames"],
+            length=lambda record: record["num_frames"],
             seed=seed,
             first_epoch=first_epoch,
             change=self.change,
@@ -88,7 +88,16 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder = datasets.make_builder(config)
+    builder = datasets.make_builder(
+        config.name,
+        root=config.root,
+        cache_dir=config.cache_dir,
+        num_utterances=config.num_utterances,
+        fold=config.fold,
+        tier=config.tier,
+        phone_map=config.phone_map,
+        pronunciations=config.pronunciations,
+    )
     preparation.prepare(builder, builder.broken)
     if split not in builder.info.splits:
         raise UserError(
@@ -108,20 +117,21 @@ def make_examples(records: tf.data.Dataset, model: ModelConfig) -> tf.data.Datas
     return records.map(make_encoder(model), num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
-    """A function from a record to an example; with a seed and an AugmentConfig, a changed one."""
+def make_encoder(
+    model: ModelConfig, augment: AugmentConfig | None = None
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """A function from a record to an example; with `augment`, also of a seed, int64 (2,)."""
     table = Vocabulary(PHONES_61).make_table(unknown=-1)
 
-    def encode(
-        record: dict, seed: tf.Tensor | None = None, augment: AugmentConfig | None = None
-    ) -> dict[str, tf.Tensor]:
+    def encode(record: dict, seed: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         waveform = tf.cast(record["waveform"], tf.float32) / 32768.0
         recorded, start, end = audio.num_frames(tf.size(waveform)), record["start"], record["end"]
         if seed is not None and augment is not None:
             waveform, stretch = augmentation.change_sound(
-                waveform, tf.random.split(seed)[0], speed=augment.speed, noise=augment.noise
+                waveform, seed, speed=augment.speed, noise=augment.noise
             )
-            start, end = _stretched(start, stretch), _stretched(end, stretch)
+            times = tf.round(tf.cast(tf.stack([start, end]), tf.float64) * stretch)
+            start, end = tf.unstack(tf.cast(times, tf.int64))
         size = tf.size(waveform)
         frames = audio.num_frames(size)
         features, mask = audio.features(
@@ -142,22 +152,15 @@ def make_encoder(model: ModelConfig) -> Callable[..., dict[str, tf.Tensor]]:
     return tf.autograph.experimental.do_not_convert(encode)
 
 
-def _stretched(times: tf.Tensor, stretch: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(tf.cast(times, tf.float64) * stretch), times.dtype)
-
-
 def label_frames(
     phone_ids: tf.Tensor, start: tf.Tensor, end: tf.Tensor, num_frames: tf.Tensor
 ) -> tf.Tensor:
-    """The phone in the middle of each frame.
+    """The phone in the middle of each frame, int32 (frames,); -1 in gaps and after the last phone.
 
     Args:
         phone_ids: int32 (phones,).
         start, end: int64 (phones,), samples, rising.
         num_frames: how many frames there are.
-
-    Returns:
-        int32 (frames,); -1 in gaps and after the last phone.
     """
     middle = tf.range(num_frames, dtype=tf.int64) * audio.FRAME_SHIFT + audio.FRAME_SHIFT // 2
     place = tf.maximum(tf.searchsorted(start, middle, side="right") - 1, 0)
@@ -166,10 +169,10 @@ def label_frames(
 
 
 def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
-    """Reads the training examples once: classes, normalisation, bigrams, lengths.
+    """Reads the training examples once.
 
     Raises:
-        UserError: there is no example.
+        UserError: there is no example, or only one phone.
     """
     total, squares, lengths = np.zeros(()), np.zeros(()), []
     counts = np.zeros(len(PHONES_61))
@@ -182,14 +185,12 @@ def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
         counts += np.bincount(labels, minlength=len(PHONES_61))
         changes = labels[np.flatnonzero(np.diff(labels, prepend=-1))]
         np.add.at(follows, (changes[:-1], changes[1:]), 1)
-    if not lengths:
-        raise UserError("expected training utterances, found none: look at --data.root")
     frames = max(sum(lengths), 1)
     mean = total / frames
     classes = np.array([fold(phone, phone_set) for phone in PHONES_61])
     names = [name for name in dict.fromkeys(classes) if name and counts[classes == name].any()]
     if len(names) < 2:
-        raise UserError(f"expected at least two phones in training, got {names}")
+        raise UserError(f"expected two phones or more in training, got {names}: see --data.root")
     member = np.array([classes == name for name in names], np.float64)
     return Survey(
         phones=Vocabulary(tuple(map(str, names))),
@@ -201,17 +202,16 @@ def take_survey(examples: tf.data.Dataset, *, phone_set: int) -> Survey:
 
 
 def make_targets(
-    phones: Vocabulary, *, phone_set: int
+    phones: Sequence[str], *, phone_set: int
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """A function that adds `phone_id`, the class of each frame."""
-    ids = {phone: number for number, phone in enumerate(phones.tokens)}
+    ids = {phone: number for number, phone in enumerate(phones)}
     of_61 = [ids.get(fold(phone, phone_set), -1) for phone in PHONES_61]
     classes = tf.constant([*of_61, -1])
-
-    def add(example: dict) -> dict[str, tf.Tensor]:
-        return {**example, "phone_id": tf.gather(classes, example["reference_id"] % len(classes))}
-
-    return add
+    return lambda example: {
+        **example,
+        "phone_id": tf.gather(classes, example["reference_id"] % len(classes)),
+    }
 
 
 def make_training_data(
@@ -226,21 +226,20 @@ def make_training_data(
     records = load_split(config, "train")
     examples = make_examples(records, model)
     survey = take_survey(examples, phone_set=model.phone_set)
-    targets = make_targets(survey.phones, phone_set=model.phone_set)
-    if augment in (None, AugmentConfig()) and service is None:
-        change = None
-        train_data = _cached(examples.map(targets), survey, 4 * len(survey.mean))
-    else:
-        change = _make_change(make_encoder(model), augment, targets)
-        train_data = _cached(records.map(_with_length), survey, 2 * audio.FRAME_SHIFT)
+    targets = make_targets(survey.phones.tokens, phone_set=model.phone_set)
+    records = records.map(
+        lambda record: {**record, "num_frames": audio.num_frames(tf.size(record["waveform"]))}
+    )
     validation = make_examples(load_split(config, "validation"), model).map(targets)
-    validation = _cached(validation, survey, 4 * len(survey.mean))
+    if sum(survey.lengths) < MAX_CACHED:
+        records, validation = records.cache(), validation.cache()
+    encode = make_encoder(model, augment)
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(survey.lengths, share)) for share in (1 / 3, 2 / 3)}
     return TrainingData(
         survey=survey,
-        examples=train_data,
-        change=change,
+        records=records,
+        change=lambda record, seed: targets(encode(record, seed)),
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
             validation,
@@ -249,19 +248,6 @@ def make_training_data(
         ),
         service=service,
     )
-
-
-def _with_length(record: dict) -> dict[str, tf.Tensor]:
-    return {**record, "num_frames": audio.num_frames(tf.size(record["waveform"]))}
-
-
-def _make_change(encode, augment: AugmentConfig | None, targets) -> pipeline.Change:
-    return lambda record, seed: targets(encode(record, seed, augment))
-
-
-def _cached(examples: tf.data.Dataset, survey: Survey, frame_bytes: int) -> tf.data.Dataset:
-    """In memory where training takes little of it; validation is smaller."""
-    return examples.cache() if sum(survey.lengths) * frame_bytes < MAX_CACHED else examples
 
 
 def as_training(

@@ -1,70 +1,58 @@
-"""The data sets of phoneme tagging, as a tensorflow-datasets builder.
+"""The data sets of phoneme tagging, as tensorflow-datasets builders.
 
 Every record is one utterance:
 
     waveform      int16 (samples,) at 16 kHz          utterance_id, speaker, text   string
     phone         string (phones,), of TIMIT's 61     start, end  int64 (phones,), samples
 
-No speaker of training stands in validation or test, and of espeak and TIMIT no text; of flite, with
-few voices, no text alone. A user's own recordings are divided by speaker where there are three or
-more, else by file.
+No speaker of training stands in validation or test, and of espeak and TIMIT no text. A user's own
+recordings are divided by speaker where there are three or more, else by file.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.phoneme_tagging.config import APP, DataConfig
-from apps.phoneme_tagging.corpora import (
-    alignment,
-    espeak,
-    flite,
-    phones,
-    recordings,
-    segments,
-    sentences,
-    timit,
-)
-from apps.phoneme_tagging.corpora.segments import Segment
-from apps.phoneme_tagging.corpora.timit import Utterance
+from apps.phoneme_tagging.corpora import alignment, espeak, phones, recordings
+from apps.phoneme_tagging.corpora.phones import Segment
 from common.inputs import builders, datasets, sound_files
 from common.runs import files
 from common.runs.errors import UserError
 
-VERSIONS = {"espeak": espeak.version, "flite": flite.version}  # of what speaks sentences
-SUFFIXES = {  # of the labels that are read
-    "folder": (*recordings.TIMED, *recordings.WORDS),
-    "textgrid": (".TextGrid",),
-    "align": recordings.WORDS,
-}
-Recording = tuple[str, str, np.ndarray, list[Segment]]  # speaker, text, waveform, phones
+Content = tuple[str, np.ndarray, list[Segment]]  # text, waveform float (samples,), phones
+Row = tuple[str, str, str, Callable[[], Content]]  # key, speaker, where it comes from, reader
 
 
 @dataclasses.dataclass(eq=False)
 class Source(tfds.core.BuilderConfig):
-    """A data set and its options; `name` changes with its files."""
+    """What a builder reads; `name` changes with its files. See `make_builder`."""
 
-    options: DataConfig = dataclasses.field(default_factory=DataConfig)
+    num_utterances: int = 0
+    root: Path = Path()
+    fold: int = 0
+    suffixes: tuple[str, ...] = ()  # of the labels of a user; none for TIMIT
+    tier: str | None = None
     phone_map: dict[str, str] = dataclasses.field(default_factory=dict)
+    pronunciations: Path | None = None
 
 
 class Utterances(builders.Builder):
-    """Stores the records of any of the data sets.
+    """Stores the records of a data set.
 
     Attributes:
         broken: the utterances that cannot be used.
     """
 
-    name = APP
     VERSION = tfds.core.Version("2.0.0")
 
     def __init__(self, *, config: Source, **kwargs):
-        self.broken = datasets.BrokenRows(config.options.name)
+        self.broken = datasets.BrokenRows(self.name)
         super().__init__(config=config, **kwargs)
 
     def read(self, split: str) -> tf.data.Dataset:
@@ -83,140 +71,135 @@ class Utterances(builders.Builder):
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _split_generators(self, dl_manager):
-        options = self.builder_config.options
-        if options.name in VERSIONS:
-            parts = sentences.by_part(options.num_utterances)
-            return {
-                part: self._generate_examples(self._spoken(part, parts[part])) for part in parts
-            }
-        if options.name == "timit":
-            parts = _timit_parts(options.root, fold=options.fold)
-        else:
-            utterances = recordings.find(options.root, SUFFIXES[options.name])
-            parts = recordings.parts(utterances, fold=options.fold)
-        return {part: self._generate_examples(self._recorded(parts[part])) for part in parts}
-
-    def _generate_examples(self, rows: Iterable[tuple[str, str, Callable[[], Recording]]]):
-        """Records of (key, where it comes from, how to read it)."""
-        for key, where, read in rows:
+    def _generate_examples(self, rows: Iterable[Row]):
+        for key, speaker, where, read in rows:
             try:
-                speaker, text, waveform, spoken = read()
+                text, waveform, spoken = read()
+                problem = phones.problem(spoken, len(waveform))
             except (UserError, ValueError, OSError) as error:
                 self.broken.use(where, str(error))
                 continue
-            if self.broken.use(where, segments.problem(spoken, len(waveform))):
-                yield (
-                    key,
-                    {
-                        "waveform": np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16),
-                        "utterance_id": key,
-                        "speaker": speaker,
-                        "text": text,
-                        "phones": [segment._asdict() for segment in spoken],
-                    },
-                )
+            if self.broken.use(where, problem):
+                record = {
+                    "waveform": np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16),
+                    "utterance_id": key,
+                    "speaker": speaker,
+                    "text": text,
+                    "phones": [segment._asdict() for segment in spoken],
+                }
+                yield key, record
         self.broken.check()
 
-    def _spoken(self, part: str, texts: list[str]) -> Iterator:
-        for number, text in enumerate(texts):
-            key = f"{part}-{number:05d}"
-            yield key, f"{key}, {text!r}", functools.partial(self._speak, part, number, text)
 
-    def _speak(self, part: str, number: int, text: str) -> Recording:
-        if self.builder_config.options.name == "espeak":
-            voice = espeak.choose_voice(part, number)
-            return voice.variant, text, *self._synthesizer.say(text, voice)
-        reading = flite.choose_reading(part, number)
-        return reading.voice, text, *flite.say(text, reading)
+class Espeak(Utterances):
+    """Sentences of package documentation, spoken by espeak-ng; each part has its own voices."""
 
-    @functools.cached_property
-    def _synthesizer(self) -> espeak.Synthesizer:
-        return espeak.Synthesizer()
+    def _split_generators(self, dl_manager):
+        parts = espeak.sentences(self.builder_config.num_utterances)
+        synthesizer = espeak.Synthesizer()
 
-    def _recorded(self, utterances: list[Utterance]) -> Iterator:
-        for utterance in utterances:
-            read = functools.partial(self._read_recording, utterance)
-            yield utterance.key, str(utterance.labels), read
+        def speak(text: str, voice: espeak.Voice) -> Content:
+            return text, *synthesizer.say(text, voice)
 
-    def _read_recording(self, utterance: Utterance) -> Recording:
-        waveform = sound_files.read(utterance.sound)
-        text, spoken = self._labels(utterance, waveform)
-        return utterance.speaker, text, waveform, spoken
+        def rows(part: str) -> Iterable[Row]:
+            for number, text in enumerate(parts[part]):
+                key, voice = f"{part}-{number:05d}", espeak.choose_voice(part, number)
+                yield key, voice.variant, key, functools.partial(speak, text, voice)
 
-    def _labels(self, utterance: Utterance, waveform: np.ndarray) -> tuple[str, list[Segment]]:
-        """Text, where there is one, and phones; a ValueError says what is wrong."""
-        path, options = utterance.labels, self.builder_config.options
+        return {part: self._generate_examples(rows(part)) for part in parts}
+
+
+class Recordings(Utterances):
+    """TIMIT, or recordings of a user."""
+
+    def _split_generators(self, dl_manager):
+        source = self.builder_config
+        if source.suffixes:
+            parts = recordings.find_own(source.root, fold=source.fold, suffixes=source.suffixes)
+        else:
+            parts = recordings.find_timit(source.root, fold=source.fold)
+        return {part: self._generate_examples(map(self._row, parts[part])) for part in parts}
+
+    def _row(self, utterance: recordings.Utterance) -> Row:
+        read = functools.partial(self._read, utterance)
+        return utterance.key, utterance.speaker, str(utterance.labels), read
+
+    def _read(self, utterance: recordings.Utterance) -> Content:
+        path, waveform = utterance.labels, sound_files.read(utterance.sound)
         suffix = path.suffix.lower()
         if suffix in recordings.WORDS:
             text = path.read_text(encoding="utf-8-sig").strip()
-            aligned = self._aligner.align(waveform, alignment.words_of(text))
-            return text, segments.tidy(segments.divide_stops(aligned, waveform))
+            return text, waveform, self._aligner.align(waveform, alignment.words_of(text))
         if suffix == ".phn":
-            labelled = timit.read_phn(path)
+            labelled = recordings.read_phn(path)
         elif suffix == ".ctm":
-            intervals = recordings.read_ctm(path, utterance.sound.stem)
-            labelled = recordings.in_samples(intervals, len(waveform))
+            labelled = recordings.read_ctm(path, utterance.sound.stem, len(waveform))
         else:
-            intervals = recordings.read_textgrid(path, options.tier)
-            labelled = recordings.in_samples(intervals, len(waveform))
-        named = [
-            (phones.named(segment.phone, self.builder_config.phone_map), segment)
-            for segment in labelled
-        ]
-        spoken = [segment._replace(phone=phone) for phone, segment in named if phone is not None]
-        return "", spoken if options.name == "timit" else segments.tidy(spoken)
+            labelled = recordings.read_textgrid(path, self.builder_config.tier, len(waveform))
+        return "", waveform, phones.renamed(labelled, self.builder_config.phone_map)
 
     @functools.cached_property
     def _aligner(self) -> alignment.Aligner:
-        cache = Path(self._data_dir_root) / "alignments"
-        return alignment.Aligner(cache, self.builder_config.options.pronunciations)
+        return alignment.Aligner(self.builder_config.pronunciations)
 
 
-def _timit_parts(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
-    """Validation are speakers of the official training part; test is the official test part."""
-    parts = timit.find(root)
-    speakers = {utterance.speaker for utterance in parts["train"]}
-    held_back = recordings.held_back(speakers, fold=fold, least=2)
-    divided: dict[str, list[Utterance]] = {"train": [], "validation": []}
-    for utterance in parts.pop("train"):
-        part = "validation" if utterance.speaker in held_back else "train"
-        divided[part].append(utterance)
-    return divided | parts
-
-
-def make_builder(config: DataConfig) -> Utterances:
+def make_builder(
+    name: str,
+    *,
+    root: Path | None = None,
+    cache_dir: Path | None = None,
+    num_utterances: int = 1000,
+    fold: int = 0,
+    tier: str | None = None,
+    phone_map: Path | None = None,
+    pronunciations: Path | None = None,
+) -> Utterances:
     """The builder of a data set, before anything but the list of its files is read.
 
+    The arguments are the options of the data (config.py).
+
     Raises:
-        UserError: the folder, a table, the package of espeak or the program flite is missing.
+        UserError: the folder, a table or the package of espeak is missing.
     """
-    phone_map = phones.read_map(config.phone_map)
-    if config.name in VERSIONS:
-        versions = [VERSIONS[config.name](), str(sorted(sentences.versions().items()))]
-        state = f"{datasets.fingerprint([], facts=versions)}-{config.num_utterances}"
-    else:
-        get = f": get the files from {timit.SITE}" if config.name == "timit" else ""
-        if config.root is None:
-            raise UserError(f"expected --data.root, the folder with the recordings, got none{get}")
-        if not config.root.is_dir():
-            raise UserError(f"expected a folder for --data.root, found none at {config.root}{get}")
-        tables = [path for path in (config.phone_map, config.pronunciations) if path is not None]
-        paths = sorted(path for path in config.root.rglob("*") if path.is_file())
-        fingerprint = datasets.fingerprint([*paths, *tables], facts=[config.tier or ""])
-        state = f"{fingerprint}-fold{config.fold}"
-    source = Source(name=f"{config.name}-{state}", options=config, phone_map=phone_map)
-    data_dir = None if config.cache_dir is None else str(config.cache_dir)
-    return Utterances(config=source, data_dir=data_dir)
+    data_dir = None if cache_dir is None else str(cache_dir)
+    if name == "espeak":
+        packages = {**espeak.PACKAGES, "espeakng_loader": espeak.ESPEAK}
+        for module, requirement in packages.items():
+            files.package_folder(module, requirement)
+        names = [requirement.partition("==")[0] for requirement in packages.values()]
+        facts = [f"{package} {metadata.version(package)}" for package in names]
+        state = f"{datasets.fingerprint([], facts=facts)}-{num_utterances}"
+        source = Source(name=state, num_utterances=num_utterances)
+        return Espeak(config=source, data_dir=data_dir)
+    if root is None or not root.is_dir():
+        raise UserError(
+            f"expected --data.root, the folder with the recordings, found none at {root}"
+            + (f": get the files from {recordings.SITE}" if name == "timit" else "")
+        )
+    tables = {"phone-map": phone_map, "pronunciations": pronunciations}
+    for option, path in tables.items():
+        if path is not None and not path.is_file():
+            raise UserError(f"expected a file for --data.{option}, found none at {path}")
+    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    paths += [path for path in tables.values() if path is not None]
+    source = Source(
+        name=f"{datasets.fingerprint(paths, facts=[name, tier or ''])}-fold{fold}",
+        root=root,
+        fold=fold,
+        suffixes=recordings.LABELS.get(name, ()),
+        tier=tier,
+        phone_map={} if phone_map is None else phones.read_map(phone_map),
+        pronunciations=pronunciations,
+    )
+    return Recordings(config=source, data_dir=data_dir)
 
 
 def example_arguments() -> list[str]:
     """Arguments for `predict` with a sentence in a voice that is not in training."""
     path = Path(tfds.core.constants.DATA_DIR).expanduser() / "espeak_example.wav"
     if not path.exists():
-        waveform, _ = espeak.Synthesizer().say(
-            "Nobody had heard this sentence before.", espeak.choose_voice("test", 0)
-        )
+        voice = espeak.choose_voice("test", 0)
+        waveform, _ = espeak.Synthesizer().say("Nobody had heard this sentence before.", voice)
         with files.replacing(path) as temporary:
             temporary.write_bytes(sound_files.encode(waveform))
     return ["--wav", str(path)]

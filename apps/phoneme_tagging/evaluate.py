@@ -17,8 +17,6 @@ from common.runs.directory import RunDirectory
 from common.scoring.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    import keras
-
     from apps.phoneme_tagging.tagging.scoring import Tagged
 
 
@@ -51,9 +49,8 @@ def evaluate(
     from apps.phoneme_tagging.tagging import plots, scoring
 
     tagged = _tag_all(run, config, split, with_baselines=with_baselines)
-    scores = {
-        name: scoring.score(rows, phone_set=config.model.phone_set) for name, rows in tagged.items()
-    }
+    phone_set = config.model.phone_set
+    scores = {name: scoring.score(rows, phone_set=phone_set) for name, rows in tagged.items()}
     rows = tagged["model"]
     result = Evaluation(
         app=APP,
@@ -68,9 +65,8 @@ def evaluate(
     run.write_json(f"metrics-{split}.json", dataclasses.asdict(result))
     run.write_json(f"speakers-{split}.json", scoring.by_speaker(rows))
     run.write_text(f"confusion-{split}.txt", scoring.confusions_as_text(rows))
-    plots.confusion_matrix(
-        rows, title=f"{config.data.name}, {split}", path=run.path / f"confusion-{split}.png"
-    )
+    picture = run.path / f"confusion-{split}.png"
+    plots.confusion_matrix(rows, title=f"{config.data.name}, {split}", path=picture)
     return result
 
 
@@ -82,18 +78,28 @@ def _tag_all(
 
     from apps.phoneme_tagging import data, model
     from apps.phoneme_tagging.tagging import baselines, scoring
+    from apps.phoneme_tagging.tagging.viterbi import PhoneCounts
     from common.inputs import pipeline
 
     tagger = model.load_inference(run.path)
     names = tagger.phones.numpy()[:-1].astype(str)
     network = tf.function(tagger.network, reduce_retracing=True)
     decode = tf.function(tagger.decoder, reduce_retracing=True)
-    classify = _load_baselines(run, config) if with_baselines else None
+    if with_baselines and not (run.path / baselines.FILE).exists():
+        # The first evaluation fits them: training need not wait for it.
+        targets = data.make_targets(names.tolist(), phone_set=config.model.phone_set)
+        training = data.make_examples(data.load_split(config.data, "train"), config.model)
+        rows = training.map(targets).as_numpy_iterator()
+        fitted = baselines.fit(
+            ((row["features"], row["phone_id"]) for row in rows),
+            num_phones=len(names),
+            num_frames=int(PhoneCounts.load(run.path / "phone_counts.json").frames.sum()),
+        )
+        run.save_model(fitted, baselines.FILE)
+    classify = run.load_model(baselines.FILE) if with_baselines else None
 
-    batches = pipeline.evaluation_batches(
-        data.make_examples(data.load_split(config.data, split), config.model),
-        batch_size=config.train.batch_size,
-    )
+    examples = data.make_examples(data.load_split(config.data, split), config.model)
+    batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)
     tagged = collections.defaultdict(list)
     for batch in cli.progress(batches, "utterances"):
         features, mask = batch["features"], batch["frame_mask"]
@@ -105,27 +111,6 @@ def _tag_all(
             decoded = names[decode(values, mask).numpy()]
             tagged[name] += scoring.utterances(batch, framewise, decoded)
     return tagged
-
-
-def _load_baselines(run: RunDirectory, config: Config) -> "keras.Model":
-    """The baselines of a run; its first evaluation fits them, and training need not wait for it."""
-    from apps.phoneme_tagging import data
-    from apps.phoneme_tagging.tagging import baselines
-    from apps.phoneme_tagging.tagging.viterbi import PhoneCounts
-    from common.inputs.text import Vocabulary
-
-    if not (run.path / baselines.FILE).exists():
-        phones = Vocabulary.load(run.path / "vocab_phones.txt")
-        examples = data.make_examples(data.load_split(config.data, "train"), config.model).map(
-            data.make_targets(phones, phone_set=config.model.phone_set)
-        )
-        fitted = baselines.fit(
-            ((row["features"], row["phone_id"]) for row in examples.as_numpy_iterator()),
-            num_phones=len(phones),
-            num_frames=int(PhoneCounts.load(run.path / "phone_counts.json").frames.sum()),
-        )
-        run.save_model(fitted, baselines.FILE)
-    return run.load_model(baselines.FILE)
 
 
 def main(

@@ -14,13 +14,9 @@ from common.runs.directory import RunDirectory
 LICENCES = {
     "espeak": "speech synthesised by espeak-ng 1.52 (the program is GPL-3.0-or-later, its sound is "
     "not covered); sentences from the documentation of numpy, scikit-learn and keras",
-    "flite": "speech synthesised by CMU Flite, whose terms are like BSD's (see its COPYING); "
-    "sentences from the documentation of numpy, scikit-learn and keras",
     "timit": "TIMIT, Linguistic Data Consortium, LDC93S1: its licence agreement",
     "folder": "a user's own recordings, where they had no times aligned by pocketsphinx 5.1.1 "
     "(BSD-2-Clause)",
-    "textgrid": "a user's own recordings",
-    "align": "a user's own recordings, aligned by pocketsphinx 5.1.1 (BSD-2-Clause)",
 }
 
 
@@ -75,17 +71,14 @@ def make_card(run: RunDirectory, config: Config, *, of_runtime: bool = False) ->
         description="16-bit PCM at 16 kHz, the mean of the channels",
     )
     phone = 'a frame is 10 ms; "" beyond the end'
+    of_that = "of that phone by the network"
     outputs = {
         "phone": card.text(*batch, "frames", description=phone),
-        "probability": card.numbers(
-            "float32", *batch, "frames", description="of that phone by the network"
-        ),
+        "probability": card.numbers("float32", *batch, "frames", description=of_that),
         "start_s": card.numbers("float32", "frames", description="seconds"),
     }
     waveform = card.numbers(
-        "float32",
-        "batch",
-        "samples",
+        *("float32", "batch", "samples"),
         description="in [-1, 1] at 16 kHz",
         sample_rate=audio.SAMPLE_RATE,
         min_samples=audio.WINDOW,
@@ -102,24 +95,19 @@ def make_card(run: RunDirectory, config: Config, *, of_runtime: bool = False) ->
     )
 
 
-def _write_runtime(
-    tagger, run: RunDirectory, config: Config, path: Path, wavs: list[bytes], *, format: str
-) -> None:
+def _write_runtime(tagger, run: RunDirectory, config: Config, path: Path, wavs, *, format: str):
     """The network for another runtime; features and decoding are in runtime.py."""
     import tensorflow as tf
 
+    from apps.phoneme_tagging.tagging import viterbi
     from common.export import portable
     from common.export.conversion import Part
 
     portable.require_portable(tagger.network.func)
     inputs = tagger.network.func.input
-    features, mask = inputs["features"], inputs["frame_mask"]
     part = Part(
         lambda **frames: {"logits": tagger.network(frames)["logits"]},
-        {
-            "features": tf.TensorSpec(features.shape, tf.float32),
-            "frame_mask": tf.TensorSpec(mask.shape, tf.bool),
-        },
+        {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in inputs.items()},
     )
     probes = []
     for wav in wavs:
@@ -134,8 +122,7 @@ def _write_runtime(
         settings={
             "features": config.model.features,
             "num_mels": config.model.num_mels,
-            "acoustic_weight": config.model.acoustic_weight,
-            "min_frames": config.model.min_frames,
+            "acoustic_weight": viterbi.ACOUSTIC_WEIGHT,
             "offset": tagger.decoder.offset.numpy().tolist(),
             "transitions": tagger.decoder.transitions.numpy().tolist(),
         },
@@ -146,10 +133,7 @@ def _write_runtime(
 
 
 def main(
-    *,
-    run_dir: Path,
-    output: Path | None = None,
-    format: cli.ExportFormat = "saved_model",
+    *, run_dir: Path, output: Path | None = None, format: cli.ExportFormat = "saved_model"
 ) -> None:
     """Writes a run as a SavedModel: waveforms or WAV bytes in, phones and their times out.
 

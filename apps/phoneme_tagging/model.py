@@ -40,9 +40,12 @@ def build_model(
     dim = audio.feature_dim(config.features, config.num_mels)
     features = keras.Input((None, dim), name="features")
     frame_mask = keras.Input((None,), dtype="bool", name="frame_mask")
-    normalized = _normalize(
-        features, frame_mask, normalization if config.normalization == "training" else None
-    )
+    if config.normalization == "training":
+        mean, variance = normalization
+        layer = keras.layers.Normalization(mean=mean, variance=variance, name="normalize")
+        normalized = layer(features)
+    else:
+        normalized = _normalize_each(features, frame_mask)
     if config.input_noise:
         normalized = keras.layers.GaussianNoise(config.input_noise, name="noise")(normalized)
     normalized = normalized * ops.cast(frame_mask, "float32")[..., None]
@@ -53,15 +56,8 @@ def build_model(
     return keras.Model({"features": features, "frame_mask": frame_mask}, {"logits": logits})
 
 
-def _normalize(features, frame_mask, normalization: Normalization | None):
-    """Features of mean 0 and variance 1: (batch, frames, dim).
-
-    `normalization` is that of training; None takes the real frames of each utterance.
-    """
-    if normalization is not None:
-        return keras.layers.Normalization(
-            mean=normalization.mean, variance=normalization.variance, name="normalize"
-        )(features)
+def _normalize_each(features, frame_mask):
+    """Each utterance with mean 0 and variance 1 over its real frames: (batch, frames, dim)."""
     weight = ops.cast(frame_mask, "float32")[..., None]
     count = ops.maximum(ops.sum(weight, axis=1, keepdims=True), 1.0)
     centred = features - ops.sum(weight * features, axis=1, keepdims=True) / count
@@ -115,13 +111,8 @@ def _window(normalized, frame_mask, config: ModelConfig):
 def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
     """Begins from another run: copies its weights into a new model, but for the normalisation.
 
-    Outputs are copied by the names of the phones; those that the run does not know keep their own
+    Outputs are copied by the names of `phones`; those that the run does not know keep their own
     first weights.
-
-    Args:
-        run_dir: of this app, with the same layers.
-        model: from `build_model`.
-        phones: its classes.
 
     Raises:
         UserError: no run of this app, or its layers have other shapes.
@@ -134,17 +125,14 @@ def copy_weights(run_dir: Path, model: keras.Model, phones: Vocabulary) -> None:
     source_columns = [source_phones.index(phone) for phone in shared]
     for layer in model.layers:
         weights, source = layer.get_weights(), sources.get(layer.name, [])
-        if layer.name == "normalize" or not weights:
-            continue
         if layer.name == "logits":
             for new, old in zip(weights, source, strict=True):
                 new[..., columns] = old[..., source_columns]
             layer.set_weights(weights)
-            continue
-        checkpoints.require_same_shapes(
-            layer.name, [w.shape for w in weights], [w.shape for w in source], run_dir=run_dir
-        )
-        layer.set_weights(source)
+        elif layer.name != "normalize" and weights:
+            shapes = ([array.shape for array in arrays] for arrays in (weights, source))
+            checkpoints.require_same_shapes(layer.name, *shapes, run_dir=run_dir)
+            layer.set_weights(source)
     logger.info("begins from %s: %d of %d phones known there", run_dir, len(shared), len(phones))
 
 
@@ -166,8 +154,7 @@ class Tagger(tf.Module):
         self.weights = saved_model.weights_of(model)
         self.network = functools.partial(model, training=False)
         self.decoder = decoder
-        self.kind: audio.Kind = config.features
-        self.num_mels = config.num_mels
+        self.config = config
         self.phones = tf.constant([*phones.tokens, ""])
 
     @tf.function(
@@ -193,7 +180,7 @@ class Tagger(tf.Module):
     def hear(self, waveform: tf.Tensor, num_samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits float32 (batch, frames, choices) and frame_mask bool (batch, frames)."""
         features, mask = audio.features(
-            waveform, num_samples, kind=self.kind, num_mels=self.num_mels
+            waveform, num_samples, kind=self.config.features, num_mels=self.config.num_mels
         )
         return self.network({"features": features, "frame_mask": mask})["logits"], mask
 
@@ -219,25 +206,22 @@ def load_inference(run_dir: Path) -> Tagger:
     """
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     phones = Vocabulary.load(run.path / "vocab_phones.txt")
-    decoder = Decoder(
-        PhoneCounts.load(run.path / "phone_counts.json"),
-        acoustic_weight=config.model.acoustic_weight,
-        min_frames=config.model.min_frames,
-    )
+    decoder = Decoder(PhoneCounts.load(run.path / "phone_counts.json"))
     return Tagger(run.load_model(), phones, decoder, config.model)
 
 
 def _checked(waveform: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
     """Fails inside the graph, naming the rows that cannot be tagged."""
     size = tf.shape(waveform)[1]
-    short = (num_samples < audio.WINDOW) | (num_samples > size)
-    real = tf.sequence_mask(num_samples, size)
-    wrong = tf.reduce_any(real & ~tf.math.is_finite(waveform), axis=1)
+    broken = tf.sequence_mask(num_samples, size) & ~tf.math.is_finite(waveform)
     bounds = f"num_samples: expected at least {audio.WINDOW} and at most those given, not so in row"
-    numbers = "waveform: expected numbers, found NaN or infinity in row"
+    problems = {
+        bounds: (num_samples < audio.WINDOW) | (num_samples > size),
+        "waveform: expected numbers, found NaN or infinity in row": tf.reduce_any(broken, axis=1),
+    }
     checks = [
-        tf.debugging.Assert(~tf.reduce_any(short), [bounds, tf.where(short)[:, 0]], summarize=20),
-        tf.debugging.Assert(~tf.reduce_any(wrong), [numbers, tf.where(wrong)[:, 0]], summarize=20),
+        tf.debugging.Assert(~tf.reduce_any(rows), [problem, tf.where(rows)[:, 0]], summarize=20)
+        for problem, rows in problems.items()
     ]
     with tf.control_dependencies(checks):
         return tf.identity(waveform)

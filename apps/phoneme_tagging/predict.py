@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from apps.phoneme_tagging.config import APP, Config, ModelConfig
+from apps.phoneme_tagging.config import APP
 from apps.phoneme_tagging.tagging import transcripts
 from apps.phoneme_tagging.tagging.transcripts import Phone, Transcript
 from common.runs import cli, files
@@ -29,10 +29,10 @@ STANDARD_INPUT = Path("-")
 class Predictor:
     """A loaded run, to ask as often as one likes."""
 
-    def __init__(self, tagger: "Tagger", config: ModelConfig):
+    def __init__(self, tagger: "Tagger"):
         import tensorflow as tf
 
-        self.tagger, self.config = tagger, config
+        self.tagger = tagger
         waveforms = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
         self._hear = tf.function(tagger.hear, autograph=False, input_signature=waveforms)
         self._decode = tf.function(tagger.decode, autograph=False, reduce_retracing=True)
@@ -45,11 +45,11 @@ class Predictor:
         Raises:
             UserError: no run of this app, or its model is missing or damaged.
         """
-        config = RunDirectory.open(run_dir, app=APP).read_config(Config)
+        RunDirectory.open(run_dir, app=APP)  # a misspelt folder need not wait for TensorFlow
 
         from apps.phoneme_tagging.model import load_inference
 
-        return cls(load_inference(run_dir), config.model)
+        return cls(load_inference(run_dir))
 
     def tag(self, waveform: np.ndarray) -> Transcript:
         """Tags a recording; a long one is heard in windows and decoded as a whole.
@@ -67,33 +67,34 @@ class Predictor:
             raise UserError(f"expected at least {WINDOW} samples, 25 ms, got {len(waveform)}")
         if not np.isfinite(waveform).all():
             raise UserError("expected numbers as samples, got NaN or infinity: look at the file")
-        logits = streaming.logits_in_windows(
-            lambda sounds, sizes: self._hear(sounds, sizes)[0].numpy(), waveform.astype(np.float32)
-        )
+        logits = streaming.logits_in_windows(self.hear, waveform.astype(np.float32))
         tagged = self._decode(logits[None], np.ones([1, len(logits)], bool))
         frames = [phone.decode() for phone in tagged["phone"][0].numpy()]
         probability = tagged["probability"][0].numpy().tolist()
         phones = transcripts.merge(frames, probability, end_s=len(waveform) / SAMPLE_RATE)
         return Transcript(phones, tagged["posteriors"][0].numpy(), self.choices)
 
+    def hear(self, waveform: np.ndarray) -> np.ndarray:
+        """Float32 (samples,) at 16 kHz -> logits float32 (frames, choices)."""
+        return self._hear(waveform[None], np.array([len(waveform)], np.int32))[0][0].numpy()
+
     def stream(self) -> "Stream":
         """Tags a recording while it comes in.
 
         Raises:
-            UserError: the run hears both directions.
+            UserError: the run needs the whole recording.
         """
         from apps.phoneme_tagging.tagging.streaming import Stream
 
-        model = self.tagger.network.func
-        return Stream(model, self.choices, self.tagger.decoder, self.config)
+        return Stream(self.tagger)
 
 
-def make_samples(tagger: "Tagger", config: ModelConfig, records: Sequence[dict]) -> "Samples":
+def make_samples(tagger: "Tagger", records: Sequence[dict]) -> "Samples":
     """What a network in training hears in a few utterances, for TensorBoard."""
     from apps.phoneme_tagging.tagging import plots
     from common.training.logging import Sample
 
-    predictor = Predictor(tagger, config)
+    predictor = Predictor(tagger)
 
     def tag_all(folder: Path) -> Iterator[Sample]:
         for number, record in enumerate(records):
@@ -122,11 +123,9 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
     """Tags raw samples from standard input, and prints each phone when it is over."""
-    from common.inputs.audio import SAMPLE_RATE
-
     stream, phones, more = predictor.stream(), [], True
     while more:
-        raw = sys.stdin.buffer.read(SAMPLE_RATE // 5)  # 100 ms
+        raw = sys.stdin.buffer.read(3200)  # 100 ms
         more = len(raw) > 1
         samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
         ended = stream.feed(samples) if more else stream.finish()
@@ -137,7 +136,8 @@ def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
 
 
 def _print(phones: list[Phone]) -> None:
-    print("".join(f"{transcripts.as_line(phone)}\n" for phone in phones), end="", flush=True)
+    for name, start_s, end_s, probability in phones:
+        print(f"{start_s:8.3f} {end_s:8.3f}  {name:<5} {probability:6.1%}", flush=True)
 
 
 def main(
@@ -176,7 +176,8 @@ def main(
             transcripts.write_textgrid(textgrid, phones)
         transcribed.append(phones)
         if json:
-            print(json_module.dumps({"wav": str(path), "phones": [p._asdict() for p in phones]}))
+            phone_dicts = [phone._asdict() for phone in phones]
+            print(json_module.dumps({"wav": str(path), "phones": phone_dicts}))
         elif not live:
             _print(phones)
     if ctm is not None:

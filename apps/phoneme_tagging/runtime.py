@@ -38,7 +38,7 @@ class Runtime:
         log_probs = logits - logits.max(axis=1, keepdims=True)
         log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
         scores = self.settings["acoustic_weight"] * (log_probs - self.offset)
-        path = viterbi(scores, self.transitions, self.settings["min_frames"])
+        path = viterbi(scores, self.transitions)
         return {
             "phone": self.phones[path],
             "probability": np.exp(log_probs[np.arange(len(path)), path]),
@@ -99,33 +99,27 @@ def mel_filters(num_mels: int) -> np.ndarray:
     return np.maximum(0.0, np.minimum(rising, falling))
 
 
-def viterbi(scores: np.ndarray, transitions: np.ndarray, min_frames: int) -> np.ndarray:
-    """The best path, int (frames,), of scores (frames, choices); no phone below `min_frames`.
+def viterbi(scores: np.ndarray, transitions: np.ndarray) -> np.ndarray:
+    """The best path, int (frames,), of scores (frames, choices).
 
-    A phone is a chain of `min_frames` states, of which the last one repeats and leads to others.
+    A phone has two states: its first frame, and all others, which alone lead on to other phones. So
+    none but the last is shorter than two frames.
     """
-    chain = np.full((min_frames, scores.shape[1]), -1e9, np.float32)
-    chain[0] = scores[0]
-    came_from, moved = [], []
+    num_phones = scores.shape[1]
+    own = np.arange(num_phones)
+    entered, held = scores[0], np.full(num_phones, -1e9, np.float32)
+    before = []
     for score in scores[1:]:
-        ways = chain[-1][:, None] + transitions
-        before = ways.max(axis=0) if min_frames == 1 else chain[-2]
-        came_from.append(ways.argmax(axis=0))
-        moved.append(before > chain[-1])
-        last = np.maximum(before, chain[-1])
-        inner = [] if min_frames == 1 else [ways.max(axis=0)[None], chain[:-2]]
-        chain = np.concatenate([*inner, last[None]]) + score
-        chain -= chain.max()  # only differences count
-    depth, phone = divmod(int(chain.argmax()), scores.shape[1])
-    path = [phone]
-    for best, left in zip(came_from[::-1], moved[::-1], strict=True):
-        stays = depth == min_frames - 1 and not left[phone]
-        if not stays and depth == 0:
-            depth, phone = min_frames - 1, int(best[phone])
-        elif not stays:
-            depth -= 1
-        path.append(phone)
-    return np.array(path[::-1])
+        ways = held[:, None] + transitions
+        stayed = np.where(entered > held, own, own + num_phones)
+        before.append(np.concatenate([ways.argmax(axis=0) + num_phones, stayed]))
+        entered, held = ways.max(axis=0) + score, np.maximum(entered, held) + score
+        top = max(entered.max(), held.max())  # only differences count
+        entered, held = entered - top, held - top
+    path = [np.concatenate([entered, held]).argmax()]
+    for pointer in reversed(before):
+        path.append(pointer[path[-1]])
+    return np.array(path[::-1]) % num_phones
 
 
 def main() -> None:

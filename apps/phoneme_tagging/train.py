@@ -55,11 +55,7 @@ def train(
         )
     if options.init_from is not None:
         copy_weights(options.init_from, model, survey.phones)
-    decoder = Decoder(
-        survey.counts,
-        acoustic_weight=config.model.acoustic_weight,
-        min_frames=config.model.min_frames,
-    )
+    decoder = Decoder(survey.counts)
 
     run.describe(app=APP, config=config, seed=options.seed, kernels=recurrent.kernels(model))
     survey.phones.save(run.path / "vocab_phones.txt")
@@ -69,7 +65,7 @@ def train(
     def make_samples():
         records = data.load_split(config.data, "validation").take(NUM_SAMPLES)
         tagger = Tagger(model, survey.phones, decoder, config.model)
-        return predict.make_samples(tagger, config.model, list(records.as_numpy_iterator()))
+        return predict.make_samples(tagger, list(records.as_numpy_iterator()))
 
     as_training = functools.partial(data.as_training, inputs=model.input)
     fit.fit(

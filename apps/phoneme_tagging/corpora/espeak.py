@@ -3,20 +3,19 @@
 The library comes with the pip package espeakng-loader. espeak-ng is under the GPL, version 3 or
 later: it is loaded at run time where a user has installed it, and no part of this project.
 
-A stop begins at its burst: the closure belongs to the end of the segment before. A phone that
-espeak gives no time of its own (an l after some vowels) is left out. espeak stops within a
-hundredth of a second of the last phone, which no frame may hear: silence of a recording's length is
-put at both ends.
+A stop begins at its burst: the closure belongs to the segment before. A phone that espeak gives no
+time of its own (an l after some vowels) is left out. Silence is put at both ends, as in recordings.
 """
 
 import ctypes
-from collections.abc import Iterator
-from importlib import metadata
+import hashlib
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from apps.phoneme_tagging.corpora.segments import Segment, tidy
+from apps.phoneme_tagging.corpora.phones import Segment, tidy
 from common.inputs import sound_files
 from common.inputs.audio import SAMPLE_RATE
 from common.runs import files
@@ -36,7 +35,7 @@ _NAMES = (
     "i iy i: iy I ih I# ix I2 ih E eh E2 eh a ae aa ae A: aa 0 aa O: ao O ao O2 ao V ah "
     "U uh u: uw u uw 3: er 3 axr @ ax @2 ax @5 ax @- ax-h a# ax "
     "eI ey aI ay aI3 ay aI@ ay OI oy aU aw aU@ aw oU ow "
-    "e@ eh A@ aa O@ ao o@ ao U@ uh i@ ih i@3 ih"
+    "e@ eh A@ aa O@ ao o@ ao U@ uh i@ ih i@3 ih pau pau"
 ).split()
 PHONES: dict[str, str] = dict(zip(_NAMES[::2], _NAMES[1::2], strict=True))
 _MODIFIERS = frozenset({";", "", "|", "||"})  # they sound with the phone before
@@ -52,22 +51,21 @@ VARIANTS = {
 }
 SILENCE_S = (0.05, 0.25)  # before and after a sentence, about as in TIMIT
 
+PACKAGES = {"numpy": "numpy", "sklearn": "scikit-learn", "keras": "keras"}  # names for pip
+_SHARES = {"validation": 0.15, "test": 0.3}  # of the modules, up to here; the rest is for training
+_SENTENCE = re.compile(r"(?<=\s)[A-Z][a-z]+(?:\s+[a-z]{1,14}){4,9}\.(?=\s)")
+_HELD_BACK_SHARE = 0.1  # of the sentences, for validation, and as many for test
+_MIN_HELD_BACK = 9  # as many as espeak has voices for test
+
 
 class Voice(NamedTuple):
-    """How a sentence is spoken.
+    """How a sentence is spoken."""
 
-    Attributes:
-        variant: of espeak's voice.
-        rate: words a minute.
-        pitch, pitch_range: 0 to 99.
-        before, after: seconds of silence.
-    """
-
-    variant: str
-    rate: int
-    pitch: int
+    variant: str  # of espeak's voice
+    rate: int  # words a minute
+    pitch: int  # 0 to 99, as its range
     pitch_range: int
-    before: float
+    before: float  # seconds of silence
     after: float
 
 
@@ -115,40 +113,34 @@ class Synthesizer:
     """
 
     def __init__(self):
-        folder = files.package_folder("espeakng_loader", ESPEAK)
-        try:
-            import espeakng_loader
+        files.package_folder("espeakng_loader", ESPEAK)
+        import espeakng_loader
 
+        data = str(espeakng_loader.get_data_path()).encode()
+        options = _PHONEME_EVENTS | _DONT_EXIT
+        try:
             self.engine = ctypes.CDLL(espeakng_loader.get_library_path())
-            data = str(espeakng_loader.get_data_path()).encode()
-            options = _PHONEME_EVENTS | _DONT_EXIT
             self.rate = self.engine.espeak_Initialize(_SYNCHRONOUS, 0, data, options)
-        except (ImportError, OSError, AttributeError) as error:
-            raise _unusable(str(folder), str(error)) from None
-        if self.rate <= 0:
-            raise _unusable(str(folder), f"espeak_Initialize gave {self.rate}")
+        except OSError as error:  # of another system
+            raise UserError(
+                f"expected the library of espeak-ng, it cannot be loaded ({error}): "
+                f"run `pip install --force-reinstall {ESPEAK}`, or choose --data.name timit"
+            ) from None
         self._sound: list[bytes] = []
         self._events: list[tuple[int, str]] = []
         self._callback = _Callback(self._collect)  # espeak keeps the address: so do we
         self.engine.espeak_SetSynthCallback(self._callback)
 
     def say(self, text: str, voice: Voice) -> tuple[np.ndarray, list[Segment]]:
-        """Speaks a text.
-
-        Returns:
-            float64 (samples,) at 16 kHz and its phones, without gaps.
+        """Speaks a text: float64 (samples,) at 16 kHz and its phones, without gaps.
 
         Raises:
-            UserError: espeak does not know the voice.
-            ValueError: it speaks a phone that has no name in `PHONES`.
+            ValueError: espeak does not know the voice, or a phone has no name in `PHONES`.
         """
         self._sound.clear()
         self._events.clear()
         if self.engine.espeak_SetVoiceByName(f"{LANGUAGE}+{voice.variant}".encode()):
-            raise UserError(
-                f"expected a variant of espeak's voices, got {voice.variant!r}: "
-                f"install {ESPEAK}, whose voices are known"
-            )
+            raise ValueError(f"expected a voice of {ESPEAK}, got {voice.variant!r}")
         settings = ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range))
         for parameter, value in settings:
             self.engine.espeak_SetParameter(parameter, value, 0)
@@ -165,50 +157,62 @@ class Synthesizer:
     def _collect(self, samples, num_samples: int, events) -> int:
         if samples and num_samples:
             self._sound.append(ctypes.string_at(samples, 2 * num_samples))
-        self._events += _phoneme_events(events)
+        place = 0
+        while events[place].type != _END:
+            if events[place].type == _PHONEME:
+                self._events.append((events[place].sample, events[place].id.string.decode()))
+            place += 1
         return 0  # go on
-
-
-def version() -> str:
-    """The installed version, for the name of the prepared data.
-
-    Raises:
-        UserError: the package is not installed.
-    """
-    files.package_folder("espeakng_loader", ESPEAK)
-    return metadata.version("espeakng-loader")
-
-
-def _phoneme_events(events) -> Iterator[tuple[int, str]]:
-    place = 0
-    while events[place].type != _END:
-        if events[place].type == _PHONEME:
-            name = events[place].id.string.decode()
-            yield events[place].sample, name
-        place += 1
 
 
 def _segments(times: list[tuple[int, str]], num_samples: int) -> list[Segment]:
     """Phones without gaps or zero lengths from (start, mnemonic)."""
-    named = []
-    for start, name in times:
-        plain = name.lstrip("',")
-        if plain in _MODIFIERS:
-            continue
-        phone = "pau" if plain.startswith("_") else PHONES.get(plain)
-        if phone is None:
-            raise ValueError(f"unknown phone {name!r} of espeak, not in espeak.PHONES")
-        named.append((start, phone))
-    ends = [start for start, _ in named[1:]] + [num_samples]
-    segments = [
-        Segment(phone, start, min(end, num_samples))
-        for (start, phone), end in zip(named, ends, strict=True)
+    plain = [(start, name.lstrip("',")) for start, name in times]
+    named = [(start, "pau" if name[:1] == "_" else name) for start, name in plain]
+    named = [(start, name) for start, name in named if name not in _MODIFIERS]
+    if unknown := {name for _, name in named} - PHONES.keys():
+        raise ValueError(f"unknown phones {unknown} of espeak, not in espeak.PHONES")
+    ends = [*(start for start, _ in named[1:]), num_samples]
+    spans = zip(named, ends, strict=True)
+    return tidy(Segment(PHONES[name], start, end) for (start, name), end in spans if end > start)
+
+
+def sentences(num_training: int) -> dict[str, list[str]]:
+    """Sentences to speak, for training and a tenth as many for validation and for test.
+
+    From comments and documentation of installed packages: plain sentences, words of letters alone.
+    No sentence and no module is in two parts. Fewer where the packages have no more.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    num_held_back = max(int(num_training * _HELD_BACK_SHARE), _MIN_HELD_BACK)
+    counts = {"train": num_training, "validation": num_held_back, "test": num_held_back}
+    texts: dict[str, list[str]] = {part: [] for part in counts}
+    seen: set[str] = set()
+    for module, path in _modules():
+        part = next((part for part, share in _SHARES.items() if _place(module) < share), "train")
+        if len(texts[part]) < counts[part]:
+            for sentence in _SENTENCE.findall(path.read_text(encoding="utf-8", errors="replace")):
+                spoken = " ".join(sentence.split())
+                if spoken not in seen and len(texts[part]) < counts[part]:
+                    seen.add(spoken)
+                    texts[part].append(spoken)
+    return texts
+
+
+def _modules() -> list[tuple[str, Path]]:
+    """Names and paths of source files, in an order that mixes the packages."""
+    folders = [files.package_folder(name, pip) for name, pip in PACKAGES.items()]
+    modules = [
+        (path.relative_to(folder.parent).as_posix(), path)
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if "tests" not in path.relative_to(folder).parts
     ]
-    return tidy(segment for segment in segments if segment.end > segment.start)
+    return sorted(modules, key=lambda module: _place("order of " + module[0]))
 
 
-def _unusable(where: str, problem: str) -> UserError:
-    return UserError(
-        f"expected the library of espeak-ng in {where}, it cannot be loaded ({problem}): "
-        f"run `pip install --force-reinstall {ESPEAK}`, or choose --data.name timit"
-    )
+def _place(module: str) -> float:
+    """A number in [0, 1) for a module, the same on every machine."""
+    return int(hashlib.sha256(module.encode()).hexdigest()[:8], 16) / 2**32

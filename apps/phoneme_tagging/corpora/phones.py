@@ -1,4 +1,4 @@
-"""The phones of TIMIT, how they are folded to 48 and 39 classes, and other names for them.
+"""The phones of TIMIT, how they are folded to 48 and 39 classes, other names, and their samples.
 
 Lee & Hon (1989), https://doi.org/10.1109/29.46546, table I: 48 phones to model, of which some are
 not told apart in scoring (39 are left). The glottal stop q is left out of both.
@@ -8,8 +8,9 @@ no table; other labels come from a text file with a line `label phone` each, `la
 no phone, "" for no label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from common.runs.errors import UserError
 
@@ -21,32 +22,14 @@ PHONES_61 = tuple(
 )
 
 _TO_48 = {
-    "ux": "uw",
-    "axr": "er",
-    "ax-h": "ax",
-    "hv": "hh",
-    "em": "m",
-    "eng": "ng",
-    "nx": "n",
-    "bcl": "vcl",
-    "dcl": "vcl",
-    "gcl": "vcl",
-    "pcl": "cl",
-    "tcl": "cl",
-    "kcl": "cl",
-    "pau": "sil",
-    "h#": "sil",
+    **{"ux": "uw", "axr": "er", "ax-h": "ax", "hv": "hh", "em": "m", "eng": "ng", "nx": "n"},
+    **dict.fromkeys(("bcl", "dcl", "gcl"), "vcl"),
+    **dict.fromkeys(("pcl", "tcl", "kcl"), "cl"),
+    **dict.fromkeys(("pau", "h#"), "sil"),
 }
 _FROM_48_TO_39 = {
-    "ix": "ih",
-    "ax": "ah",
-    "ao": "aa",
-    "zh": "sh",
-    "el": "l",
-    "en": "n",
-    "cl": "sil",
-    "vcl": "sil",
-    "epi": "sil",
+    **{"ix": "ih", "ax": "ah", "ao": "aa", "zh": "sh", "el": "l", "en": "n"},
+    **dict.fromkeys(("cl", "vcl", "epi"), "sil"),
 }
 CLASSES = {
     "vowel": "iy ih eh ae aa ah uw uh er ey ay oy aw ow".split(),
@@ -65,6 +48,14 @@ _OTHER_LABELS = {
     "er0": "axr",
     **dict.fromkeys(["", "sil", "sp", "<sil>", "pause"], "pau"),
 }
+
+
+class Segment(NamedTuple):
+    """A phone and its samples, `end` excluded."""
+
+    phone: str
+    start: int
+    end: int
 
 
 def fold(phone: str, size: int) -> str:
@@ -89,27 +80,24 @@ def runs(frames: Sequence[str]) -> list[tuple[str, int]]:
     ]
 
 
-def read_map(path: Path | None) -> dict[str, str]:
-    """The table of labels in a file (see the module), empty without one.
+def read_map(path: Path) -> dict[str, str]:
+    """The table of labels in a file (see the module).
 
     Raises:
-        UserError: the file is absent, or a line is not `label phone`.
+        UserError: a line is not `label phone`.
     """
-    if path is None:
-        return {}
-    if not path.is_file():
-        raise UserError(f"expected a file for --data.phone-map, found none at {path}")
     table = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2 or fields[1] not in (*PHONES_61, NO_PHONE):
-            raise UserError(
-                f"{path}, line {number}: expected `label phone` with one of the 61 phones of "
-                f"corpora/phones.py or {NO_PHONE}, got {line!r}"
-            )
-        table["" if fields[0] == '""' else fields[0]] = fields[1]
+        match line.split():
+            case []:
+                continue
+            case [label, phone] if phone in (*PHONES_61, NO_PHONE):
+                table["" if label == '""' else label] = phone
+            case _:
+                raise UserError(
+                    f"{path}, line {number}: expected `label phone` with one of the 61 phones of "
+                    f"corpora/phones.py or {NO_PHONE}, got {line!r}"
+                )
     return table
 
 
@@ -130,3 +118,42 @@ def named(label: str, table: Mapping[str, str]) -> str | None:
         f"unknown phone {label!r}: add a line `{quoted} PHONE` with one of the 61 of "
         f"corpora/phones.py, or `{quoted} {NO_PHONE}`, to the file of --data.phone-map"
     )
+
+
+def renamed(segments: Iterable[Segment], table: Mapping[str, str]) -> list[Segment]:
+    """The segments with the phones that their labels stand for, tidy.
+
+    Raises:
+        ValueError: a label is unknown; names the table to extend.
+    """
+    names = [(named(segment.phone, table), segment) for segment in segments]
+    return tidy(segment._replace(phone=phone) for phone, segment in names if phone is not None)
+
+
+def tidy(segments: Iterable[Segment]) -> list[Segment]:
+    """Joins equal neighbours, as TIMIT has the s of "this sentence"; silent ends become h#."""
+    joined: list[Segment] = []
+    for segment in segments:
+        if joined and (joined[-1].phone, joined[-1].end) == (segment.phone, segment.start):
+            segment = segment._replace(start=joined.pop().start)
+        joined.append(segment)
+    for end in {0, len(joined) - 1} if joined else ():
+        if joined[end].phone == "pau":
+            joined[end] = joined[end]._replace(phone="h#")
+    return joined
+
+
+def problem(segments: list[Segment], num_samples: int) -> str | None:
+    """What is wrong with the phones of a recording, or None; gaps are no error."""
+    last_end = 0
+    if not segments:
+        return "no phones"
+    for phone, start, end in segments:
+        if end <= start:
+            return f"{phone} from {start} to {end} has no length"
+        if start < last_end:
+            return f"{phone} at {start} begins before the end of the last phone, {last_end}"
+        last_end = end
+    if last_end > num_samples:
+        return f"phones end at {last_end}, past the end of the audio, {num_samples}"
+    return None

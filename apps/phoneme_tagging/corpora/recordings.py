@@ -1,20 +1,19 @@
-"""Recordings of a user: sound files with a file of labels or words of the same name beside them.
+"""Recordings with labels beside them: TIMIT in its official layout, and a user's own.
 
-    [SPEAKER/]NAME.wav NAME.TextGrid      or NAME.phn, NAME.ctm: phones with their times
-                                          or NAME.txt, NAME.lab: the words
+    [TRAIN|TEST/DR1/]SPEAKER/SENTENCE.wav .phn      TIMIT, upper or lower case
+    [SPEAKER/]NAME.wav NAME.TextGrid, .phn or .ctm  one's own: phones with their times,
+                       NAME.txt or NAME.lab         or the words
 
-Each sub-folder is a speaker. A CTM file of another name labels all recordings of its folder and
-those below that have no file of their own.
-
-TextGrids are Praat's, of long or short form, UTF-8 or UTF-16:
+Sounds are RIFF WAVE or NIST SPHERE. `.phn` has a line `first last phone` for each phone, in
+samples, `last` excluded. TextGrids are Praat's, of long or short form, UTF-8 or UTF-16:
 https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
-CTM is NIST's `recording channel start duration label [confidence]`, in seconds:
+CTM is NIST's `recording channel start duration label [confidence]`, in seconds; a CTM file of
+another name labels all recordings of its folder and those below that have no file of their own:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 """
 
 import hashlib
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,105 +21,140 @@ import numpy as np
 from praatio import textgrid
 from praatio.utilities import errors
 
-from apps.phoneme_tagging.corpora.segments import Segment
-from apps.phoneme_tagging.corpora.timit import Utterance
-from common.inputs.audio import FRAME_S, FRAME_SHIFT, SAMPLE_RATE
+from apps.phoneme_tagging.corpora.phones import Segment
+from common.inputs.audio import FRAME_SHIFT, SAMPLE_RATE
 from common.runs.errors import UserError
 
-TIMED = (".TextGrid", ".phn", ".ctm")  # phones with their times; the first that is there is read
+SITE = "the Linguistic Data Consortium, LDC93S1"
 WORDS = (".txt", ".lab")
+LABELS = {  # by --data.name; the first that is there is read
+    "folder": (".textgrid", ".phn", ".ctm", *WORDS),
+    "textgrid": (".textgrid",),
+    "align": WORDS,
+}
+SOUNDS = (".wav", ".sph")
 PHONE_TIERS = ("phones", "phone", "phonemes", "phoneme", "segments", "phonetic", "mau")
-_SOUNDS = (".wav", ".sph")
-_ROUNDING_S = 1e-4
 
 
-class Interval(NamedTuple):
-    """A label and its time in seconds; "" where nothing is written."""
+class Utterance(NamedTuple):
+    """One recording with its file of labels, not yet read."""
 
-    label: str
-    start_s: float
-    end_s: float
+    key: str
+    speaker: str
+    sound: Path
+    labels: Path
 
 
-def find(root: Path, suffixes: tuple[str, ...]) -> list[Utterance]:
-    """The recordings below `root`; reading them tells of absent sound or label files.
+def find_timit(root: Path, *, fold: int) -> dict[str, list[Utterance]]:
+    """The utterances of "train", "validation" and, where the official folder is there, "test".
+
+    Validation are a tenth of the training speakers. Dialect sentences SA1 and SA2, which every
+    speaker reads, are left out.
 
     Raises:
-        UserError: there are fewer than three, too few for training, validation and test.
+        UserError: there is none.
     """
-    sounds, labels = _by_stem(root, _SOUNDS), _by_stem(root, suffixes)
-    if ".ctm" in suffixes:
-        shared = {
-            path.parent: path
-            for stem, path in _by_stem(root, (".ctm",)).items()
-            if stem not in sounds
-        }
-        labels = {stem: path for stem, path in labels.items() if path not in shared.values()}
-        for stem in sounds.keys() - labels.keys():
-            of_all = next((shared[folder] for folder in stem.parents if folder in shared), None)
-            labels |= {} if of_all is None else {stem: of_all}
-    utterances = []
-    for stem in sorted(sounds | labels):
-        relative = stem.relative_to(root)
-        utterances.append(
-            Utterance(
-                key=relative.as_posix(),
-                speaker=relative.parent.as_posix(),
-                sound=sounds.get(stem, Path(f"{stem}{_SOUNDS[0]}")),
-                labels=labels.get(stem, Path(f"{stem}{suffixes[0]}")),
-            )
+    parts: dict[str, list[Utterance]] = {}
+    sounds = _by_stem(root, SOUNDS)
+    for stem, labels in sorted(_by_stem(root, (".phn",)).items()):
+        name, folders = stem.name.lower(), [part.lower() for part in stem.relative_to(root).parts]
+        if not name.startswith("sa"):
+            part, speaker = "test" if "test" in folders[:-1] else "train", stem.parent.name.lower()
+            sound = sounds.get(stem, Path(f"{stem}.wav"))
+            utterance = Utterance(f"{part}-{speaker}-{name}", speaker, sound, labels)
+            parts.setdefault(part, []).append(utterance)
+    official = parts.pop("train", [])
+    if not official:
+        raise UserError(
+            f"expected the folders of TIMIT with SPEAKER/SENTENCE.phn in {root}, found none: "
+            f"get them from {SITE}"
         )
+    speakers = _held_back({utterance.speaker for utterance in official}, fold=fold, least=2)
+    train = [utterance for utterance in official if utterance.speaker not in speakers]
+    validation = [utterance for utterance in official if utterance.speaker in speakers]
+    return {"train": train, "validation": validation, **parts}
+
+
+def find_own(root: Path, *, fold: int, suffixes: tuple[str, ...]) -> dict[str, list[Utterance]]:
+    """The recordings below `root`, divided by speaker where there are three or more, else by file.
+
+    Test is a tenth, the same in all folds; validation another tenth, each fold takes the next.
+    Reading the recordings tells of absent sound or label files.
+
+    Raises:
+        UserError: there are fewer than three, too few for three parts.
+    """
+    sounds, labels = _by_stem(root, SOUNDS), _by_stem(root, suffixes)
+    ctm = {stem for stem, path in labels.items() if path.suffix.lower() == ".ctm"} - sounds.keys()
+    of_folder = {stem.parent: labels.pop(stem) for stem in ctm}
+    for stem in sounds.keys() - labels.keys():
+        if nearest := next((folder for folder in stem.parents if folder in of_folder), None):
+            labels[stem] = of_folder[nearest]
+    utterances = [
+        Utterance(
+            key=stem.relative_to(root).as_posix(),
+            speaker=stem.relative_to(root).parent.as_posix(),
+            sound=sounds.get(stem, Path(f"{stem}.wav")),
+            labels=labels.get(stem, Path(f"{stem}.TextGrid")),
+        )
+        for stem in sorted(sounds | labels)
+    ]
     if len(utterances) < 3:
         raise UserError(
             f"expected at least three recordings NAME.wav with NAME{' or NAME'.join(suffixes)} "
             f"in {root}, found {len(utterances)}"
         )
-    return utterances
-
-
-def parts(utterances: list[Utterance], *, fold: int) -> dict[str, list[Utterance]]:
-    """Training, validation and test: by speaker where there are three or more, else by file.
-
-    Test is a tenth, the same in all folds; validation another tenth, each fold takes the next.
-    """
     by_speaker = len({utterance.speaker for utterance in utterances}) >= 3
-    groups = {
-        utterance: utterance.speaker if by_speaker else utterance.key for utterance in utterances
-    }
-    test = held_back(set(groups.values()), fold=0, least=1)
-    validation = held_back(set(groups.values()) - test, fold=fold, least=1)
-    divided: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
-    for utterance, group in groups.items():
+    groups = [utterance.speaker if by_speaker else utterance.key for utterance in utterances]
+    test = _held_back(set(groups), fold=0, least=1)
+    validation = _held_back(set(groups) - test, fold=fold, least=1)
+    parts: dict[str, list[Utterance]] = {"train": [], "validation": [], "test": []}
+    for utterance, group in zip(utterances, groups, strict=True):
         part = "test" if group in test else "validation" if group in validation else "train"
-        divided[part].append(utterance)
-    return divided
+        parts[part].append(utterance)
+    return parts
 
 
-def held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
+def _held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
     """A tenth of the speakers, at least so many; each fold takes the next ones."""
     ordered = sorted(speakers, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     size = max(least, len(ordered) // 10)
-    turned = np.roll(ordered, -fold * size)
-    return set(turned[:size].tolist())
+    return set(np.roll(ordered, -fold * size)[:size].tolist())
 
 
 def _by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[Path, Path]:
     """Files by their path without ending; of several, the one whose ending comes first."""
-    lower = [suffix.lower() for suffix in suffixes]
-    paths = [path for path in root.rglob("*") if path.suffix.lower() in lower and path.is_file()]
-    paths.sort(key=lambda path: (-lower.index(path.suffix.lower()), path))
+    paths = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
+    paths.sort(key=lambda path: (-suffixes.index(path.suffix.lower()), path))
     return {path.with_suffix(""): path for path in paths}
 
 
-def read_textgrid(path: Path, tier: str | None) -> list[Interval]:
-    """Reads the intervals of one tier, in order.
-
-    Args:
-        path: a TextGrid.
-        tier: its name; None takes the first interval tier with a name of `PHONE_TIERS`.
+def read_phn(path: Path) -> list[Segment]:
+    """Reads a `.phn` file; `phones.problem` judges what it holds.
 
     Raises:
-        ValueError: no TextGrid, cut short, no such tier, or intervals with gaps or overlaps.
+        ValueError: a line is not `first last phone`.
+    """
+    segments = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        match line.split():
+            case []:
+                continue
+            case [first, last, phone] if first.isdigit() and last.isdigit():
+                segments.append(Segment(phone.lower(), int(first), int(last)))
+            case _:
+                raise ValueError(f"line {number}: expected `first last phone`, got {line!r}")
+    return segments
+
+
+def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segment]:
+    """Reads the labels of one tier, in order; what is empty has the label "".
+
+    None takes the first tier of `PHONE_TIERS`. What ends less than 10 ms past the recording ends
+    with it.
+
+    Raises:
+        ValueError: no TextGrid, cut short, no such tier, or intervals that overlap.
     """
     try:
         grid = textgrid.openTextgrid(
@@ -129,8 +163,8 @@ def read_textgrid(path: Path, tier: str | None) -> list[Interval]:
     except (errors.PraatioException, ValueError, LookupError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"expected a TextGrid with intervals in order, got: {reason}") from None
-    tiers = [layer for layer in grid.tiers if isinstance(layer, textgrid.IntervalTier)]
     names = PHONE_TIERS if tier is None else (tier.lower(),)
+    tiers = [layer for layer in grid.tiers if isinstance(layer, textgrid.IntervalTier)]
     phones = next((layer for layer in tiers if layer.name.lower() in names), None)
     if phones is None:
         raise ValueError(
@@ -138,58 +172,46 @@ def read_textgrid(path: Path, tier: str | None) -> list[Interval]:
             f"{', '.join(grid.tierNames) or 'none'}: name the tier of phones with --data.tier"
         )
     entries: Any = phones.entries  # of an interval tier
-    intervals = [Interval(entry.label, entry.start, entry.end) for entry in entries]
-    for before, after in itertools.pairwise(intervals):
-        if after.start_s - before.end_s > _ROUNDING_S:
-            raise ValueError(
-                f"gap between {before.label!r}, to {before.end_s} s, and {after.label!r}, from "
-                f"{after.start_s} s: Praat gives each stretch an interval, if an empty one"
-            )
-    if not intervals or phones.maxTimestamp - intervals[-1].end_s > _ROUNDING_S:
+    last_s = entries[-1].end if entries else 0.0
+    if phones.maxTimestamp - last_s > 1e-4:  # rounding
         raise ValueError(
             f"expected intervals up to {phones.maxTimestamp} s in tier {phones.name!r}, they end "
-            f"at {intervals[-1].end_s if intervals else 0} s: the file is cut short"
+            f"at {last_s} s: the file is cut short"
         )
-    return intervals
+    return [_segment(entry.label, entry.start, entry.end, num_samples) for entry in entries]
 
 
-def read_ctm(path: Path, recording: str) -> list[Interval]:
-    """The labels of one recording, in order; overlaps below 10 ms are rounding and cut.
+def read_ctm(path: Path, recording: str, num_samples: int) -> list[Segment]:
+    """Reads the labels of one recording, in order; overlaps below 10 ms are rounding and cut.
 
-    Args:
-        path: a CTM file; comments begin with `;;`.
-        recording: what its lines are called; blanks in it are written `_`.
+    Comments begin with `;;`; blanks in the name of the recording are written `_`. What ends less
+    than 10 ms past the recording ends with it.
 
     Raises:
         ValueError: a line is damaged, or none is of this recording.
     """
-    name = "_".join(recording.split())
-    intervals = []
+    name, segments = "_".join(recording.split()), []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         fields = line.split()
-        if not fields or fields[0].startswith(";;") or fields[0] != name:
+        if fields[:1] != [name]:
             continue
         try:
-            start, duration = float(fields[2]), float(fields[3])
-            intervals.append(Interval(fields[4], start, start + duration))
+            start_s, duration_s, label = float(fields[2]), float(fields[3]), fields[4]
         except (ValueError, IndexError):
             raise ValueError(
                 f"line {number}: expected `recording channel start duration phone`, got {line!r}"
             ) from None
-    if not intervals:
+        segments.append(_segment(label, start_s, start_s + duration_s, num_samples))
+    if not segments:
         raise ValueError(f"expected lines of the recording {name}, found none")
-    intervals.sort(key=lambda interval: interval.start_s)
-    for place, (before, after) in enumerate(itertools.pairwise(intervals)):
-        if 0 < before.end_s - after.start_s < FRAME_S:
-            intervals[place] = before._replace(end_s=after.start_s)
-    return intervals
-
-
-def in_samples(intervals: Sequence[Interval], num_samples: int) -> list[Segment]:
-    """The same in samples; what ends less than 10 ms past the audio ends with it."""
-    segments = []
-    for label, start_s, end_s in intervals:
-        start, end = round(start_s * SAMPLE_RATE), round(end_s * SAMPLE_RATE)
-        end = num_samples if num_samples < end < num_samples + FRAME_SHIFT else end
-        segments.append(Segment(label, start, end))
+    segments.sort(key=lambda segment: segment.start)
+    for place, (before, after) in enumerate(itertools.pairwise(segments)):
+        if 0 < before.end - after.start < FRAME_SHIFT:
+            segments[place] = before._replace(end=after.start)
     return segments
+
+
+def _segment(label: str, start_s: float, end_s: float, num_samples: int) -> Segment:
+    end = round(end_s * SAMPLE_RATE)
+    end = num_samples if num_samples < end < num_samples + FRAME_SHIFT else end
+    return Segment(label, round(start_s * SAMPLE_RATE), end)

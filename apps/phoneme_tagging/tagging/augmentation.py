@@ -1,7 +1,4 @@
-"""Utterances as training hears them: a little faster, a little noisier.
-
-All draws are functions of a seed, int64 (2,), and so of (seed, epoch, place in the data).
-"""
+"""Utterances as training hears them: a little faster or slower, a little noisier, by a seed."""
 
 import tensorflow as tf
 
@@ -11,22 +8,14 @@ BLOCK = 64  # samples: speeds go in steps of 4 ms by the utterance's length
 def change_sound(
     waveform: tf.Tensor, seed: tf.Tensor, *, speed: float, noise: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Speed, then noise.
+    """Speed, then noise: float32 (samples,), int64 (2,) -> (other samples,), growth as of `play`.
 
-    Args:
-        waveform: float32 (samples,).
-        seed: int64 (2,).
-        speed: the largest change of the speed, a share.
-        noise: the largest noise, a share of the utterance's standard deviation.
-
-    Returns:
-        float32 (other samples,), and by what its times have grown, float64.
+    `speed` is the largest change of the speed, `noise` of up to this share of the utterance's
+    standard deviation.
     """
-    seeds = tf.unstack(tf.random.split(seed, 4))
-    stretch = tf.constant(1.0, tf.float64)
-    if speed:
-        factor = tf.random.stateless_uniform([], seeds[0], 1 - speed, 1 + speed)
-        waveform, stretch = play(waveform, factor)
+    seeds = tf.unstack(tf.random.split(tf.random.split(seed)[0], 4))
+    factor = tf.random.stateless_uniform([], seeds[0], 1 - speed, 1 + speed)
+    waveform, stretch = play(waveform, factor) if speed else (waveform, tf.ones([], tf.float64))
     if noise:
         level = tf.random.stateless_uniform([], seeds[2], 0.0, noise)
         level *= tf.math.reduce_std(waveform)

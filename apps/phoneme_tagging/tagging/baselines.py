@@ -26,21 +26,14 @@ HIDDEN = 128
 def fit(
     utterances: Iterable[tuple[np.ndarray, np.ndarray]], *, num_phones: int, num_frames: int
 ) -> keras.Model:
-    """Fits the baselines.
-
-    Args:
-        utterances: features (frames, dim) and classes int (frames,), -1 = none, of the training
-            part.
-        num_phones: classes.
-        num_frames: of all utterances.
-    """
+    """Fits the baselines to features (frames, dim) and classes int (frames,), -1 = none."""
     step = -(-num_frames // MAX_FRAMES)
-    inputs, classes = [], []
+    inputs, targets = [], []
     for features, phone_ids in utterances:
         places = np.flatnonzero(phone_ids >= 0)[::step]
         inputs.append(windows(features)[places])
-        classes.append(phone_ids[places])
-    frames, target = np.concatenate(inputs), np.concatenate(classes)
+        targets.append(phone_ids[places])
+    frames, target = np.concatenate(inputs), np.concatenate(targets)
     middle, flat = frames[:, MIDDLE], frames.reshape(len(frames), -1)
     scalers = StandardScaler().fit(middle), StandardScaler().fit(flat)
     logistic = LogisticRegression(max_iter=200, tol=1e-3)
@@ -58,40 +51,32 @@ def fit(
         warnings.simplefilter("ignore", ConvergenceWarning)  # no more epochs are wanted
         perceptron.fit(scalers[1].transform(flat), target)
 
-    model = _build(frames.shape[-1], num_phones)
     commonest = np.log(np.bincount(target, minlength=num_phones) + 1e-3)
-    zeros = np.zeros((frames.shape[-1], num_phones))
-    model.get_layer("majority_logits").set_weights([zeros, commonest])
-    for name, scaler, layers in (
-        ("logistic_regression", scalers[0], [(logistic.coef_.T, logistic.intercept_)]),
-        ("mlp_10_frames", scalers[1], zip(perceptron.coefs_, perceptron.intercepts_, strict=True)),
-    ):
-        (kernel, bias), *hidden = layers
-        weights: list[Any] = [_unscaled(kernel, bias, scaler), *hidden]
-        kernel, bias = weights[-1]
-        weights[-1] = _of_all(kernel, bias, logistic.classes_, num_phones)
-        for number, layer in enumerate(weights):
-            model.get_layer(f"{name}_{number}").set_weights(list(layer))
-    return model
-
-
-def _build(dim: int, num_phones: int) -> keras.Model:
-    inputs = keras.Input((WINDOW, dim), name="features")
-    middle, flat = inputs[:, MIDDLE], ops.reshape(inputs, (-1, WINDOW * dim))
-    dense = keras.layers.Dense
-    hidden = dense(HIDDEN, "relu", name="mlp_10_frames_0")(flat)
+    first, last = zip(perceptron.coefs_, perceptron.intercepts_, strict=True)
+    window = keras.Input((WINDOW, frames.shape[-1]), name="features")
+    frame, row = window[:, MIDDLE], ops.reshape(window, (-1, flat.shape[1]))
+    of_frame = _unscaled(logistic.coef_.T, logistic.intercept_, scalers[0])
+    hidden = _dense(row, *_unscaled(*first, scalers[1]), activation="relu")
+    classes = logistic.classes_
     outputs = {
-        "majority": dense(num_phones, name="majority_logits")(middle),
-        "logistic_regression": dense(num_phones, name="logistic_regression_0")(middle),
-        "mlp_10_frames": dense(num_phones, name="mlp_10_frames_1")(hidden),
+        "majority": _dense(frame, np.zeros((middle.shape[1], num_phones)), commonest),
+        "logistic_regression": _dense(frame, *_of_all(*of_frame, classes, num_phones)),
+        "mlp_10_frames": _dense(hidden, *_of_all(*last, classes, num_phones)),
     }
     # The least probability keeps a sure and wrong answer from ruling out a path.
     return keras.Model(
-        inputs, {name: ops.log(ops.softmax(logits) + 1e-9) for name, logits in outputs.items()}
+        window, {name: ops.log(ops.softmax(logits) + 1e-9) for name, logits in outputs.items()}
     )
 
 
-def _unscaled(kernel: Any, bias: Any, scaler: Any):
+def _dense(inputs, kernel: np.ndarray, bias: np.ndarray, activation: str | None = None):
+    layer = keras.layers.Dense(len(bias), activation)
+    outputs = layer(inputs)
+    layer.set_weights([kernel, bias])
+    return outputs
+
+
+def _unscaled(kernel: Any, bias: Any, scaler: Any) -> tuple[np.ndarray, np.ndarray]:
     """The layer that does to features what this one does to scaled features."""
     kernel = kernel / scaler.scale_[:, None]
     return kernel, bias - scaler.mean_ @ kernel
@@ -109,10 +94,7 @@ def _of_all(kernel: np.ndarray, bias: np.ndarray, classes: np.ndarray, num_phone
 def logits(model: keras.Model, features: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """What the baselines say of a batch: name -> float32 (batch, frames, choices).
 
-    Args:
-        model: from `fit`.
-        features: float32 (batch, frames, dim).
-        mask: bool (batch, frames), True = real, on the left.
+    Features are float32 (batch, frames, dim); mask bool (batch, frames), True = real, on the left.
     """
     rows = [windows(row[real]) for row, real in zip(features, mask, strict=True)]
     padded = {}
@@ -123,9 +105,6 @@ def logits(model: keras.Model, features: np.ndarray, mask: np.ndarray) -> dict[s
 
 
 def windows(features: np.ndarray) -> np.ndarray:
-    """Every frame with its neighbours, the ends repeated.
-
-    Shapes: (frames, dim) -> (frames, WINDOW, dim).
-    """
+    """Frames with their neighbours, the ends repeated: (frames, dim) -> (frames, WINDOW, dim)."""
     padded = np.pad(features, [(MIDDLE, WINDOW - 1 - MIDDLE), (0, 0)], mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=0).swapaxes(1, 2)

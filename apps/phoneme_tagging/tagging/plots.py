@@ -12,6 +12,8 @@ from common.inputs.audio import SAMPLE_RATE
 from common.plots import figures
 
 MAX_S = 3.0  # seconds of a recording that a contact sheet shows
+# Name, waveform float (samples,) at 16 kHz, and (phone, start, end) in samples.
+Recording = tuple[str, np.ndarray, Sequence[tuple[str, float, float]]]
 
 
 def phones_over_spectrogram(
@@ -19,14 +21,8 @@ def phones_over_spectrogram(
 ) -> None:
     """Draws the spectrogram and the posteriors, with the phones and their boundaries over both.
 
-    Args:
-        waveform: float (samples,) at 16 kHz.
-        transcript: what was heard in it.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
-
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` ends with none of .png, .pdf and .svg.
     """
     seconds = len(waveform) / SAMPLE_RATE
     index = transcript.choices.index
@@ -34,63 +30,48 @@ def phones_over_spectrogram(
     rows = transcript.posteriors[:, [index(name) for name in names]].T
     figure = figures.start(path, size=(min(max(4.5 * seconds, 8), 40), 4 + 0.16 * len(names)))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1 + 0.16 * len(names)])
-    # A little noise, for digital silence has no logarithm.
-    audible = waveform + np.random.default_rng(0).normal(0, 1e-5, len(waveform))
-    above.specgram(audible, NFFT=256, Fs=SAMPLE_RATE, noverlap=192, cmap="Greys", vmin=-130)
+    _draw_spectrogram(above, waveform, [phone[:3] for phone in transcript.phones])
     above.set_ylabel("Hz")
-    below.imshow(
-        rows,
-        aspect="auto",
-        cmap="inferno",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
-        extent=(0, seconds, len(names) - 0.5, -0.5),
-    )
+    extent = (0, seconds, len(names) - 0.5, -0.5)
+    style = {"aspect": "auto", "cmap": "inferno", "interpolation": "nearest"}
+    below.imshow(rows, vmin=0, vmax=1, extent=extent, **style)
     below.set_yticks(range(len(names)), names)
     below.set_xlabel("seconds")
-    for phone, start_s, end_s, _ in transcript.phones:
-        above.axvline(start_s, color="#b03a2e", linewidth=0.7)
-        below.axvline(start_s, color="white", linewidth=0.4)
-        middle = (start_s + end_s) / 2
-        above.text(middle, 1.01, phone, transform=above.get_xaxis_transform(), ha="center")
+    for phone in transcript.phones:
+        below.axvline(phone.start_s, color="white", linewidth=0.4)
     above.set_xlim(0, seconds)
     figures.finish(figure, title=title, path=path)
 
 
-def labelled_spectrograms(
-    recordings: Sequence[tuple[str, np.ndarray, Sequence[tuple[str, int, int]]]],
-    *,
-    title: str,
-    path: Path,
-) -> None:
+def labelled_spectrograms(recordings: Sequence[Recording], *, title: str, path: Path) -> None:
     """Draws the beginnings of recordings as spectrograms, with their phones and boundaries.
 
-    Args:
-        recordings: name, waveform float (samples,) at 16 kHz, and (phone, start, end) in samples.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
-
     Raises:
-        UserError: the suffix of `path` is none that can be drawn.
+        UserError: `path` ends with none of .png, .pdf and .svg.
     """
     figure = figures.start(path, size=(13, 2.5 * len(recordings) + 0.5))
     longest_s = max(len(waveform) for _, waveform, _ in recordings) / SAMPLE_RATE
     rows = figure.subplots(len(recordings), 1, squeeze=False)[:, 0]
     for axis, (name, waveform, phones) in zip(rows, recordings, strict=True):
         beginning = waveform[: int(MAX_S * SAMPLE_RATE)]
-        audible = beginning + np.random.default_rng(0).normal(0, 1e-5, len(beginning))
-        axis.specgram(audible, NFFT=256, Fs=SAMPLE_RATE, noverlap=192, cmap="Greys", vmin=-130)
-        for phone, start, end in phones:
-            middle = (start + end) / 2 / SAMPLE_RATE
-            if end <= len(beginning):
-                axis.axvline(start / SAMPLE_RATE, color="#b03a2e", linewidth=0.7)
-                place = axis.get_xaxis_transform()
-                axis.text(middle, 1.01, phone, transform=place, ha="center", fontsize=7)
+        times = [(phone, a / SAMPLE_RATE, b / SAMPLE_RATE) for phone, a, b in phones]
+        seconds = len(beginning) / SAMPLE_RATE
+        _draw_spectrogram(axis, beginning, [time for time in times if time[2] <= seconds])
         axis.set_xlim(0, min(MAX_S, longest_s))
         axis.set_ylabel(f"{name}\nHz", fontsize=8, parse_math=False)
     rows[-1].set_xlabel("seconds")
     figures.finish(figure, title=title, path=path)
+
+
+def _draw_spectrogram(axis, waveform: np.ndarray, phones: Sequence[tuple[str, float, float]]):
+    """Phones are (name, start, end) in seconds."""
+    # A little noise, for digital silence has no logarithm.
+    audible = waveform + np.random.default_rng(0).normal(0, 1e-5, len(waveform))
+    axis.specgram(audible, NFFT=256, Fs=SAMPLE_RATE, noverlap=192, cmap="Greys", vmin=-130)
+    for phone, start_s, end_s in phones:
+        axis.axvline(start_s, color="#b03a2e", linewidth=0.7)
+        place = axis.get_xaxis_transform()
+        axis.text((start_s + end_s) / 2, 1.01, phone, transform=place, ha="center", fontsize=8)
 
 
 def confusion_matrix(rows: Sequence[Tagged], *, title: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The field's scores: frames right, phone error rate, boundaries, confusions by class of phone."""
+"""The field's scores: frames right, phone error rate, boundaries, confusions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,21 +18,13 @@ NUM_PAIRS = 20  # of the commonest confusions
 
 
 class Tagged(NamedTuple):
-    """One utterance with its reference and what a tagger says.
+    """One utterance with its reference and what a tagger says."""
 
-    Attributes:
-        frames: the reference of each frame, one of the 61; "" where there is no label.
-        framewise: the tagger's most probable phone of each frame.
-        decoded: its phone of each frame after decoding.
-        phones, starts: the reference string, and where each phone begins, in seconds.
-        speaker: who speaks.
-    """
-
-    frames: Sequence[str]
-    framewise: Sequence[str]
-    decoded: Sequence[str]
-    phones: Sequence[str]
-    starts: Sequence[float]
+    frames: Sequence[str]  # the reference of each, one of the 61; "" where there is no label
+    framewise: Sequence[str]  # the tagger's most probable phone of each frame
+    decoded: Sequence[str]  # its phone of each frame after decoding
+    phones: Sequence[str]  # the reference string
+    starts: Sequence[float]  # where each of its phones begins, in seconds
     speaker: str = ""
 
 
@@ -40,13 +32,7 @@ class PhoneAccuracy(keras.callbacks.Callback):
     """Puts val_phone_accuracy, 1 - the phone error rate of the decoded strings, into the logs.
 
     It falls below 0 where more phones are wrong or too many than were spoken. Stands before the
-    callbacks that read the logs.
-
-    Args:
-        network: in training.
-        decode: logits and mask -> ids (batch, frames), as in prediction.
-        phones: names of the classes.
-        batches: of the validation part.
+    callbacks that read the logs. `decode` makes ids (batch, frames) of logits and mask.
     """
 
     def __init__(
@@ -79,9 +65,7 @@ class PhoneAccuracy(keras.callbacks.Callback):
 def utterances(batch: Mapping[str, tf.Tensor], framewise, decoded) -> Iterator[Tagged]:
     """The utterances of a batch of data.py, without padding.
 
-    Args:
-        batch: with the phones that were spoken.
-        framewise, decoded: names of phones (batch, frames).
+    `framewise` and `decoded` are names of phones (batch, frames).
     """
     references = np.asarray([*PHONES_61, ""])[batch["reference_id"].numpy()]  # -1 is ""
     strings, starts = batch["phone"].numpy(), batch["start"].numpy()
@@ -103,11 +87,8 @@ def score(rows: Sequence[Tagged], *, phone_set: int) -> dict[str, float]:
     A frame accuracy applies when the tagger tells that many phones apart. The phone error rate is
     errors by reference phones, both folded to 39, silence included, and at most 1.
     """
-    accuracies = {
-        f"frame_accuracy_{size}": frame_accuracy(rows, size)
-        for size in (61, 48, 39)
-        if phone_set >= size
-    }
+    sizes = [size for size in (61, 48, 39) if phone_set >= size]
+    accuracies = {f"frame_accuracy_{size}": frame_accuracy(rows, size) for size in sizes}
     return accuracies | {"phone_error_rate": min(error_rate(rows), 1.0)}
 
 
@@ -119,13 +100,22 @@ def details(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
         distances += _matches(boundaries, list(row.starts[1:]))
         num_decoded += len(boundaries)
         num_spoken += len(row.starts) - 1
+    speakers = by_speaker(rows).values()
+    accuracies = [speaker["frame_accuracy_39"] for speaker in speakers]
+    rates = [speaker["phone_error_rate"] for speaker in speakers]
     return {
         "without silence": {
             "frame_accuracy_39": frame_accuracy(rows, 39, silence=False),
             "phone_error_rate": error_rate(rows, silence=False),
         },
         "phone error rate": {"merged frames": error_rate(rows, merged_frames=True)},
-        "by speaker": _spread(rows),
+        "by speaker": {
+            "speakers": len(speakers),
+            "worst frame_accuracy_39": min(accuracies),
+            "sd": float(np.std(accuracies)),
+            "worst phone_error_rate": max(rates),
+            "its sd": float(np.std(rates)),
+        },
         "boundaries within 20 ms": {
             "precision": len(distances) / max(num_decoded, 1),
             "recall": len(distances) / max(num_spoken, 1),
@@ -152,12 +142,16 @@ def error_rate(
 
     Of the decoded string, or with `merged_frames` of the best phones of the frames.
     """
+
+    def folded(phones: Sequence[str]) -> list[str]:
+        names = [fold(phone, 39) for phone in phones]
+        return [phone for phone in names if phone and (silence or phone not in SILENCE)]
+
     errors = total = 0
     for row in rows:
         frames = row.framewise if merged_frames else row.decoded
-        answer = _folded([phone for phone, _ in runs(frames)], silence)
-        reference = _folded(row.phones, silence)
-        errors += Levenshtein.distance(answer, reference)
+        reference = folded(row.phones)
+        errors += Levenshtein.distance(folded([phone for phone, _ in runs(frames)]), reference)
         total += len(reference)
     return errors / max(total, 1)
 
@@ -173,24 +167,6 @@ def by_speaker(rows: Sequence[Tagged]) -> dict[str, dict[str, float]]:
             "phone_error_rate": error_rate(spoken),
         }
     return scores
-
-
-def _spread(rows: Sequence[Tagged]) -> dict[str, float]:
-    scores = by_speaker(rows).values()
-    accuracies = [speaker["frame_accuracy_39"] for speaker in scores]
-    rates = [speaker["phone_error_rate"] for speaker in scores]
-    return {
-        "speakers": len(scores),
-        "worst frame_accuracy_39": min(accuracies),
-        "sd": float(np.std(accuracies)),
-        "worst phone_error_rate": max(rates),
-        "its sd": float(np.std(rates)),
-    }
-
-
-def _folded(phones: Sequence[str], silence: bool) -> list[str]:
-    folded = [fold(phone, 39) for phone in phones]
-    return [phone for phone in folded if phone and (silence or phone not in SILENCE)]
 
 
 def _matches(boundaries: list[float], references: list[float]) -> list[float]:
@@ -219,27 +195,13 @@ def confusions(rows: Sequence[Tagged]) -> np.ndarray:
     return confusion_matrix(*zip(*pairs, strict=True), labels=PHONES_39)
 
 
-def confusions_by_class(counts: np.ndarray) -> np.ndarray:
-    """(39, 39) -> int (classes, classes), summed in the order of `CLASSES`."""
-    member = np.array(
-        [[phone in phones for phone in PHONES_39] for phones in CLASSES.values()], int
-    )
-    return member @ counts @ member.T
-
-
 def confusions_as_text(rows: Sequence[Tagged]) -> str:
-    """The table by class, in per cent of the reference, and the commonest wrong pairs."""
+    """The commonest wrong pairs, in per cent of all frames."""
     counts = confusions(rows)
-    classes = confusions_by_class(counts)
-    shares = 100 * classes / np.maximum(classes.sum(axis=1, keepdims=True), 1)
-    lines = ["per cent of the frames of a class (row) taken for another (column)", ""]
-    lines.append(" " * 11 + "".join(f"{name:>11}" for name in CLASSES) + f"{'frames':>9}")
-    for name, row, count in zip(CLASSES, shares, classes.sum(axis=1), strict=True):
-        lines.append(f"{name:<11}" + "".join(f"{share:11.1f}" for share in row) + f"{count:9d}")
-    wrong = counts * (1 - np.eye(len(PHONES_39), dtype=int))
-    lines += ["", "the commonest mistakes, per cent of all frames", ""]
-    for place in np.argsort(-wrong, axis=None, kind="stable")[:NUM_PAIRS]:
-        reference, answer = np.unravel_index(place, wrong.shape)
-        share = 100 * wrong[reference, answer] / max(counts.sum(), 1)
+    shares = 100 * counts * (1 - np.eye(len(PHONES_39))) / max(counts.sum(), 1)
+    lines = ["the commonest mistakes, per cent of all frames", ""]
+    for place in np.argsort(-shares, axis=None, kind="stable")[:NUM_PAIRS]:
+        reference, answer = np.unravel_index(place, shares.shape)
+        share = shares[reference, answer]
         lines.append(f"{PHONES_39[answer]:>4} for {PHONES_39[reference]:<4} {share:6.2f}")
     return "\n".join(lines) + "\n"

@@ -1,23 +1,11 @@
-"""Recordings too long to hear at once, and speech that is tagged while it comes in.
-
-A long recording is heard in overlapping windows, in bounded memory, and decoded as a whole. Each
-window has a margin on either side, whose frames are thrown away. Frames near a join hear that much
-context; what lies further off moves them by less than rounding in a trained LSTM.
-
-`Stream` takes chunks of samples and gives phones with times, each once it is over. What all chunks
-give together is what the whole recording gives: samples and features that the next
-frames need are kept, so are the states of the network, and Viterbi decoding gives out a frame when
-every path that is still open agrees on it. Only for runs that hear forwards; features are
-normalised by the mean and variance of training, which need no future.
-"""
+"""Recordings too long to hear at once, and speech that is tagged while it comes in."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.corpora.phones import runs
 from apps.phoneme_tagging.tagging import viterbi
 from apps.phoneme_tagging.tagging.transcripts import Phone, merge
@@ -25,100 +13,78 @@ from common.inputs import audio
 from common.layers import recurrent
 from common.runs.errors import UserError
 
+if TYPE_CHECKING:
+    from apps.phoneme_tagging.model import Tagger
+
 WINDOW = 3000  # frames: 30 s
 MARGIN = 300
-BATCH = 8  # windows
-_BEFORE = 5  # frames: derivatives look at 4 on either side, whose windows reach into another
-_AFTER = 5
-
-Hear = Callable[[np.ndarray, np.ndarray], np.ndarray]
+CONTEXT = 5  # frames: derivatives look at 4 on either side, whose windows reach into another
 
 
 def logits_in_windows(
-    hear: Hear, waveform: np.ndarray, *, window: int = WINDOW, margin: int = MARGIN
+    hear: Callable[[np.ndarray], np.ndarray],
+    waveform: np.ndarray,
+    *,
+    window: int = WINDOW,
+    margin: int = MARGIN,
 ) -> np.ndarray:
-    """The network's logits for a recording of any length.
+    """The network's logits for a recording of any length, float32 (frames, choices).
+
+    It is heard in overlapping windows, in bounded memory. The frames of each window's margins are
+    thrown away: what lies further off moves the others by less than rounding in a trained LSTM.
 
     Args:
-        hear: waveforms float32 (batch, samples), num_samples int32 (batch,) -> logits float32
-            (batch, frames, choices).
-        waveform: float32 (samples,) at 16 kHz.
+        hear: waveform float32 (samples,) at 16 kHz -> logits float32 (frames, choices).
+        waveform: float32 (samples,).
         window: frames taken of each window.
         margin: frames heard before and after them.
-
-    Returns:
-        float32 (frames, choices); those of the whole when it is no longer than one window.
     """
     frames = len(waveform) // audio.FRAME_SHIFT
-    if frames <= window + 2 * margin:
-        return hear(waveform[None], np.array([len(waveform)], np.int32))[0]
     logits = []
-    starts = np.arange(0, frames, window)
-    for group in np.split(starts, np.arange(BATCH, len(starts), BATCH)):
-        first = np.maximum(group - margin, 0)
-        last = group + window + margin
-        pieces = [
-            waveform[a * audio.FRAME_SHIFT : b * audio.FRAME_SHIFT if b < frames else None]
-            for a, b in zip(first, last, strict=True)
-        ]
-        sizes = np.array([len(piece) for piece in pieces], np.int32)
-        padded = [np.pad(piece, (0, sizes.max() - len(piece))) for piece in pieces]
-        for row, start, a in zip(hear(np.stack(padded), sizes), group, first, strict=True):
-            logits.append(row[start - a : min(start + window, frames) - a])
+    for start in range(0, frames, window):
+        first, end = max(start - margin, 0), start + window
+        last = (end + margin) * audio.FRAME_SHIFT if end + margin < frames else None
+        heard = hear(waveform[first * audio.FRAME_SHIFT : last])
+        logits.append(heard[start - first : min(end, frames) - first])
     return np.concatenate(logits)
 
 
 class Stream:
-    """One recording in chunks.
+    """One recording in chunks of samples: phones, each once it is over, as of the whole recording.
 
-    Args:
-        network: the run's network (model.build_model).
-        phones: its classes.
-        decoder: the run's decoder.
-        config: its options.
+    It keeps the samples that the next frames need and the states of the network.
 
     Raises:
-        UserError: the run hears both directions, or frees each utterance of its own mean.
+        UserError: the run needs the whole recording.
     """
 
-    def __init__(
-        self, network: keras.Model, phones: list[str], decoder: viterbi.Decoder, config: ModelConfig
-    ):
-        if config.direction != "forward":
+    def __init__(self, tagger: "Tagger"):
+        network: Any = tagger.network.func
+        config = tagger.config
+        options = (config.direction, config.normalization)
+        if options != ("forward", "training") or config.cell == "mlp":
             raise UserError(
-                "expected a run of --model.direction forward, got one that hears both directions "
-                "and so needs the whole recording: train one, or give it a file"
+                "expected a run of --model.direction forward, --model.normalization training and a "
+                f"recurrent --model.cell, got {', '.join([*options, config.cell])}, which needs "
+                "the whole recording: train one, or give it a file"
             )
-        if config.normalization != "training" or config.cell == "mlp":
-            raise UserError(
-                "expected a run of --model.normalization training and a recurrent --model.cell, "
-                f"got {config.normalization} and {config.cell}: only these hear frame by frame"
-            )
-        self.phones, self.config, self.decoder = phones, config, decoder
+        self.phones = tagger.phones.numpy()[:-1].astype(str).tolist()
+        self.config, self.decoder = config, tagger.decoder
         self.normalize, self.classify = network.get_layer("normalize"), network.get_layer("logits")
-        dim = audio.feature_dim(config.features, config.num_mels)
-        encoder = network.get_layer("frame_lstm")
+        self.dim = audio.feature_dim(config.features, config.num_mels)
         self.steps = recurrent.make_decoder(
-            dim, config.units, cell=config.cell, num_layers=config.layers
+            self.dim, config.units, cell=config.cell, num_layers=config.layers
         )
-        self.steps.set_weights(encoder.get_weights())
-        self._features = tf.function(
-            lambda samples: audio.features(
-                samples[None],
-                tf.size(samples)[None],
-                kind=config.features,
-                num_mels=config.num_mels,
-            )[0],
-            autograph=False,
-            input_signature=[tf.TensorSpec([None], tf.float32)],
-        )
-        self._step = tf.function(self._whole_step, autograph=False, reduce_retracing=True)
+        self.steps.set_weights(network.get_layer("frame_lstm").get_weights())
+        samples = [tf.TensorSpec([None], tf.float32)]
+        self._features = tf.function(self._features_of, autograph=False, input_signature=samples)
+        self._step = tf.function(self._step_of, autograph=False, reduce_retracing=True)
         self.states = recurrent.zero_states(self.steps, 1)
         self.late = config.delay_frames  # outputs still to come that answer to no frame
         self.samples = np.zeros(0, np.float32)
         self.next_frame = 0  # in `samples`
-        self.best = viterbi.Online(decoder.transitions.numpy(), min_frames=config.min_frames)
-        self.waiting = np.zeros((0, len(phones)), np.float32)  # posteriors of open frames
+        self.best = viterbi.Online(self.decoder.transitions.numpy())
+        self.waiting = np.zeros((0, len(self.phones)), np.float32)  # posteriors of open frames
         self.names: list[str] = []  # phones of the decided frames from `first` on
         self.probability: list[float] = []
         self.first = self.num_samples = 0
@@ -133,10 +99,10 @@ class Stream:
             raise UserError("expected numbers as samples, got NaN or infinity: look at the source")
         self.num_samples += len(chunk)
         self.samples = np.concatenate([self.samples, chunk.astype(np.float32)])
-        self._take(self._hear(len(self.samples) // audio.FRAME_SHIFT - _AFTER))
-        self._decide(self.best.certain())
-        phones, last = self._merged(), runs(self.names)[-1:]
-        for _, start in last:
+        self._take(self._hear(len(self.samples) // audio.FRAME_SHIFT - CONTEXT))
+        phones = self._decide(self.best.certain())
+        if phones:  # the last one may go on
+            _, start = runs(self.names)[-1]
             self.first += start
             del self.names[:start], self.probability[:start]
         return phones[:-1]
@@ -144,42 +110,43 @@ class Stream:
     def finish(self) -> list[Phone]:
         """The end of the recording: gives the rest of its phones."""
         features = self._hear(len(self.samples) // audio.FRAME_SHIFT)
-        nothing = np.zeros((self.config.delay_frames, features.shape[1]), np.float32)
+        nothing = np.zeros((self.config.delay_frames, self.dim), np.float32)
         self._take(np.concatenate([features, nothing]))
-        self._decide(self.best.rest())
-        return self._merged()
+        return self._decide(self.best.rest())
 
-    def _hear(self, until: int) -> np.ndarray:
-        """Normalised features of the frames from the next one to `until`; drops old samples."""
-        dim = self.steps.inputs[0].shape[-1]
-        if until <= self.next_frame:
-            return np.zeros((0, dim), np.float32)
-        features = self._features(self.samples)[:, self.next_frame : until]
-        normalized = self.normalize(features)[0].numpy()
-        unneeded = max(until - _BEFORE, 0)
-        self.samples = self.samples[unneeded * audio.FRAME_SHIFT :]
-        self.next_frame = until - unneeded
-        return normalized
+    def _features_of(self, samples: tf.Tensor) -> tf.Tensor:
+        """Normalised, (samples,) -> (1, frames, dim)."""
+        kind, num_mels = self.config.features, self.config.num_mels
+        size = tf.size(samples)[None]
+        return self.normalize(audio.features(samples[None], size, kind=kind, num_mels=num_mels)[0])
 
-    def _whole_step(self, features: tf.Tensor, states: list) -> tuple[tf.Tensor, list]:
+    def _step_of(self, features: tf.Tensor, states: list) -> tuple[tf.Tensor, list]:
         mask = tf.ones(tf.shape(features)[:2], tf.bool)
         encoded, *after = self.steps([features, mask, *states], training=False)
         return self.classify(encoded), after
 
+    def _hear(self, until: int) -> np.ndarray:
+        """Features of the frames from the next one to `until`; drops old samples."""
+        if until <= self.next_frame:
+            return np.zeros((0, self.dim), np.float32)
+        features = self._features(self.samples)[0, self.next_frame : until].numpy()
+        unneeded = max(until - CONTEXT, 0)
+        self.samples = self.samples[unneeded * audio.FRAME_SHIFT :]
+        self.next_frame = until - unneeded
+        return features
+
     def _take(self, features: np.ndarray) -> None:
-        if not len(features):
-            return
-        logits, self.states = self._step(tf.constant(features[None]), self.states)
-        logits = logits[:, min(self.late, len(features)) :]
-        self.late = max(self.late - len(features), 0)
-        self.best.add(self.decoder.scores(logits)[0].numpy())
-        self.waiting = np.concatenate([self.waiting, tf.nn.softmax(logits)[0].numpy()])
+        if len(features):
+            logits, self.states = self._step(tf.constant(features[None]), self.states)
+            logits = logits[:, min(self.late, len(features)) :]
+            self.late = max(self.late - len(features), 0)
+            self.best.add(self.decoder.scores(logits)[0].numpy())
+            self.waiting = np.concatenate([self.waiting, tf.nn.softmax(logits)[0].numpy()])
 
-    def _decide(self, path: list[int]) -> None:
+    def _decide(self, path: list[int]) -> list[Phone]:
+        """Phones from `first` on, with the decided frames of `path`."""
         self.names += [self.phones[phone] for phone in path]
-        self.probability += self.waiting[np.arange(len(path)), path].tolist() if path else []
+        self.probability += [row[phone] for row, phone in zip(self.waiting, path, strict=False)]
         self.waiting = self.waiting[len(path) :]
-
-    def _merged(self) -> list[Phone]:
         end_s = self.num_samples / audio.SAMPLE_RATE
         return merge(self.names, self.probability, first=self.first, end_s=end_s)

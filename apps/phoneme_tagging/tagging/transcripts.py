@@ -24,17 +24,11 @@ class Phone(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What a model hears in one recording.
+    """What a model hears in one recording."""
 
-    Attributes:
-        phones: without gaps, in order.
-        posteriors: float32 (frames, choices), of the network before decoding.
-        choices: the phones that the columns of `posteriors` stand for.
-    """
-
-    phones: list[Phone]
-    posteriors: np.ndarray
-    choices: list[str]
+    phones: list[Phone]  # without gaps, in order
+    posteriors: np.ndarray  # float32 (frames, choices), of the network before decoding
+    choices: list[str]  # the phones that the columns of `posteriors` stand for
 
 
 def merge(
@@ -42,11 +36,7 @@ def merge(
 ) -> list[Phone]:
     """The phones of frames, neighbours of the same merged.
 
-    Args:
-        frames: the phone of each.
-        probability: of that phone.
-        first: the number of the first of these frames in the recording.
-        end_s: where the last phone ends.
+    `first` is the number of the first frame in the recording; the last phone ends at `end_s`.
     """
     phones = []
     for (phone, start), (_, end) in itertools.pairwise([*runs(frames), ("", len(frames))]):
@@ -56,28 +46,19 @@ def merge(
     return phones
 
 
-def as_line(phone: Phone) -> str:
-    """For people to read."""
-    name, start_s, end_s, probability = phone
-    return f"{start_s:8.3f} {end_s:8.3f}  {name:<5} {probability:6.1%}"
-
-
 def recording_names(paths: Sequence[Path]) -> list[str]:
     """What CTM calls files: their names without ending and blanks.
 
     Raises:
         UserError: two have the same.
     """
-    paths_by_name: dict[str, Path] = {}
-    for path in paths:
-        name = "_".join(path.stem.split())
-        if name in paths_by_name:
-            raise UserError(
-                f"expected files of different names for --ctm, got {paths_by_name[name]} and "
-                f"{path}, both {name} there: rename one, or write a file for each"
-            )
-        paths_by_name[name] = path
-    return list(paths_by_name)
+    names = ["_".join(path.stem.split()) for path in paths]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"expected files of different names for --ctm, got {', '.join(names)}: rename one, or "
+            "write a file for each"
+        )
+    return names
 
 
 def as_ctm(recording: str, phones: Sequence[Phone]) -> str:

@@ -35,12 +35,15 @@ def write_recordings(root: Path, *, num_speakers: int, content: str, suffix: str
             path.with_suffix(suffix).write_text(content)
 
 
-def load_parts(name, root, cache_dir, **options) -> dict[str, list]:
-    data_config = config.DataConfig(name=name, root=root, cache_dir=cache_dir, **options)
-    return {
-        part: list(data.load_split(data_config, part).as_numpy_iterator())
-        for part in ("train", "validation", "test")
-    }
+def load(name: str, cache_dir: Path, part: str, **options) -> list[dict]:
+    """The records of a part."""
+    options = config.DataConfig(name=name, cache_dir=cache_dir, **options)
+    return list(data.load_split(options, part).as_numpy_iterator())
+
+
+def load_parts(name: str, root: Path, cache_dir: Path, **options) -> dict[str, list]:
+    parts = ("train", "validation", "test")
+    return {part: load(name, cache_dir, part, root=root, **options) for part in parts}
 
 
 @pytest.fixture

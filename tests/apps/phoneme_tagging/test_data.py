@@ -1,6 +1,5 @@
 """From records to batches, and speech as training changes it: by seed, times that fit the sound."""
 
-import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -11,31 +10,21 @@ from apps.phoneme_tagging import config, data
 from apps.phoneme_tagging.config import AugmentConfig, ModelConfig
 from apps.phoneme_tagging.corpora.phones import PHONES_61
 from apps.phoneme_tagging.tagging import augmentation
-from common.inputs import pipeline
-from common.inputs.text import Vocabulary
 
 IY, S = PHONES_61.index("iy"), PHONES_61.index("s")
 
 
-def test_a_frame_has_the_phone_in_its_middle():
-    labels = data.label_frames(
-        tf.constant([IY, S]),
-        tf.constant([0, 400], tf.int64),
-        tf.constant([400, 810], tf.int64),
-        tf.constant(8),
-    )
-    # Middles: 80, 240, 400 (the first sample of s), 560, 720, 880 (after the last phone) ...
-    assert labels.numpy().tolist() == [IY, IY, S, S, S, -1, -1, -1]
-
-
-def test_gaps_have_no_phone():
-    labels = data.label_frames(
-        tf.constant([IY, S]),
-        tf.constant([100, 500], tf.int64),
-        tf.constant([300, 900], tf.int64),
-        tf.constant(4),
-    )
-    assert labels.numpy().tolist() == [-1, IY, -1, S]
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [  # middles of the frames: 80, 240, 400, 560, 720
+        ([0, 400], [400, 700], [IY, IY, S, S, -1]),
+        ([100, 500], [300, 900], [-1, IY, -1, S, S]),
+    ],
+)
+def test_a_frame_has_the_phone_in_its_middle(start, end, expected):
+    times = (tf.constant(start, tf.int64), tf.constant(end, tf.int64))
+    labels = data.label_frames(tf.constant([IY, S]), *times, tf.constant(5))
+    assert labels.numpy().tolist() == expected
 
 
 @pytest.fixture(scope="module")
@@ -85,36 +74,8 @@ def test_classes_fold_and_unseen_phones_are_left_out():
         "phone": tf.constant(["iy", "q", "ix", "s"]),
     }
     examples = tf.data.Dataset.from_tensors(record)
-    [example] = examples.map(data.make_targets(Vocabulary(("s", "ih")), phone_set=39))
+    [example] = examples.map(data.make_targets(("s", "ih"), phone_set=39))
     assert example["phone_id"].numpy().tolist() == [-1, 0, -1]
-
-
-def test_features_do_not_depend_on_the_batch(cache_dir):
-    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=16)
-    examples = data.make_examples(data.load_split(options, "train"), config.TINY.model)
-    [batch] = pipeline.evaluation_batches(examples.take(3), batch_size=3)
-    for row, example in enumerate(examples.take(3)):
-        length = len(example["features"])
-        np.testing.assert_array_equal(batch["features"][row, :length], example["features"])
-
-
-def test_training_changes_speech_by_seed_and_epoch(cache_dir):
-    options = replace(config.TINY.data, cache_dir=cache_dir)
-    augment = config.AugmentConfig(noise=0.1, speed=0.1)
-    train_data = data.make_training_data(options, config.TINY.model, augment, batch_size=16)
-
-    def epoch(seed: int, number: int) -> dict[bytes, bytes]:
-        batches = train_data.batches(seed=seed, first_epoch=number).take(train_data.num_batches)
-        return {
-            name: features.tobytes()
-            for batch in batches.as_numpy_iterator()
-            for name, features in zip(batch["utterance_id"], batch["features"][:, 5], strict=True)
-        }
-
-    first = epoch(1, 0)
-    assert len(first) == 32 and first == epoch(1, 0)
-    for other in (epoch(1, 1), epoch(2, 0)):
-        assert set(other) == set(first) and all(other[name] != first[name] for name in first)
 
 
 SECOND = 16_000
@@ -143,37 +104,30 @@ def record() -> dict[str, tf.Tensor]:
     }
 
 
-@pytest.fixture(scope="module")
-def changed(record):
-    encode = data.make_encoder(ModelConfig())
-    return lambda *numbers: encode(record, seed(*numbers), ALL)
+def test_training_changes_speech_by_seed_and_epoch(cache_dir):
+    options = replace(config.TINY.data, cache_dir=cache_dir, max_utterances=8)
+    train_data = data.make_training_data(options, config.TINY.model, ALL, batch_size=4)
 
+    def epoch(seed: int, number: int) -> dict[bytes, float]:
+        batches = train_data.batches(seed=seed, first_epoch=number).take(train_data.num_batches)
+        return {
+            name: float(features[mask].sum())
+            for batch in batches.as_numpy_iterator()
+            for name, features, mask in zip(
+                batch["utterance_id"], batch["features"], batch["frame_mask"], strict=True
+            )
+        }
 
-def test_the_same_seed_gives_the_same_example(changed):
-    first, same = changed(3, 4), changed(3, 4)
-    for name in first:
-        np.testing.assert_array_equal(first[name], same[name])
-
-
-@pytest.mark.parametrize("other", [(3, 5), (2, 4)], ids=["other place", "other epoch"])
-def test_another_seed_gives_another(changed, other):
-    first, another = changed(3, 4)["features"].numpy(), changed(*other)["features"].numpy()
-    assert first.shape != another.shape or np.abs(first - another).max() > 0.1
-
-
-@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(AugmentConfig)])
-def test_every_option_changes_something(record, option):
-    encode = data.make_encoder(ModelConfig())
-    plain = encode(record)["features"].numpy()
-    changed = encode(record, seed(1, 2), AugmentConfig(**{option: 0.2}))["features"].numpy()
-    assert plain.shape != changed.shape or np.abs(plain - changed).max() > 0.1
+    first = epoch(1, 0)
+    assert len(first) == 8 and first == epoch(1, 0)
+    for other in (epoch(1, 1), epoch(2, 0)):
+        assert set(other) == set(first) and all(other[name] != first[name] for name in first)
 
 
 def test_nothing_on_changes_nothing(record):
-    encode = data.make_encoder(ModelConfig())
-    np.testing.assert_array_equal(
-        encode(record)["features"], encode(record, seed(1, 2), AugmentConfig())["features"]
-    )
+    encode = data.make_encoder(ModelConfig(), AugmentConfig())
+    changed = encode(record, seed(1, 2))
+    np.testing.assert_array_equal(encode(record)["features"], changed["features"])
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
@@ -186,21 +140,21 @@ def test_a_tone_played_faster_is_higher_and_shorter(factor):
     np.testing.assert_allclose(played[2000:-2000], expected[2000:-2000], atol=0.01)
 
 
+def test_noise_keeps_its_bound():
+    sound = tf.constant(tone(300))
+    for number in range(20):
+        seed = tf.constant([number, 0], tf.int64)
+        noisy, _ = augmentation.change_sound(sound, seed, speed=0.0, noise=0.1)
+        assert np.std(noisy - sound) < 0.11 * np.std(sound)
+
+
 def test_phones_move_with_the_speed(record):
     sound = np.zeros(SECOND, np.int16)
     sound[4000:12_000] = 9000 * np.sign(tone(500, 0.5))
-    encode = data.make_encoder(ModelConfig())
-    buzz = {**record, "waveform": tf.constant(sound)}
-    example = encode(buzz, seed(1, 2), AugmentConfig(speed=0.3))
+    encode = data.make_encoder(ModelConfig(), AugmentConfig(speed=0.3))
+    example = encode({**record, "waveform": tf.constant(sound)}, seed(1, 2))
     energy = example["features"][:, 12].numpy()
     loud = energy > (energy.max() + energy.min()) / 2
     vowel = example["reference_id"].numpy() == example["reference_id"].numpy()[len(loud) // 2]
     assert len(loud) != SECOND // 160
     assert (loud != vowel).sum() <= 2  # a window reaches over the boundary
-
-
-def test_noise_keeps_its_bound():
-    sound = tf.constant(tone(300))
-    for number in range(20):
-        noisy, _ = augmentation.change_sound(sound, seed(number, 0), speed=0.0, noise=0.1)
-        assert np.std(noisy - sound) < 0.11 * np.std(sound)

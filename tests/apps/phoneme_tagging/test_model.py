@@ -46,9 +46,9 @@ def test_padding_changes_nothing(options):
     np.testing.assert_allclose(both[1, :8], alone[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("delay", [0, 2])
-def test_forward_hears_as_far_ahead_as_its_delay(delay):
-    model = build(direction="forward", delay_frames=delay)
+@pytest.mark.parametrize("delay", [0, 2, 8])
+def test_forward_hears_as_far_ahead_as_its_delay_and_both_directions_all(delay):
+    model = build(direction="forward", delay_frames=delay) if delay < 8 else build()
     changed = FEATURES.copy()
     changed[:, 8] += 1.0
     differs = np.abs(logits(model, FEATURES) - logits(model, changed)).max(axis=(0, 2)) > 1e-6
@@ -68,13 +68,6 @@ def test_utterances_are_freed_of_their_own_mean_and_variance():
     np.testing.assert_allclose(
         logits(model, FEATURES), logits(model, 3 * FEATURES - 5), atol=1e-3, rtol=1e-3
     )
-
-
-def test_both_directions_hear_all():
-    model = build()
-    changed = FEATURES.copy()
-    changed[:, 8] += 1.0
-    assert (np.abs(logits(model, FEATURES) - logits(model, changed)).max(axis=(0, 2)) > 0).all()
 
 
 @pytest.mark.parametrize("cell", recurrent.CELLS)
@@ -110,7 +103,6 @@ def test_every_weight_moves_in_a_step():
         {"delay_frames": 3},
         {"dropout": 1.0},
         {"units": 0},
-        {"acoustic_weight": 0},
         {"window_frames": 3},
     ],
 )

@@ -105,7 +105,7 @@ OPTIONS: dict[str, dict] = {
     "answer_selection": {"batch_size": 16, "candidates_per_question": 4},
     "phoneme_tagging": {
         "model": phoneme_tagging.TINY.model,
-        "augment": phoneme_tagging.AugmentConfig(speed=0.1, noise=0.1),
+        "augment": phoneme_tagging.AugmentConfig(speed=0.1),
         "batch_size": 8,
     },
     "visual_qa": {"image_size": 16, "batch_size": 16, "questions_per_image": 4},
