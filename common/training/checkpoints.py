@@ -1,7 +1,5 @@
 """History, best model and checkpoints of a training, and how it continues from them."""
 
-import csv
-import io
 import logging
 import math
 import shutil
@@ -70,7 +68,8 @@ class Checkpointing(keras.callbacks.Callback):
     @property
     def finished(self) -> bool:
         """Whether early stopping has ended the training."""
-        return bool(self.history) and self.first_epoch - self._best_epoch() >= self.patience
+        values = [row[self.monitor] for row in self.history]
+        return bool(values) and len(values) - 1 - int(np.argmax(values)) >= self.patience
 
     @property
     def best_value(self) -> float:
@@ -88,12 +87,8 @@ class Checkpointing(keras.callbacks.Callback):
             state = self.checkpoints.restore()
         if state:
             self.history, self._part = state["history"], state["part"]
-            logger.info(
-                "%s: continues after epoch %d, batch %d",
-                self.name,
-                self.first_epoch,
-                self.first_batch,
-            )
+            done = self.first_epoch, self.first_batch
+            logger.info("%s: continues after epoch %d, batch %d", self.name, *done)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Puts back what a broken epoch had counted; all else is as the last epoch left it."""
@@ -149,12 +144,8 @@ class Checkpointing(keras.callbacks.Callback):
         if self.name == "model":
             self.run.write_text("history.csv", _as_csv(self.history))
         self._save(None)
-        logger.info(
-            "%s: epoch %d  %s",
-            self.name,
-            epoch + 1,
-            "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch"),
-        )
+        values = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
+        logger.info("%s: epoch %d  %s", self.name, epoch + 1, values)
         if self.finished:
             logger.info("%s: no better %s for %d epochs", self.name, self.monitor, self.patience)
             self.model.stop_training = True
@@ -168,10 +159,6 @@ class Checkpointing(keras.callbacks.Callback):
         self.checkpoints.save({"history": self.history, "part": part})
         self._written = time.monotonic()
 
-    def _best_epoch(self) -> int:
-        values = [row[self.monitor] for row in self.history]
-        return 1 + int(np.argmax(values)) if values else 0
-
 
 def _clipped_and_all(optimizer) -> np.ndarray:
     """Steps whose gradients were clipped, and all steps, since the start."""
@@ -180,11 +167,8 @@ def _clipped_and_all(optimizer) -> np.ndarray:
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    return "".join(",".join(map(str, line)) + "\n" for line in lines)
 
 
 class Checkpoints:

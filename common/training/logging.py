@@ -44,8 +44,6 @@ class TrainingLog(keras.callbacks.Callback):
     ..., "epoch": ...}. An epoch has all its metrics, and
 
         examples_per_second   in training, without validation
-        tokens_per_second     real steps of the sequences, padding not counted
-        padding_ratio         share of padding among the steps, 0 to 1
         traces                how often TensorFlow has made a graph of the training step
         waiting_share         of the time, waiting for input; on one device only
         learning_rate         of the last step
@@ -171,11 +169,7 @@ class TrainingLog(keras.callbacks.Callback):
         share = self.params["steps"] / self.num_batches  # of an epoch that was broken
         speeds = {"examples_per_second": share * self.num_examples / seconds}
         if isinstance(self.model, strategies.Model):
-            real, whole = self.model.count_steps()
             speeds["traces"] = self.model.traces
-            if whole:
-                speeds["padding_ratio"] = 1 - real / whole
-                speeds["tokens_per_second"] = share * real / seconds
         if self._waited:
             speeds["waiting_share"] = self._waited / seconds
         return speeds
@@ -189,17 +183,13 @@ class TrainingLog(keras.callbacks.Callback):
 
     def _as_line(self, row: dict[str, float]) -> str:
         parts = [f"{row['examples_per_second']:.0f} {self.unit}/s"]
-        if "padding_ratio" in row:
-            parts += [f"{row['tokens_per_second']:.0f} tokens/s"]
-            parts += [f"padding {row['padding_ratio']:.0%}", f"traces {row['traces']}"]
+        if "traces" in row:
+            parts += [f"traces {row['traces']}"]
         if "waiting_share" in row:
             parts += [f"waits {row['waiting_share']:.0%} for input"]
         parts += [f"learning rate {row['learning_rate']:.2g}"]
-        parts += [
-            f"{row['peak_gib']:.1f} GiB at most",
-            *sorted(set(recurrent.kernels(self.model).values())),
-        ]
-        return ", ".join(parts)
+        parts += [f"{row['peak_gib']:.1f} GiB at most"]
+        return ", ".join([*parts, *sorted(set(recurrent.kernels(self.model).values()))])
 
     def _step(self) -> int:
         return int(tf.convert_to_tensor(self.model.optimizer.iterations))

