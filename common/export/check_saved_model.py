@@ -1,8 +1,7 @@
 """Loads a SavedModel with TensorFlow alone and compares its answers with expected ones.
 
-Run by `saved_model` as a script, in a fresh process. Its input has two lines of JSON, of which the
-second comes later: {"folder": ..., "probes": {signature: {input: value}}}, then what to expect,
-{signature: {output: value}}.
+Run by `saved_model` as a script, in a fresh process. Its input is JSON, {"folder": ..., "probes":
+{signature: {input: value}}, "expected": {signature: {output: value}}}, strings in base64.
 """
 
 import base64
@@ -17,16 +16,15 @@ import numpy as np
 import tensorflow as tf
 
 
-def main(lines: TextIO) -> None:
+def main(request: TextIO) -> None:
     """Exits with a message when an output differs by more than 1e-5."""
-    request = json.loads(lines.readline())
-    loaded, outputs = tf.saved_model.load(request["folder"]), {}
-    for signature, probe in request["probes"].items():
+    content = json.load(request)
+    loaded = tf.saved_model.load(content["folder"])
+    for signature, probe in content["probes"].items():
         inputs = {name: tf.constant(unpacked(value)) for name, value in probe.items()}
-        outputs[signature] = loaded.signatures[signature](**inputs)
-    for signature, values in json.loads(lines.readline()).items():
-        for name, expected in values.items():
-            got = outputs[signature][name]
+        outputs = loaded.signatures[signature](**inputs)
+        for name, expected in content["expected"][signature].items():
+            got = outputs[name]
             if got.dtype == tf.string:
                 same = tf.io.encode_base64(got).numpy().astype(str).tolist() == expected
             else:

@@ -5,10 +5,10 @@ is downloaded: weights come from a pip package or from a file on this machine.
 """
 
 import difflib
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -43,25 +43,6 @@ _LITE0_TENSORS = {
 }
 
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)  # of RGB in 0..1
-# Of RGB in 0..255; caffe turns RGB into BGR as well.
-_PIXEL_STATISTICS: dict[str, dict[str, Any]] = {
-    "tf": {"mean": [127.5] * 3, "variance": [127.5**2] * 3},
-    "caffe": {"mean": [123.68, 116.779, 103.939], "variance": [1.0] * 3},
-    "torch": {"mean": [123.675, 116.28, 103.53], "variance": [58.395**2, 57.12**2, 57.375**2]},
-}
-# What `preprocess_input` does in the module of each application; the last group does it inside.
-_PIXEL_MODES = {
-    "tf": "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile "
-    "ResNet50V2 ResNet101V2 ResNet152V2 Xception",
-    "caffe": "ResNet50 ResNet101 ResNet152 VGG16 VGG19",
-    "torch": "DenseNet121 DenseNet169 DenseNet201",
-    "inside": "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge "
-    "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 "
-    "EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 "
-    "EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L "
-    "MobileNetV3Large MobileNetV3Small",
-}
-_PIXEL_MODE = {name: mode for mode, names in _PIXEL_MODES.items() for name in names.split()}
 
 
 def make_image_encoder(
@@ -167,19 +148,20 @@ def build_application(application: str, *, image_size: int, weights: Path | None
         UserError: If the name is unknown, or the file is missing or holds other weights.
         ValueError: From Keras, if image_size is below the smallest of the application.
     """
-    if application not in _PIXEL_MODE:
-        names = {name.lower(): name for name in _PIXEL_MODE}
+    names = {name.lower(): name for name in dir(keras.applications) if name[0].isupper()}
+    if application not in names.values():
         close = [names[name] for name in difflib.get_close_matches(application.lower(), names)]
-        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {[*_PIXEL_MODE]}"
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else f"choose from {[*names.values()]}"
+        )
         raise UserError(f"unknown keras.applications constructor {application!r}; {hint}")
-    backbone = getattr(keras.applications, application)(
-        include_top=False, weights=None, input_shape=(image_size, image_size, 3)
-    )
+    construct = getattr(keras.applications, application)
+    backbone = construct(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
     if weights is not None:
         _load_application(backbone, application, Path(weights))
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
-    features = backbone(_preprocess(pixels, _PIXEL_MODE[application]))
-    return keras.Model(pixels, features, name=f"{application.lower()}_encoder")
+    preprocess = sys.modules[construct.__module__].preprocess_input
+    return keras.Model(pixels, backbone(preprocess(pixels)), name=f"{application.lower()}_encoder")
 
 
 def _connect_lite0(image_size):
@@ -254,10 +236,3 @@ def _load_application(backbone: keras.Model, application: str, path: Path) -> No
         if variance is not None and np.allclose(variance, _IMAGENET_DEVIATION, atol=1e-3):
             variance.assign(np.square(_IMAGENET_DEVIATION))
             layer.finalize_state()
-
-
-def _preprocess(pixels, mode):
-    if mode == "inside":
-        return pixels
-    normalized = keras.layers.Normalization(**_PIXEL_STATISTICS[mode], dtype="float32")(pixels)
-    return keras.ops.flip(normalized, axis=-1) if mode == "caffe" else normalized  # RGB to BGR
