@@ -91,18 +91,10 @@ class Model(keras.Model):
     TensorFlow could not make them in a step, and Keras would by the mean of the parts of a batch,
     which masks do not have. What a step reports to several workers Keras averages over an axis that
     single numbers do not have.
-
-    Attributes:
-        traces: how often TensorFlow has made a graph of the training step in this process.
     """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.traces = 0
 
     def train_step(self, data):
         """Keras' step; what it reports as vectors."""
-        self.traces += 1  # Python runs when a graph is made, and not again
         return self._reported(super().train_step(data))
 
     def test_step(self, data):
