@@ -187,7 +187,7 @@ def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
         return scores, ()
     similarity = metrics.load_wordnet_similarity()
     if similarity is None:
-        return scores, ("WUPS is left out: install nltk and WordNet (Debian: wordnet-base) for it",)
+        return scores, ("WUPS is left out: it needs nltk and `python -m nltk.downloader wordnet`",)
 
     def wups(threshold: float) -> Callable:
         return lambda answer, answers: metrics.wups(

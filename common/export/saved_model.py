@@ -69,9 +69,9 @@ def write_saved_model(
         expected = {}
         for name, inputs in probes.items():
             outputs = calls[name](**{key: tf.constant(value) for key, value in inputs.items()})
-            expected[name] = {key: _listed(value) for key, value in outputs.items()}
-        request = {"folder": str(folder.resolve()), "probes": _packed(probes)}
-        run_elsewhere(_CHECK, {**request, "expected": expected})
+            expected[name] = {key: value.numpy() for key, value in outputs.items()}
+        request = {"folder": str(folder.resolve()), "probes": probes, "expected": expected}
+        run_elsewhere(_CHECK, request)
 
 
 def require_replaceable(path: Path) -> None:
@@ -160,20 +160,3 @@ def run_elsewhere(script: Path, request: dict) -> str:
 
 def _plain(value: bytes | np.ndarray):
     return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()
-
-
-def _packed(value):
-    """Strings and bytes in base64, in numbers, lists and mappings of them."""
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, bytes | str):
-        return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
-    if isinstance(value, Mapping):
-        return {name: _packed(item) for name, item in value.items()}
-    return [_packed(item) for item in value]
-
-
-def _listed(value: tf.Tensor) -> list:
-    if value.dtype == tf.string:
-        return tf.io.encode_base64(value).numpy().astype(str).tolist()
-    return value.numpy().tolist()

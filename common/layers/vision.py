@@ -50,11 +50,7 @@ def make_image_encoder(
 ) -> keras.Model:
     """An encoder by name: "small_cnn", "efficientnet_lite0" or a class of keras.applications.
 
-    Args:
-        name: of the encoder.
-        image_size: height and width of the images.
-        channels: of small_cnn, see `build_small_cnn`.
-        weights: of a class of keras.applications, see `build_application`.
+    The other arguments are those of the functions below, `image_size` height and width.
 
     Raises:
         UserError: the weights are missing or those of another network, or the size does not suit.
@@ -69,15 +65,10 @@ def make_image_encoder(
         raise UserError(f"model.image_encoder {name}: {error}") from error
 
 
-def build_small_cnn(
-    *, image_size: int, channels: Sequence[int], name: str = "small_cnn"
-) -> keras.Model:
+def build_small_cnn(*, image_size: int, channels: Sequence[int]) -> keras.Model:
     """Builds a plain CNN to train from scratch: conv 3x3, max pool, batch norm, ReLU per stage.
 
-    Args:
-        image_size: Height and width of the images, divisible by `2 ** len(channels)`.
-        channels: Filters of each stage; every stage halves rows and columns.
-        name: Name of the model.
+    `channels` are the filters of each stage, which halves rows and columns.
 
     Returns:
         pixels `(batch, image_size, image_size, 3)` float in 0..255 -> features
@@ -103,7 +94,7 @@ def build_small_cnn(
         several = tf.distribute.get_strategy().num_replicas_in_sync > 1
         features = keras.layers.BatchNormalization(synchronized=several)(features)
         features = keras.layers.ReLU()(features)
-    return keras.Model(pixels, features, name=name)
+    return keras.Model(pixels, features, name="small_cnn")
 
 
 def build_efficientnet_lite0(*, image_size: int) -> keras.Model:
@@ -112,10 +103,7 @@ def build_efficientnet_lite0(*, image_size: int) -> keras.Model:
     Tan & Le 2019, https://arxiv.org/abs/1905.11946; the Lite variants (no squeeze-and-excitation,
     ReLU6): https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
     Weights trained on ImageNet-1k (Apache-2.0) are read from the pip package that holds them.
-    Differs from the paper: no stochastic depth and no dropout.
-
-    Args:
-        image_size: Height and width of the images; trained at 224, any size runs.
+    Differs from the paper: no stochastic depth and no dropout. Trained at 224, any size runs.
 
     Returns:
         pixels `(batch, image_size, image_size, 3)` float in 0..255 -> features

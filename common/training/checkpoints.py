@@ -229,13 +229,9 @@ class Checkpoints:
 
 
 def require_same_shapes(name: str, new: Sequence, old: Sequence, *, run_dir: Path) -> None:
-    """Raises UserError, naming the part, where the weights of another run have other shapes.
+    """Raises UserError where the weights of a part of another run have other shapes.
 
-    Args:
-        name: of the part of the network.
-        new: shapes of its new weights, in order.
-        old: shapes of those of the other run; empty where it lacks the part.
-        run_dir: of the other run.
+    `new` and `old` are the shapes in order; `old` is empty where that run lacks the part.
     """
     if list(new) != list(old):
         raise UserError(

@@ -13,14 +13,7 @@ logger = logging.getLogger("cellstate")
 
 
 def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batches: int) -> None:
-    """Takes two steps of `num_batches`; logs the parameters and how long all would take.
-
-    Args:
-        model: built and compiled.
-        batches: at least two.
-        name: of the network, for the log.
-        num_batches: of the whole training.
-    """
+    """Takes two steps of `num_batches`; logs the layers, and the time that all would take."""
     model.summary(
         expand_nested=True,
         show_trainable=True,

@@ -77,7 +77,7 @@ def search(
     was tried, best.json is a config for `train --config`. The test part is never read.
 
     Args:
-        app: name of the app.
+        app: its name.
         config: its options, where the search does not set them.
         space: what to search.
         command: trains by --config FILE and --run-dir DIR, and writes history.csv there.
