@@ -45,9 +45,8 @@ def load_word_vectors(
     Args:
         words: the vocabulary; `words[0]` is "<pad>".
         path: a text file with `word v1 ... vd` per line, single spaces, UTF-8, with or without
-            word2vec's first line `num_words d`. It is read line by line, and only the rows of
-            `words` stay in memory; of a word that occurs twice the first row counts. None takes
-            the package.
+            word2vec's first line `num_words d`; of a word that occurs twice the first row counts.
+            None takes the package.
         seed: of the random vectors.
 
     Raises:
@@ -178,9 +177,7 @@ def make_embedding(
     `trainable=False`; in a trainable layer only the masks downstream keep it from moving and from
     counting.
 
-    Args:
-        vectors: float (vocab_size, dim), the initial rows, as `WordVectors.matrix`. None: uniform
-            random.
+    `vectors`, float (vocab_size, dim), are the initial rows, as `WordVectors.matrix`; None: random.
 
     Raises:
         ValueError: `vectors` has another shape.

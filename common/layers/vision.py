@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,24 +46,27 @@ _LITE0_TENSORS = {
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)  # of RGB in 0..1
 
 
-def make_image_encoder(
-    name: str, *, image_size: int, channels: Sequence[int], weights: Path | None = None
-) -> keras.Model:
-    """An encoder by name: "small_cnn", "efficientnet_lite0" or a class of keras.applications.
+def make_image_encoder(config: Any) -> keras.Model:
+    """The encoder that the ModelConfig of an app names.
 
-    The other arguments are those of the functions below, `image_size` height and width.
+    It has `image_encoder`, "small_cnn", "efficientnet_lite0" or a class of keras.applications,
+    `train_image_encoder`, False keeps it frozen, and `image_size`, `cnn_channels`, `image_weights`.
 
     Raises:
         UserError: the weights are missing or those of another network, or the size does not suit.
     """
+    name, size = config.image_encoder, config.image_size
     try:
         if name == "small_cnn":
-            return build_small_cnn(image_size=image_size, channels=channels)
-        if name == "efficientnet_lite0":
-            return build_efficientnet_lite0(image_size=image_size)
-        return build_application(name, image_size=image_size, weights=weights)
+            encoder = build_small_cnn(image_size=size, channels=config.cnn_channels)
+        elif name == "efficientnet_lite0":
+            encoder = build_efficientnet_lite0(image_size=size)
+        else:
+            encoder = build_application(name, image_size=size, weights=config.image_weights)
     except ValueError as error:  # the size does not suit this encoder
         raise UserError(f"model.image_encoder {name}: {error}") from error
+    encoder.trainable = config.train_image_encoder
+    return encoder
 
 
 def build_small_cnn(*, image_size: int, channels: Sequence[int]) -> keras.Model:

@@ -7,6 +7,7 @@ For several machines see docs/guides/scaling.md.
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -57,17 +58,16 @@ def main() -> int:
     options = parser.parse_args()
     if bool(options.worker) != bool(options.dispatcher) or options.workers < 1:
         parser.error("expected --workers of at least 1; --worker and --dispatcher together")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # At once: TensorFlow's servers would wait for the trainings that they have served.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         servers = serve(options)
         print(f"{len(servers)} servers: --data.service grpc://127.0.0.1:{options.port}", flush=True)
         threading.Event().wait()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return 2
 
 
 if __name__ == "__main__":

@@ -49,10 +49,8 @@ class TrainingLog(keras.callbacks.Callback):
     on validation are equal (val_largest_share), it warns.
 
     Args:
-        run: the run directory.
         name: of the network, as in `Checkpointing`.
-        num_examples: in an epoch.
-        num_batches: in an epoch; the rest of a broken one has fewer.
+        num_examples, num_batches: in an epoch; the rest of a broken one has fewer.
         unit: of the examples, for the log.
         make_samples: makes the function that gives samples, when they are first due.
     """

@@ -121,18 +121,16 @@ class Model(keras.Model):
 
 
 def _check_tf_config() -> None:
-    text = os.environ.get("TF_CONFIG")
+    text = os.environ.get("TF_CONFIG", "null")
     shape = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
-        config = json.loads(text or "null")
-        workers, task = config["cluster"]["worker"], config["task"]
-        if not (0 <= int(task["index"]) < len(workers)):
-            raise UserError(
-                f"expected the index of one of {len(workers)} workers in TF_CONFIG, got "
-                f"{task['index']}: give each worker its own, from 0"
-            )
+        config = json.loads(text)
+        fits = 0 <= int(config["task"]["index"]) < len(config["cluster"]["worker"])
     except (TypeError, KeyError, ValueError):
+        fits = False
+    if not fits:
         raise UserError(
-            f"expected {shape} in the environment variable TF_CONFIG, got {text!r:.80}: "
-            "set it on every worker, or choose another --train.strategy"
-        ) from None
+            f"expected {shape}, with the index of one of the workers, in the environment variable "
+            f"TF_CONFIG, got {text!r:.80}: set it on every worker, or choose another "
+            "--train.strategy"
+        )
