@@ -43,7 +43,7 @@ def write_saved_model(
     Args:
         module: `__call__` is a tf.function with a signature of named inputs and a dict of outputs.
         path: a folder; an older export there is replaced.
-        card: task, inputs, outputs, training data, metrics, licences.
+        card: from `card.make_card`.
         probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
         examples: gives arguments of `predict`, which examples.json keeps for people to try; none

@@ -31,7 +31,6 @@ class Checkpointing(keras.callbacks.Callback):
     best model have the averages.
 
     Args:
-        run: the run directory.
         best: the model that is saved when `monitor` rises; shares its layers with the fitted one.
         name: `<name>.keras`, `checkpoints/<name>`; the history of "model" is history.csv.
         monitor: a metric of `fit` that should be high.

@@ -104,15 +104,11 @@ def fit(
     Args:
         network: built in the `scope` of a strategy; it is saved whole.
         outputs: those of its outputs that have a target, a tensor or a dict of them.
-        run: from `start`.
-        options: of the training.
         batches: gives the endless batches from this epoch on, in an order that is a function of
             the epoch alone: (inputs, target) or (inputs, target, weight).
-        steps_per_epoch: batches in an epoch.
         loss, metrics, weighted_metrics: as in `keras.Model.compile`.
         monitor: the metric that chooses the best epoch, higher is better.
-        num_examples: in an epoch, for the log of how many a second.
-        unit: what they are, in the plural.
+        num_examples, unit: in an epoch, and what they are, for the log of how many a second.
         name: of the network; the history of "model" is history.csv.
         validation_data: finite batches.
         callbacks: called before checkpoints are written; they may add metrics to the epoch's logs.
