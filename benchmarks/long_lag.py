@@ -133,6 +133,7 @@ def train(
         "steps": done,
         "error": error,
         "errors": errors,
+        "clipped_share": int(model.optimizer.num_clipped) / done,
         "seconds": round(time.monotonic() - start, 1),
         # Of sums of two uniform numbers, 0.9^2 lie further than 0.1 from 1, the best constant.
         "chance": 0.5 if task == "latch" else 0.9**2,

@@ -157,7 +157,7 @@ def _train(batch_size: int, folder: Path) -> dict | None:
             small.model, num_words=len(words), num_answers=len(answers), word_vectors=None
         )
     as_training = functools.partial(data.as_training, inputs=network.input)
-    fit.fit(
+    history = fit.fit(
         network,
         network.output["logits"],
         run,
@@ -180,11 +180,9 @@ def _train(batch_size: int, folder: Path) -> dict | None:
         seconds.append(time.monotonic() - begun)
     if not run.writes:
         return None
-    lines = (run.path / "log" / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    epochs = [event for event in map(json.loads, lines) if event["event"] == "epoch"]
-    speed = statistics.median(epoch["examples_per_second"] for epoch in epochs[1:])
     return {
-        "step": train_data.survey.num_images / speed / train_data.num_batches,
+        "step": statistics.median(row["train_seconds"] for row in history[1:])
+        / train_data.num_batches,
         "input": statistics.median(seconds[1:]) / num_batches,
         "sums": _count_sums(network),
         "bytes": 4 * sum(int(np.prod(one.shape)) for one in network.trainable_variables),

@@ -23,12 +23,12 @@ class Checkpointing(keras.callbacks.Callback):
 
     A checkpoint is written after every epoch, and within an epoch whenever `minutes` have passed
     since the last. A training that is killed at any moment continues from there, with the same
-    batches, dropout and metrics as an uninterrupted one. A loss that is not finite ends the
-    training before it can reach a checkpoint. Several workers have checkpoints after each epoch
-    alone; the first worker writes them, and all read them.
+    batches, dropout, clipping counts and metrics as an uninterrupted one. A loss that is not finite
+    ends the training before it can reach a checkpoint. Several workers have checkpoints after each
+    epoch alone; the first worker writes them, and all read them.
 
-    Where a `ClippedAdam` averages the weights, validation, the callbacks before this one and the
-    best model have the averages.
+    The history has the share of the steps that a `ClippedAdam` clipped. Where it averages the
+    weights, validation, the callbacks before this one and the best model have the averages.
 
     Args:
         best: the model that is saved when `monitor` rises; shares its layers with the fitted one.
@@ -91,9 +91,11 @@ class Checkpointing(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Puts back what a broken epoch had counted; all else is as the last epoch left it."""
-        part, self._part = self._part or {"batches": 0, "metrics": []}, None
-        self._batches, self._metrics = part["batches"], part["metrics"]
-        self._written = time.monotonic()
+        part, self._part = self._part, None
+        self._batches, self._seconds = (part["batches"], part["seconds"]) if part else (0, 0.0)
+        self._before = np.array(part["counts"]) if part else _clipped_and_all(self._adam)
+        self._metrics = part["metrics"] if part else []
+        self._begun = self._written = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         """Refuses a loss that is not finite; writes a checkpoint when it is time."""
@@ -109,18 +111,29 @@ class Checkpointing(keras.callbacks.Callback):
         for metric, value in zip(self.model.metrics_variables, self._metrics, strict=False):
             metric.assign(metric + np.array(value, metric.dtype))
         self._metrics = []
+        self._trained = time.monotonic()  # validation follows the last batch
         is_last = batch + 1 == self.params["steps"]  # on_epoch_end writes the next checkpoint
         if is_last and self._adam.use_ema:
             self._adam.swap_averages()
-        is_time = time.monotonic() - self._written >= 60 * self.minutes
+        is_time = self._trained - self._written >= 60 * self.minutes
         # Several workers would have to agree that it is time, at every batch.
         if is_time and self._alone and not is_last:
-            metrics = [metric.numpy().tolist() for metric in self.model.metrics_variables]
-            self._save({"batches": self._batches, "metrics": metrics})
+            self._save(
+                {
+                    "batches": self._batches,
+                    "seconds": self._seconds + self._trained - self._begun,
+                    "counts": self._before.tolist(),
+                    "metrics": [metric.numpy().tolist() for metric in self.model.metrics_variables],
+                }
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes history, best model and checkpoint."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        clipped, steps = _clipped_and_all(self._adam) - self._before
+        if hasattr(self._adam, "num_clipped"):
+            row["clipped_share"] = float(clipped / steps)
+        row["train_seconds"] = round(self._seconds + self._trained - self._begun, 3)
         better = row[self.monitor] > self.best_value
         self.history.append(row)
         if better:
@@ -144,6 +157,12 @@ class Checkpointing(keras.callbacks.Callback):
     def _save(self, part: dict | None) -> None:
         self.checkpoints.save({"history": self.history, "part": part})
         self._written = time.monotonic()
+
+
+def _clipped_and_all(optimizer) -> np.ndarray:
+    """Steps whose gradients were clipped, and all steps, since the start."""
+    counts = getattr(optimizer, "num_clipped", 0), optimizer.iterations
+    return np.array([int(tf.convert_to_tensor(count)) for count in counts])
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:

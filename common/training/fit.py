@@ -184,11 +184,13 @@ def run_epochs(
         num_batches=steps_per_epoch,
         make_samples=make_samples,
     )
+    # On several devices the pipeline is copied and reads ahead: waiting could not be measured.
+    watch = log.watch if strategy.num_replicas_in_sync == 1 else lambda dataset: dataset
     while checkpointing.first_epoch < epochs and not checkpointing.finished:
         first_epoch, first_batch = checkpointing.first_epoch, checkpointing.first_batch
         # The rest of a broken epoch is an epoch of its own to Keras, for it has fewer batches.
         model.fit(
-            strategies.read_by_all(batches(first_epoch).skip(first_batch)),
+            strategies.read_by_all(watch(batches(first_epoch).skip(first_batch))),
             validation_data=validation_data,
             steps_per_epoch=steps_per_epoch - first_batch,
             initial_epoch=first_epoch,

@@ -1,4 +1,4 @@
-"""Adam with a schedule, clipped gradients and averaged weights."""
+"""Adam with a schedule, clipping that is counted, and averaged weights."""
 
 from typing import Any
 
@@ -60,27 +60,33 @@ class InverseRoot(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("cellstate")
 class ClippedAdam(keras.optimizers.Adam):
-    """Keras' Adam; `gradient_norm` is that of the last step, before clipping.
+    """Keras' Adam; `num_clipped` counts the steps whose gradients it clipped.
 
     Pascanu et al. 2013, https://arxiv.org/abs/1211.5063. All gradients together are scaled down to
-    the norm `global_clipnorm`; without it nothing is clipped.
+    the norm `global_clipnorm`; without it nothing is clipped. `gradient_norm` is that of the last
+    step, before clipping.
 
     Where the weights are averaged (`use_ema`), `swap_averages` exchanges them with their averages.
     """
 
     def build(self, variables):
-        """Makes `gradient_norm` beside Adam's own variables."""
+        """Makes the counters beside Adam's own variables."""
         if not self.built:
+            self.num_clipped = self.add_variable((), dtype="int32", name="num_clipped")
             self.gradient_norm = self.add_variable((), dtype="float32", name="gradient_norm")
         super().build(variables)
 
     def apply(self, grads, trainable_variables=None):
-        """Adds up over the replicas; Keras clips and updates."""
+        """Counts; Keras clips and updates."""
         if not self.built:
             self.build(trainable_variables)
         places = [place for place, gradient in enumerate(grads) if gradient is not None]
         summed = strategies.sum_over_replicas([tf.convert_to_tensor(grads[i]) for i in places])
-        self.gradient_norm.assign(tf.linalg.global_norm(summed))
+        norm = tf.linalg.global_norm(summed)
+        limit = float("inf") if self.global_clipnorm is None else self.global_clipnorm
+        clipped = norm > limit
+        self.num_clipped.assign_add(tf.cast(clipped, "int32"))
+        self.gradient_norm.assign(norm)
         grads = list(grads)
         for place, gradient in zip(places, summed, strict=True):
             grads[place] = gradient

@@ -91,15 +91,48 @@ class Model(keras.Model):
     TensorFlow could not make them in a step, and Keras would by the mean of the parts of a batch,
     which masks do not have. What a step reports to several workers Keras averages over an axis that
     single numbers do not have.
+
+    Attributes:
+        traces: how often TensorFlow has made a graph of the training step in this process.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.traces = 0
+        self._counts = [keras.metrics.Sum(name=name) for name in ("real_steps", "all_steps")]
+
     def train_step(self, data):
-        """Keras' step; what it reports as vectors."""
+        """Keras' step, which counts the padding too; what it reports as vectors."""
+        self.traces += 1  # Python runs when a graph is made, and not again
+        real, whole = self._counts
+        for mask in tf.nest.flatten(data[0]):
+            if mask.dtype == tf.bool:
+                real.update_state(tf.math.count_nonzero(mask, dtype=tf.float32))
+                whole.update_state(tf.size(mask))
         return self._reported(super().train_step(data))
+
+    def count_steps(self) -> tuple[float, float]:
+        """Real steps and all steps of this epoch, of the inputs that are masks.
+
+        Of several workers: those of this worker, times their number. The sum over all would cost
+        each training step a message.
+        """
+        strategy, steps = self.distribute_strategy, []
+        for count in self._counts:
+            totals = strategy.experimental_local_results(count.total.value)
+            share = len(totals) / strategy.num_replicas_in_sync
+            steps.append(sum(float(tf.convert_to_tensor(total)) for total in totals) / share)
+        return steps[0], steps[1]
 
     def test_step(self, data):
         """Keras' step; what it reports as vectors."""
         return self._reported(super().test_step(data))
+
+    def get_metrics_result(self):
+        """Keras' metrics, without the counts: at the end of an epoch, those of all devices."""
+        counts = {count.name for count in self._counts}
+        metrics = super().get_metrics_result()
+        return {name: value for name, value in metrics.items() if name not in counts}
 
     def _reported(self, logs):
         if not is_multi_worker(self.distribute_strategy):
@@ -121,16 +154,18 @@ class Model(keras.Model):
 
 
 def _check_tf_config() -> None:
-    text = os.environ.get("TF_CONFIG", "null")
+    text = os.environ.get("TF_CONFIG")
     shape = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
-        config = json.loads(text)
-        fits = 0 <= int(config["task"]["index"]) < len(config["cluster"]["worker"])
+        config = json.loads(text or "null")
+        workers, task = config["cluster"]["worker"], config["task"]
+        if not (0 <= int(task["index"]) < len(workers)):
+            raise UserError(
+                f"expected the index of one of {len(workers)} workers in TF_CONFIG, got "
+                f"{task['index']}: give each worker its own, from 0"
+            )
     except (TypeError, KeyError, ValueError):
-        fits = False
-    if not fits:
         raise UserError(
-            f"expected {shape}, with the index of one of the workers, in the environment variable "
-            f"TF_CONFIG, got {text!r:.80}: set it on every worker, or choose another "
-            "--train.strategy"
-        )
+            f"expected {shape} in the environment variable TF_CONFIG, got {text!r:.80}: "
+            "set it on every worker, or choose another --train.strategy"
+        ) from None

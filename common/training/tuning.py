@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,7 +75,8 @@ def search(
 
     Each trial is a run of its own, in trials/<number>. After each of its epochs it is stopped when
     its best `monitor` is below the median of the other trials at that epoch. study.db holds what
-    was tried, best.json is a config for `train --config`. The test part is never read.
+    was tried, best.json is a config for `train --config`, study.png shows the trials. The test part
+    is never read.
 
     Args:
         app: its name.
@@ -122,6 +124,7 @@ def search(
         logger.info("trial %d: %s %.4f%s", trial.number, monitor, value, stopped)
         best = changed(config, study.best_params)
         files.write_json(study_dir / "best.json", dataclasses.asdict(best))
+    _draw(study, monitor, study_dir / "study.png")
     logger.info(
         "best: %s %.4f with %s; `train --config %s`",
         monitor,
@@ -185,3 +188,14 @@ def _values(run_dir: Path, monitor: str) -> list[float]:
     if not path.exists():
         return []
     return [float(row[monitor]) for row in csv.DictReader(path.read_text().splitlines())]
+
+
+def _draw(study, monitor: str, path: Path) -> None:
+    """The values of the trials over each option."""
+    import optuna
+
+    with warnings.catch_warnings(action="ignore"):  # Optuna calls its pictures experimental
+        plot = optuna.visualization.matplotlib.plot_slice(study, target_name=monitor)
+    axes = list(getattr(plot, "flat", [plot]))
+    with files.replacing(path) as temporary:
+        axes[0].figure.savefig(temporary)

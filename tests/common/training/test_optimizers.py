@@ -27,10 +27,30 @@ def test_the_norm_is_clipped_as_in_keras(clip_norm):
         np.testing.assert_allclose(got, expected, rtol=2e-5)
 
 
-def test_the_norm_before_clipping_is_known():
-    optimizer = ClippedAdam(0.1, global_clipnorm=1.0)
-    updated(optimizer)
-    assert float(optimizer.gradient_norm) == pytest.approx(13)
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        ({"global_clipnorm": 12.9}, 3),
+        ({"global_clipnorm": 13.1}, 0),
+        ({}, 0),
+    ],
+)
+def test_steps_that_were_clipped_are_counted(limits, count):
+    optimizer = ClippedAdam(0.1, **limits)
+    updated(optimizer, steps=3)
+    assert int(optimizer.num_clipped) == count
+
+
+def test_the_count_is_saved_with_the_optimizer(tmp_path):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(ClippedAdam(0.1, global_clipnorm=1e-3), "mse", run_eagerly=True)
+    model.fit(np.ones((4, 2)), np.ones(4) * 9, batch_size=2, epochs=3, verbose=0)
+    assert int(model.optimizer.num_clipped) == 6
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert int(again.optimizer.num_clipped) == 6
+    assert again.optimizer.global_clipnorm == 1e-3
 
 
 def test_the_cosine_rises_in_a_line_and_falls_to_zero():

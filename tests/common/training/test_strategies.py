@@ -1,6 +1,7 @@
 """Facts about training on several workers: two processes on loopback beside one."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +41,24 @@ def test_two_workers_of_which_one_is_lost_and_two_devices_end_with_the_weights_o
     texts = [(tmp_path / n / "history.csv").read_text() for n in ("alone", "run", "mirrored")]
     first, *others = (np.genfromtxt(text.splitlines(), delimiter=",", names=True) for text in texts)
     for rows in others:
-        for name in ("epoch", "loss", "accuracy", "val_accuracy", "val_largest_share"):
+        for name in (
+            "epoch",
+            "loss",
+            "accuracy",
+            "val_accuracy",
+            "val_largest_share",
+            "clipped_share",
+        ):
             np.testing.assert_allclose(rows[name], first[name], atol=1e-5)
+
+    padding = {}  # of the epochs; where a worker was lost they are told again from the lost one on
+    for name in ("alone", "run", "mirrored"):
+        lines = (tmp_path / name / "log" / "events.jsonl").read_text().splitlines()
+        told = [row for row in map(json.loads, lines) if row["event"] == "epoch"]
+        padding[name] = [row["padding_ratio"] for row in told]
+    assert padding["mirrored"] == padding["alone"] and len(set(padding["alone"])) == 1
+    # Of the first worker, whose shares of 4, 4 and 3 examples are not those of the second.
+    np.testing.assert_allclose(padding["run"], padding["alone"][0], atol=0.25)
 
 
 def test_a_user_error_is_not_tried_again(tmp_path):

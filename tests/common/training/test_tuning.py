@@ -77,6 +77,7 @@ def test_it_goes_on_to_the_number_of_trials_and_keeps_the_best(study):
     assert best == max(map(value, ended), key=lambda pair: pair[0])[1]
     assert best["size"] == 8
     assert 1e-3 < best["train"]["rate"] < 0.1, "the maximum is at 0.01"
+    assert (study / "study.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_study_that_goes_on_draws_what_one_without_a_stop_draws(study, tmp_path):
