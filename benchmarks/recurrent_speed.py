@@ -85,7 +85,7 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
         "command": "python -m benchmarks.recurrent_speed",
         "date": datetime.date.today().isoformat(),
         "git_commit": machine["git_commit"],
-        "machine": f"{machine['cpu_count']} CPU cores, {fast_lstm.LSTM(1).kernel()}",
+        "machine": f"{machine['cpu_count']} CPU cores, {fast_lstm.LSTM(1).computed_by}",
         "gemm_gflops": round(peak, 1),
         "rounds": rounds,
         "rows": results,

@@ -5,14 +5,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from importlib import resources
 from pathlib import Path
 
 import prometheus_client
 from fastapi import FastAPI, Request
 from fastapi import Path as PathPart
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from serving import describing, metrics, wire
@@ -127,15 +126,14 @@ def version_number(version: str | None) -> int | None:
 
 def create_app(serving: Serving, token: str | None = None) -> Guard:
     """The ASGI application; with a token, for clients that send it."""
-    app = FastAPI(
+    app = FastAPIOffline(
         title="Models by TensorFlow Serving's REST interface",
         lifespan=serving.running,
-        docs_url=None,
         redoc_url=None,
+        static_url="/docs/static",
     )
     _add_models(app, serving)
     _add_health(app, serving)
-    _add_page(app)
     # Starlette's types want handlers of any exception.
     app.add_exception_handler(HTTPException, _not_found)  # pyright: ignore[reportArgumentType]
     app.add_exception_handler(
@@ -200,26 +198,6 @@ def _add_health(app: FastAPI, serving: Serving) -> None:
             metrics.WAITING.labels(name).set(sum(queue.waiting for queue in queues))
         return Response(
             prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST
-        )
-
-
-def _add_page(app: FastAPI) -> None:
-    """The OpenAPI page, with its script and style read once, so that it works without a network."""
-    static = resources.files("fastapi_offline") / "static"
-    kinds = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
-    for file, kind in kinds.items():
-        content = (static / file).read_bytes()
-        response = Response(content, media_type=kind)
-        app.add_route(f"/docs/{file}", lambda request, response=response: response)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title=app.title,
-            swagger_js_url="/docs/swagger-ui-bundle.js",
-            swagger_css_url="/docs/swagger-ui.css",
-            swagger_favicon_url="data:,",
         )
 
 

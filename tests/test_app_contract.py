@@ -200,7 +200,7 @@ def test_a_dry_run_in_half_precision_prints_its_cost_and_leaves_nothing(
         train=dataclasses.replace(tiny.train, precision="float16"),
     )
     module(app, "train").train(config, tmp_path / "run", dry_run=True)
-    assert re.search(r"in all [\d,]+ parameters, [\d,]+ of them learn", caplog.text)
+    assert re.search(r"Trainable params:\S* [\d,]+", caplog.text)
     assert re.search(r"model: \d+\.\d+ s for a step, at most \d+\.\d minutes", caplog.text)
     assert not (tmp_path / "run").exists()
 

@@ -23,11 +23,7 @@ MAX_COMMONEST = 0.9  # above, always saying it is nearly as good as any model
 
 
 def check(config: DataConfig, plot: Path | None = None) -> Report:
-    """Reads all files of a data set once.
-
-    Args:
-        config: which, and where.
-        plot: where a contact sheet is drawn.
+    """Reads all files of a data set once; `plot` is where a contact sheet is drawn.
 
     Raises:
         UserError: a file is missing or no table.

@@ -53,11 +53,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores the best model of a run on a split and writes metrics-<split>.json there.
 
-    Args:
-        run_dir: written by `train`.
-        split: "train", "validation" or "test".
-        root: where the official files are now, if not where training found them.
-        cache_dir: likewise for prepared data.
+    `root` is where the official files are now, if not where training found them, `cache_dir`
+    likewise for prepared data.
 
     Raises:
         UserError: no run of this app, or the data has no such split.
@@ -164,18 +161,12 @@ def _make_classifier(
     """From a batch to id and probability of the best answers, both (batch, questions)."""
     import tensorflow as tf
 
-    inputs = {name: element_spec[name] for name in model.input}
-
-    @tf.function(input_signature=[inputs])  # one trace for batches of all sizes
-    def classify(features):
-        logits = model(features, training=False)["logits"]
+    @tf.function(input_signature=[element_spec])  # one trace for batches of all sizes
+    def classify(batch):
+        logits = model({name: batch[name] for name in model.input}, training=False)["logits"]
         return tf.argmax(logits, axis=-1), tf.reduce_max(tf.nn.softmax(logits), axis=-1)
 
-    def classify_batch(batch: dict) -> tuple[np.ndarray, np.ndarray]:
-        answer_ids, probabilities = classify({name: batch[name] for name in inputs})
-        return answer_ids.numpy(), probabilities.numpy()
-
-    return classify_batch
+    return lambda batch: tuple(values.numpy() for values in classify(batch))
 
 
 def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
@@ -187,7 +178,7 @@ def _make_scores(data_name: str) -> tuple[dict[str, Callable], tuple[str, ...]]:
         return scores, ()
     similarity = metrics.load_wordnet_similarity()
     if similarity is None:
-        return scores, ("WUPS is left out: install nltk and WordNet (Debian: wordnet-base) for it",)
+        return scores, ("WUPS is left out: it needs nltk and `python -m nltk.downloader wordnet`",)
 
     def wups(threshold: float) -> Callable:
         return lambda answer, answers: metrics.wups(

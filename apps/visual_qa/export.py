@@ -12,12 +12,9 @@ from common.runs import cli, directory
 def export(
     run_dir: Path, output: Path | None = None, *, format: cli.ExportFormat = "saved_model"
 ) -> Path:
-    """Writes a run and checks what was written in a fresh process.
+    """Writes a run to `output` or `run_dir`/FORMAT, and checks it in a fresh process.
 
-    Args:
-        run_dir: written by `train`.
-        output: a folder; `run_dir/FORMAT` by default. An older export there is replaced.
-        format: the SavedModel needs TensorFlow alone; the others NumPy, Pillow and their runtime.
+    The SavedModel needs TensorFlow alone; the others NumPy, Pillow and their runtime.
 
     Raises:
         UserError: no run of this app; a package is missing, or the run cannot be converted.

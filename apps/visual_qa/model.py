@@ -38,14 +38,7 @@ def build_model(
         word_vectors: float (num_words, word_dim), where the embedding starts; random if None.
     """
     image = keras.Input((config.image_size, config.image_size, 3), dtype="uint8", name="image")
-    encode_image = vision.make_image_encoder(
-        config.image_encoder,
-        image_size=config.image_size,
-        channels=config.cnn_channels,
-        weights=config.image_weights,
-    )
-    encode_image.trainable = config.train_image_encoder
-    grid = encode_image(image)  # (batch, rows, columns, channels)
+    grid = vision.make_image_encoder(config)(image)  # (batch, rows, columns, channels)
     _, rows, columns, channels = grid.shape
     regions = keras.layers.Reshape((rows * columns, channels), name="regions")(grid)
     words, question = _read_question(config, num_words, word_vectors)

@@ -102,12 +102,7 @@ def draw(image: bytes, question: str, answer: Answer, path: Path) -> None:
 
 
 def make_samples(predictor: Predictor, records: "tf.data.Dataset") -> "Samples":
-    """What TensorBoard shows during training: the first question about each of some images.
-
-    Args:
-        predictor: of the network in training.
-        records: of the validation part (datasets.py).
-    """
+    """What TensorBoard shows during training: the first question about some images of `records`."""
     from common.training.logging import NUM_SAMPLES, Sample
 
     rows = list(records.take(NUM_SAMPLES).as_numpy_iterator())

@@ -19,12 +19,8 @@ def train(
 ) -> RunDirectory:
     """Trains the model and, on the same questions, its question-only rival.
 
-    Args:
-        config: all options.
-        run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs`,
-            `train.checkpoint_minutes`, `train.strategy` and `data.service` may differ.
-        dry_run: take two steps, tell what the whole would take, and leave nothing.
+    `run_dir` is a new folder or, with `resume`, that of an interrupted run; `dry_run` takes two
+    steps, tells what the whole would take, and leaves nothing.
 
     Raises:
         UserError: the data is missing or damaged, or the folder does not fit.

@@ -33,12 +33,10 @@ def beam_search(
     when no live hypothesis can enter its pool any more; its result does not depend on the others.
 
     Args:
-        step, state: see `sampling`; the state has one row per example, which becomes `width`
-            rows. Log-probabilities must not be above 0.
+        step, state: see `sampling`; log-probabilities must not be above 0.
         width: live hypotheses of each example.
         num_results: finished ones to return, best first; None returns `width`.
         length_penalty: 0 compares log-probabilities, 1 about their means by token.
-        rules: see `rules.Rules`.
     """
     if width < 1 or length_penalty < 0:
         raise ValueError(

@@ -11,6 +11,7 @@ attention, stays out of the state: the step function closes over it and sees its
 (batch, count).
 
 Each decoder is one `tf.while_loop`: it runs in Python, inside a `tf.function` and in a SavedModel.
+Its `rules` are those of `rules.Rules`; the state that it is given has one row per example.
 Greedy decoding is `beam_search` with width 1.
 """
 
@@ -60,13 +61,11 @@ def sample(
     (the nucleus: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); draw.
 
     Args:
-        step, state: see the module; the state has one row per example.
         seed: int (2,); the same seed draws the same from the same batch.
         num_results: hypotheses for each example, drawn independently.
         temperature: above 0; lower ones favour what is probable.
         top_k: 0 keeps all.
         top_p: in (0, 1]; 1 keeps all.
-        rules: see `rules.Rules`.
 
     Returns:
         n is `num_results`, in the order of drawing; scores are the model's log-probabilities,
@@ -104,9 +103,7 @@ def spread_sample(step: Step, state, *, num_results: int, **rules) -> Decoded:
     draws, and an example has the same ones whatever else is in its batch.
 
     Args:
-        step, state: see the module; the state has one row per example.
         num_results: hypotheses for each example.
-        rules: see `rules.Rules`.
 
     Returns:
         n is `num_results`; scores are log-probabilities.
@@ -131,9 +128,8 @@ def follow(step: Step, state, token_ids: tf.Tensor, **rules) -> Decoded:
     """Scores given hypotheses as if the model had written them.
 
     Args:
-        step, state: see the module; the state has one row per example.
-        token_ids: int32 (batch, n, max_steps), each with its end token and padding after it.
-        rules: see `rules.Rules`; a hypothesis that breaks them has the score minus infinity.
+        token_ids: int32 (batch, n, max_steps), each with its end token and padding after it; one
+            that breaks the rules has the score minus infinity.
 
     Returns:
         The hypotheses in their order; scores are log-probabilities.

@@ -79,13 +79,8 @@ def make_card(
 ) -> dict[str, object]:
     """The card of a run, with the metrics that `evaluate` has left there.
 
-    Args:
-        run: what is exported.
-        task: in words.
-        data: name of the training data.
-        inputs, outputs: of "serving_default", by name.
-        licences: of data and weights.
-        signatures: the others by name, each {"inputs": ..., "outputs": ...}.
+    `inputs` and `outputs` are those of "serving_default", by name; `signatures` the others by name,
+    each {"inputs": ..., "outputs": ...}; `licences` those of data and weights.
     """
     return {
         "task": task,

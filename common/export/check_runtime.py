@@ -1,6 +1,6 @@
 """Runs an exported runtime.py without TensorFlow, and compares its answers with expected ones.
 
-Run by `portable` as a script, in a fresh process. Its input is a line of JSON, {"folder": ...,
+Run by `portable` as a script, in a fresh process. Its input is JSON, {"folder": ...,
 "probes": [{"inputs": {name: value}, "outputs": {name: value}}]}.
 """
 
@@ -14,11 +14,11 @@ from typing import TextIO
 FORBIDDEN = ("tensorflow", "keras", "apps", "common")
 
 
-def main(lines: TextIO) -> None:
+def main(content: TextIO) -> None:
     """Prints the largest difference of a number; infinity where strings or lengths differ."""
     for name in FORBIDDEN:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
-    request, largest = json.loads(lines.readline(), object_hook=unpacked), 0.0
+    request, largest = json.load(content, object_hook=unpacked), 0.0
     sys.path.insert(0, request["folder"])
     import numpy as np
 

@@ -1,8 +1,7 @@
 """Loads a SavedModel with TensorFlow alone and compares its answers with expected ones.
 
-Run by `saved_model` as a script, in a fresh process. Its input has two lines of JSON, of which the
-second comes later: {"folder": ..., "probes": {signature: {input: value}}}, then what to expect,
-{signature: {output: value}}.
+Run by `saved_model` as a script, in a fresh process. Its input is JSON, {"folder": ..., "probes":
+{signature: {input: value}}, "expected": {signature: {output: value}}}, bytes {"b64": ...}.
 """
 
 import base64
@@ -17,29 +16,26 @@ import numpy as np
 import tensorflow as tf
 
 
-def main(lines: TextIO) -> None:
+def main(request: TextIO) -> None:
     """Exits with a message when an output differs by more than 1e-5."""
-    request = json.loads(lines.readline())
-    loaded, outputs = tf.saved_model.load(request["folder"]), {}
-    for signature, probe in request["probes"].items():
-        inputs = {name: tf.constant(unpacked(value)) for name, value in probe.items()}
-        outputs[signature] = loaded.signatures[signature](**inputs)
-    for signature, values in json.loads(lines.readline()).items():
-        for name, expected in values.items():
-            got = outputs[signature][name]
-            if got.dtype == tf.string:
-                same = tf.io.encode_base64(got).numpy().astype(str).tolist() == expected
+    content = json.load(request, object_hook=unpacked)
+    loaded = tf.saved_model.load(content["folder"])
+    for signature, probe in content["probes"].items():
+        inputs = {name: tf.constant(value) for name, value in probe.items()}
+        outputs = loaded.signatures[signature](**inputs)
+        for name, expected in content["expected"][signature].items():
+            got = outputs[name].numpy()
+            if outputs[name].dtype == tf.string:
+                same = np.array_equal(got, np.asarray(expected, object))
             else:
-                same = np.allclose(got.numpy(), np.asarray(expected), rtol=1e-5, atol=1e-5)
+                same = np.allclose(got, np.asarray(expected), rtol=1e-5, atol=1e-5)
             if not same:
                 sys.exit(f"{signature}, {name}: expected {expected}, got {got}")
 
 
-def unpacked(value: str | float | list) -> bytes | float | list:
-    """Bytes from base64, a number, or a list of them."""
-    if isinstance(value, list):
-        return [unpacked(item) for item in value]
-    return base64.b64decode(value) if isinstance(value, str) else value
+def unpacked(value: dict) -> dict | bytes:
+    """The bytes that stand in JSON as {"b64": ...}."""
+    return base64.b64decode(value["b64"]) if set(value) == {"b64"} else value
 
 
 if __name__ == "__main__":

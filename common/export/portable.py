@@ -1,14 +1,11 @@
 """Writes runs for ONNX Runtime and LiteRT, and checks them in a process without TensorFlow."""
 
-import base64
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from common.export import conversion, saved_model
 from common.export.conversion import Part
@@ -100,14 +97,8 @@ def check_in_fresh_process(
 ) -> None:
     """Asks the runtime.py of an export in a process without TensorFlow; see `write_runtime`."""
     content = [{"inputs": inputs, "outputs": outputs} for inputs, outputs in probes]
-    with saved_model.start_elsewhere(_CHECK) as process:
-        request = {"folder": str(folder.resolve()), "probes": content}
-        line = json.dumps(request, default=_plain)
-        difference = float(saved_model.answer_from_elsewhere(process, line))
+    request = {"folder": str(folder.resolve()), "probes": content}
+    difference = float(saved_model.run_elsewhere(_CHECK, request))
     if not difference <= close:
         raise RuntimeError(f"expected the answers of TensorFlow, got some {difference:.1e} away")
     logger.info("runtime.py, without TensorFlow: at most %.1e from its answers", difference)
-
-
-def _plain(value: bytes | np.ndarray):
-    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()

@@ -6,16 +6,16 @@ TensorFlow does not find a table in a plain Python object, and refuses to save t
 """
 
 import base64
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -43,7 +43,7 @@ def write_saved_model(
     Args:
         module: `__call__` is a tf.function with a signature of named inputs and a dict of outputs.
         path: a folder; an older export there is replaced.
-        card: task, inputs, outputs, training data, metrics, licences.
+        card: from `card.make_card`.
         probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
         examples: gives arguments of `predict`, which examples.json keeps for people to try; none
@@ -57,9 +57,8 @@ def write_saved_model(
     probes = {"serving_default": probe, **(others or {})}
     calls = {name: getattr(module, name) for name in others or ()}
     calls["serving_default"] = module.__call__  # type: ignore[operator]
-    # It starts TensorFlow while the module is written, and answers while this process does.
-    with files.replacing(path) as folder, start_elsewhere(_CHECK) as process:
-        _save(module, folder, calls)
+    with files.replacing(path) as folder:
+        tf.saved_model.save(module, str(folder), signatures=calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
         if examples:
@@ -67,29 +66,12 @@ def write_saved_model(
         problems = unportable_operations(folder)
         if problems:
             raise RuntimeError(f"the SavedModel needs this process: {', '.join(sorted(problems))}")
-        request = {"folder": str(folder.resolve()), "probes": _packed(probes)}
-        ask_elsewhere(process, json.dumps(request))
-        expected = {
-            name: calls[name](**{key: tf.constant(value) for key, value in inputs.items()})
-            for name, inputs in probes.items()
-        }
-        listed = {
-            name: {key: _listed(value) for key, value in outputs.items()}
-            for name, outputs in expected.items()
-        }
-        answer_from_elsewhere(process, json.dumps(listed))
-
-
-def _save(module: tf.Module, folder: Path, calls: Mapping[str, Callable]) -> None:
-    try:
-        tf.saved_model.save(module, str(folder), signatures=calls)
-    except AssertionError as error:
-        if "untracked" not in str(error):
-            raise
-        raise RuntimeError(
-            "the module uses a lookup table or a variable that it does not track: keep it as an "
-            "attribute of the module, or of a tf.Module that is an attribute of it"
-        ) from error
+        expected = {}
+        for name, inputs in probes.items():
+            outputs = calls[name](**{key: tf.constant(value) for key, value in inputs.items()})
+            expected[name] = {key: value.numpy() for key, value in outputs.items()}
+        request = {"folder": str(folder.resolve()), "probes": probes, "expected": expected}
+        run_elsewhere(_CHECK, request)
 
 
 def require_replaceable(path: Path) -> None:
@@ -153,55 +135,28 @@ def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
     files.write_json(folder / "examples.json", [row])
 
 
-@contextlib.contextmanager
-def start_elsewhere(script: Path) -> Iterator[subprocess.Popen]:
-    """A process without this project that runs `script`, which reads lines of JSON."""
-    # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found;
-    # -B: nothing is left in the folder.
-    command = [sys.executable, "-IB", str(script.resolve())]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with (
-        tempfile.TemporaryDirectory() as elsewhere,
-        subprocess.Popen(command, cwd=elsewhere, text=True, **pipes) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()  # of no effect on one that has ended
+def run_elsewhere(script: Path, request: dict) -> str:
+    """What a process without this project prints that runs `script`, which reads JSON.
 
-
-def ask_elsewhere(process: subprocess.Popen, line: str) -> None:
-    """Gives a line to read and does not wait for an answer."""
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended: the answer says why
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-
-
-def answer_from_elsewhere(process: subprocess.Popen, line: str) -> str:
-    """Gives the last line; what the process has printed when it has ended.
+    Bytes are {"b64": ...} there, arrays are lists.
 
     Raises:
         RuntimeError: it fails.
     """
-    printed, problem = process.communicate(line + "\n")
-    if process.returncode:
-        raise RuntimeError(f"the export fails in a fresh process:\n{problem.strip()}")
-    return printed
+    # -I: neither the current folder nor PYTHONPATH is looked at, so only packages are found;
+    # -B: nothing is left in the folder.
+    with tempfile.TemporaryDirectory() as folder:
+        ended = subprocess.run(
+            [sys.executable, "-IB", str(script.resolve())],
+            input=json.dumps(request, default=_plain),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+        )
+    if ended.returncode:
+        raise RuntimeError(f"the export fails in a fresh process:\n{ended.stderr.strip()}")
+    return ended.stdout
 
 
-def _packed(value):
-    """Strings and bytes in base64, in numbers, lists and mappings of them."""
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, bytes | str):
-        return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
-    if isinstance(value, Mapping):
-        return {name: _packed(item) for name, item in value.items()}
-    return [_packed(item) for item in value]
-
-
-def _listed(value: tf.Tensor) -> list:
-    if value.dtype == tf.string:
-        return tf.io.encode_base64(value).numpy().astype(str).tolist()
-    return value.numpy().tolist()
+def _plain(value: bytes | np.ndarray):
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()

@@ -51,20 +51,7 @@ def features(
         (batch, frames), True = real.
     """
     log_mel, energy = log_mel_energies(waveform, num_samples, num_mels=num_mels)
-    return with_slopes(log_mel, energy, num_frames(num_samples), kind=kind)
-
-
-def with_slopes(
-    log_mel: tf.Tensor, energy: tf.Tensor, frames: tf.Tensor, *, kind: Kind
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """What is left of `features` after `log_mel_energies`: cosine transform and derivatives.
-
-    Args:
-        log_mel: float32 (batch, frames, num_mels).
-        energy: float32 (batch, frames, 1).
-        frames: int32 (batch,), how many are real.
-        kind: as of `features`, whose results it gives.
-    """
+    frames = num_frames(num_samples)
     mask = tf.sequence_mask(frames, tf.shape(log_mel)[1])
     values = log_mel
     if kind == "mfcc":
@@ -72,7 +59,7 @@ def with_slopes(
     static = tf.concat([values, energy], axis=-1)
     first = deltas(static, frames)
     joined = tf.concat([static, first, deltas(first, frames)], axis=-1)
-    joined.set_shape([None, None, feature_dim(kind, log_mel.shape[-1])])
+    joined.set_shape([None, None, feature_dim(kind, num_mels)])
     return tf.where(mask[..., None], joined, 0.0), mask
 
 

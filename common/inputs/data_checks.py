@@ -25,12 +25,7 @@ _NAMED = 20  # broken rows that the report lists
 
 
 def command(check: "Callable[..., Report]", config_type: type) -> Callable[..., None]:
-    """The `main` of an app's check_data.py.
-
-    Args:
-        check: `check(config, plot)`.
-        config_type: of the options of the data.
-    """
+    """The `main` of an app's check_data.py, for its `check(config, plot)`."""
     data_options, defaults = tyro.conf.arg(name="data"), config_type()
 
     def main(
@@ -161,13 +156,9 @@ def survey(
 ) -> Tally:
     """Counts the records of each part as preparation would make them; nothing is written.
 
-    All broken rows are collected in `builder.broken`, where preparation would give up.
-
-    Args:
-        builder: with a `BrokenRows` in `broken`.
-        count: adds a record of a part to the tally.
-        size: of the sample.
-        tokenizer: finds the words of texts; `text.WORDS` by default.
+    All broken rows are collected in `builder.broken`, where preparation would give up. `count` adds
+    a record of a part to the tally, whose sample has `size` records. `tokenizer` finds the words of
+    texts, `text.WORDS` by default.
 
     Raises:
         UserError: a file is missing, or no table.

@@ -81,12 +81,7 @@ def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
 
 
 def fingerprint(paths: Sequence[Path], *, facts: Sequence[str] = ()) -> str:
-    """A short name for the state of the data, so that data of another state is not taken for it.
-
-    Args:
-        paths: the files that are read.
-        facts: what else the data depends on, such as versions of packages.
-    """
+    """A short name for the state of the files and other facts, such as versions of packages."""
     stats = [(path.resolve(), path.stat()) for path in paths]
     state = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
     return hashlib.sha256("\n".join([*state, *facts]).encode()).hexdigest()[:12]
@@ -103,10 +98,8 @@ def is_held_back(key: str, *, share: float) -> bool:
 def examples(listed: Iterable, read: Callable[..., Iterator], broken: BrokenRows) -> Iterator:
     """What a builder's `_generate_examples` yields: the (key, record) of all rows.
 
-    Args:
-        listed: the rows.
-        read: (row, `broken`) -> its (key, record) if it can be used.
-        broken: counts the rows, and gives up after the last.
+    `read` is (row, `broken`) -> its (key, record) if it can be used; `broken` counts the rows, and
+    gives up after the last.
     """
     for row in listed:
         yield from read(row, broken)
@@ -121,13 +114,8 @@ def prepare(
 ) -> None:
     """Prepares a data set unless that is done; logs the rows that were skipped, then and later.
 
-    The log says what is prepared, and before a download its size. Of several processes one
-    prepares, and the others wait.
-
-    Args:
-        builder: of the data set.
-        broken: counts its rows.
-        run: prepares in the place of `builder.download_and_prepare` (`scaling.apache_beam`).
+    Of several processes one prepares, and the others wait. `broken` counts the rows; `run` prepares
+    in the place of `builder.download_and_prepare` (`scaling.apache_beam`).
 
     Raises:
         UserError: the source is incomplete or too many rows are broken; nothing is left behind.

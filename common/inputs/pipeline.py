@@ -101,35 +101,23 @@ def training_batches(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        return bucketed(changed(shuffled(epoch)), buckets=buckets, length=length)
+    def batch(group: tf.data.Dataset) -> tf.data.Dataset:
+        return group.padded_batch(max(buckets.batch_sizes))
 
-    def groups(epoch: tf.Tensor) -> tf.data.Dataset:
-        return _grouped(shuffled(epoch), buckets=buckets, length=length)
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        return bucketed(changed(shuffled(epoch)), buckets=buckets, length=length, reduce=batch)
 
-    def batch(group: tf.data.Dataset) -> Example:
-        return changed(group).padded_batch(max(buckets.batch_sizes)).get_single_element()
+    def groups_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        reduce = tf.data.Dataset.from_tensors
+        return bucketed(shuffled(epoch), buckets=buckets, length=length, reduce=reduce)
+
+    def batch_of(group: tf.data.Dataset) -> Example:
+        return batch(changed(group)).get_single_element()
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     if service is not None:
-        return service.map(epochs.flat_map(groups), batch)
-    return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
-
-
-def _grouped(examples: tf.data.Dataset, *, buckets: Buckets, length: Length) -> tf.data.Dataset:
-    """The batches of `bucketed` in its order, as data sets of their examples."""
-
-    def bucket(example: Example) -> tf.Tensor:
-        boundaries = tf.constant(buckets.boundaries, tf.int64, [len(buckets.boundaries)])
-        return tf.searchsorted(
-            boundaries, tf.cast(length(example), tf.int64)[None], out_type="int64"
-        )[0]
-
-    return examples.group_by_window(
-        bucket,
-        lambda _, group: tf.data.Dataset.from_tensors(group),
-        window_size_func=lambda key: tf.gather(tf.constant(buckets.batch_sizes, tf.int64), key),
-    )
+        return service.map(epochs.flat_map(groups_of), batch_of)
+    return epochs.flat_map(batches_of).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(
@@ -147,12 +135,21 @@ def evaluation_batches(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def bucketed(examples: tf.data.Dataset, *, buckets: Buckets, length: Length) -> tf.data.Dataset:
-    """Padded batches of examples of like length; what is left at the end makes smaller batches."""
-    return examples.bucket_by_sequence_length(
-        length,
-        bucket_boundaries=[boundary + 1 for boundary in buckets.boundaries],  # exclusive there
-        bucket_batch_sizes=list(buckets.batch_sizes),
+def bucketed(
+    examples: tf.data.Dataset, *, buckets: Buckets, length: Length, reduce: Callable
+) -> tf.data.Dataset:
+    """What `reduce` makes of each group of examples of like length; the last ones are smaller."""
+
+    def bucket(example: Example) -> tf.Tensor:
+        boundaries = tf.constant(buckets.boundaries, tf.int64, [len(buckets.boundaries)])
+        return tf.searchsorted(
+            boundaries, tf.cast(length(example), tf.int64)[None], out_type="int64"
+        )[0]
+
+    return examples.group_by_window(
+        bucket,
+        lambda _, group: reduce(group),
+        window_size_func=lambda key: tf.gather(tf.constant(buckets.batch_sizes, tf.int64), key),
     )
 
 

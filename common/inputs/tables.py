@@ -45,10 +45,7 @@ class Row(NamedTuple):
 def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Iterator[Row]:
     """Reads a table that has at least these columns, UTF-8 with or without a byte order mark.
 
-    Args:
-        path: may end in .gz.
-        columns: that the first line has to name, in any order.
-        dialect: of Python's csv; in excel-tab, quotation marks are text.
+    It may be packed by gzip. In the dialect excel-tab of Python's csv, quotation marks are text.
 
     Raises:
         UserError: a column is missing, it is no UTF-8, or a quotation mark is never closed.
@@ -115,11 +112,9 @@ def read_parts(
     the key does: a tenth each for validation and test.
 
     Args:
-        path: the table, as in `read`.
-        columns: that it must have.
+        path, columns, dialect: as in `read`.
         key: the column whose values stand in one part each, such as the speaker or the document.
             Without it each row is a group of its own, with those that are equal in all `columns`.
-        dialect: as in `read`.
 
     Raises:
         UserError: the table cannot be read, names another split, or one key in two.
@@ -152,11 +147,8 @@ class ImageRows(NamedTuple):
 def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]]:
     """Reads a table about images that stand beside it, by part as `read_parts` does.
 
-    Images without a row are counted.
-
-    Args:
-        path: the table; column `image` holds paths below its folder, or below one folder in it.
-        columns: further columns that it must have.
+    Its column `image` holds paths below its folder, or below one folder in it. Images without a row
+    are counted.
 
     Raises:
         UserError: as `read_parts`, or no image is there.

@@ -147,11 +147,8 @@ def encode(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Turns strings into padded word ids.
 
-    Args:
-        text: string (batch,).
-        table: from `Vocabulary.make_table(unknown=UNK)`.
-        max_words: words beyond it are cut off.
-        tokenizer: the one that made the words of the vocabulary.
+    Text is string (batch,), `table` from `Vocabulary.make_table(unknown=UNK)`, `tokenizer` the one
+    that made the words of the vocabulary. Words beyond `max_words` are cut off.
 
     Returns:
         token_ids int32 (batch, time), PAD at the end of shorter rows, and token_mask bool

@@ -92,9 +92,6 @@ class MultiplicativeAttention(_Attention):
     Shapes, mask, results and `projected` as in `AdditiveAttention`.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-
     def build(self, query_shape, keys_shape, mask_shape=None):
         """Makes the matrix W."""
         self.projection = keras.layers.Dense(query_shape[-1], use_bias=False, name="keys")

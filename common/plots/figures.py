@@ -1,4 +1,7 @@
-"""Figures of attention, images and learning curves, drawn without a screen, written atomically."""
+"""Figures of attention, images and learning curves, drawn without a screen, written atomically.
+
+Each goes to `path`, .png, .pdf or .svg (else a UserError), under a `title`, cut where it is long.
+"""
 
 import csv
 import textwrap
@@ -69,11 +72,6 @@ def attention_over_image(
         attention: float (hops, rows, columns); each hop is scaled to its own maximum, which its
             title names.
         answers: (answer, probability), best first.
-        title: e.g. the question; long ones are cut.
-        path: .png, .pdf or .svg.
-
-    Raises:
-        UserError: `path` has another suffix.
     """
     hops = len(attention)
     figure = start(path, size=(3.2 * (hops + 2), 3.6))
@@ -109,12 +107,7 @@ def images_with_texts(
     Args:
         images: uint8 (height, width, 3), of any sizes.
         texts: one for each image; long lines are broken.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
         columns: images in a row.
-
-    Raises:
-        UserError: `path` has another suffix.
     """
     wrapped = [
         "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, _COLUMN_CHARS))
@@ -149,13 +142,8 @@ def curves(
     Args:
         series: name -> values of one line.
         x_label, y_label: with units.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
         first, every: the x of the first value, and how far the next ones are apart.
         log: a logarithmic y axis.
-
-    Raises:
-        UserError: `path` has another suffix.
     """
     figure = start(path, size=(7.5, 3.6))
     axis = figure.subplots()
@@ -177,11 +165,9 @@ def learning_curves(history: Path, *, metrics: Sequence[str], title: str, path: 
     Args:
         history: written by `train`.
         metrics: a panel each, e.g. "loss" for the columns loss and val_loss, where they are.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
 
     Raises:
-        UserError: `path` has another suffix, or a metric is no column.
+        UserError: a metric is no column.
     """
     with history.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""Figures of the gates and states of a recurrent layer, from `inspection.trace`."""
+"""Figures of the gates and states of a recurrent layer, from `inspection.trace`; see `figures`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,12 +27,7 @@ def gates_over_words(
     Args:
         traced: name -> (time, units), one row of `inspection.trace`.
         words: one for each step.
-        title: long ones are cut.
-        path: .png, .pdf or .svg.
         num_units: number of units that are drawn, those whose state changes most.
-
-    Raises:
-        UserError: `path` has another suffix than .png, .pdf and .svg.
     """
     rows = -(-len(traced) // 3)
     figure = figures.start(path, size=(3 * max(2.2, 0.5 * len(words)), 0.8 + 2.6 * rows))
@@ -60,10 +55,7 @@ def gates_over_sound(
         traced: name -> (frames, units), one row of `inspection.trace`.
         waveform: float (samples,) at 16 kHz.
         segments: (name, start, end in seconds) of the phones.
-        title, path, num_units: see `gates_over_words`.
-
-    Raises:
-        UserError: `path` has another suffix than .png, .pdf and .svg.
+        num_units: see `gates_over_words`.
     """
     seconds = len(waveform) / SAMPLE_RATE
     figure = figures.start(path, size=(min(max(5 * seconds, 9), 40), 1.6 + 1.3 * len(traced)))

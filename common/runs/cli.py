@@ -76,24 +76,15 @@ def run(
             raise
         path = getattr(error, "filename", None)
         where = f" while writing {path}" if path else ""
-        sys.exit(
-            _report(
-                f"expected free disk space, found none{where}: "
-                "free some and run again; files written before are whole"
-            )
-        )
+        advice = "free some and run again; files written before are whole"
+        sys.exit(_report(f"expected free disk space, found none{where}: {advice}"))
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
 
 
 def train_command(train: Callable[..., object], config_type: type) -> Callable[..., None]:
-    """The `main` of an app's train.py.
-
-    Args:
-        train: `train(config, run_dir, *, resume, dry_run)`.
-        config_type: of `config`.
-    """
+    """The `main` of an app's train.py, for its `train(config, run_dir, *, resume, dry_run)`."""
 
     def main(
         *,

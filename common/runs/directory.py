@@ -76,13 +76,10 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path) -> "RunDirectory":
-        """Prepares `path`, which must be absent or hold at most the log of an attempt that failed.
-
-        It becomes a run with `describe`, called when the data is there: after a mistake in the
-        options the same command can be given again.
+        """Prepares `path`, which becomes a run with `describe`, called when the data is there.
 
         Raises:
-            UserError: `path` holds another run or other files.
+            UserError: `path` holds more than the log of an attempt that failed.
         """
         if path.exists() and not path.is_dir():
             raise UserError(f"expected a folder for --run-dir, {path} is a file: name another")
@@ -216,12 +213,8 @@ def open_run(
 ) -> tuple[RunDirectory, Config]:
     """Opens a run of `app`, and reads the config that it was made with.
 
-    Args:
-        path: of the run.
-        app: that made the run.
-        config_type: of its config, with `data.root` and `data.cache_dir`.
-        root: where the official files are now, if not where training found them.
-        cache_dir: likewise for prepared data.
+    `root` is where the official files are now, if not where training found them, `cache_dir`
+    likewise for prepared data.
 
     Raises:
         UserError: see `RunDirectory.open` and `read_config`.
@@ -327,13 +320,11 @@ def _value(hint, value, prefix: str, unknown: list[str]):
 
 
 def _flat(config: object, prefix: str = "") -> dict[str, object]:
+    """Options by dotted name."""
     flat = {}
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
+    for name, value in vars(config).items():
         nested = dataclasses.is_dataclass(value)
-        flat |= (
-            _flat(value, f"{prefix}{field.name}.") if nested else {f"{prefix}{field.name}": value}
-        )
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat
 
 

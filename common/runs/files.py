@@ -34,10 +34,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on success it is renamed to `path`, else removed.
+    """Gives a path beside `path`, with its suffix; renamed to it on success, else removed.
 
-    The temporary name keeps the suffix, by which Keras chooses its format. An existing folder at
-    `path` is replaced as a whole.
+    An existing folder at `path` is replaced as a whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:

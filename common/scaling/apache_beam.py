@@ -22,13 +22,10 @@ _NAMESPACE = "cellstate"
 def examples(
     listed: Iterable, read: Callable[..., Iterator], broken: datasets.BrokenRows, *, on_beam: bool
 ) -> Any:
-    """What a builder's `_generate_examples` returns, also one that is prepared on a pipeline.
+    """What a builder's `_generate_examples` returns; arguments as those of `datasets.examples`.
 
-    Args:
-        listed: what can be pickled: paths and texts, not the content of files.
-        read: a function of a module, (row, `broken`) -> its (key, record) if it can be used.
-        broken: counts the rows.
-        on_beam: returns steps of a pipeline, which read the rows in its workers.
+    With `on_beam` these are the steps of a pipeline, whose workers read the rows: `listed` and
+    `read`, a function of a module, can be pickled.
     """
     if not on_beam:
         return datasets.examples(listed, read, broken)
@@ -58,10 +55,7 @@ def prepare(
 ) -> None:
     """As `datasets.prepare`, with a pipeline where its options are given.
 
-    Args:
-        builder: whose examples are those of `examples`.
-        broken: gets the number of rows, and the broken ones, that the workers counted.
-        options: of a Beam pipeline, without the dashes: "runner=FlinkRunner flink_master=host:1".
+    They stand without dashes: "runner=FlinkRunner flink_master=host:1".
 
     Raises:
         UserError: Beam is not installed, the source is incomplete or too many rows are broken.

@@ -7,23 +7,18 @@ For several machines see docs/guides/scaling.md.
 """
 
 import argparse
+import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import threading
 
 from common.runs import cli
 from common.runs.errors import UserError
 from common.scaling import launcher
 
-if TYPE_CHECKING:
-    import tensorflow as tf
 
-
-def dispatch(port: int, addresses: Sequence[str]) -> "tf.data.experimental.service.DispatchServer":
-    """Starts the dispatcher for workers that will have these addresses, host:port.
+def serve(options: argparse.Namespace) -> list:
+    """Starts what the options of `main` name: TensorFlow's servers, which live as long as the list.
 
     Raises:
         UserError: the port is taken.
@@ -32,54 +27,28 @@ def dispatch(port: int, addresses: Sequence[str]) -> "tf.data.experimental.servi
     import tensorflow as tf
 
     service = tf.data.experimental.service
-    config = service.DispatcherConfig(port=port, worker_addresses=list(addresses))
-    try:
-        return service.DispatchServer(config)
-    except Exception as error:  # TensorFlow raises different kinds
-        raise UserError(f"expected a free --port, {port} is not ({error}): name another") from None
-
-
-def work(address: str, dispatcher: str) -> None:
-    """Is the worker at `address`, host:port, until the process ends."""
-    cli.start_tensorflow_quietly()
-    import tensorflow as tf
-
-    service = tf.data.experimental.service
-    port = int(address.rpartition(":")[2])
-    config = service.WorkerConfig(dispatcher_address=dispatcher, worker_address=address, port=port)
-    service.WorkerServer(config).join()
-
-
-def serve_here(port: int, workers: int) -> int:
-    """A dispatcher with workers of this machine, until one is lost; the exit code."""
-    addresses = [f"127.0.0.1:{number}" for number in launcher.free_ports(workers)]
-    dispatcher = dispatch(port, addresses)
-    command = [
-        sys.executable,
-        "-m",
-        "common.scaling.data_service",
-        "--dispatcher",
-        f"127.0.0.1:{port}",
-    ]
-    processes, announced = [], False
-    try:
-        for address in addresses:
-            processes.append(subprocess.Popen([*command, "--worker", address]))
-        while all(process.poll() is None for process in processes):
-            if not announced and dispatcher._num_workers() == workers:
-                print(f"--data.service grpc://127.0.0.1:{port}", flush=True)
-                announced = True
-            time.sleep(0.1)
-        print("a worker was lost", file=sys.stderr)
-        return 1
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    here = [f"127.0.0.1:{number}" for number in launcher.free_ports(options.workers)]
+    workers, dispatcher, servers = here, f"127.0.0.1:{options.port}", []
+    if options.worker:
+        workers, dispatcher = [options.worker], options.dispatcher
+    else:
+        addresses = options.elsewhere or here
+        config = service.DispatcherConfig(port=options.port, worker_addresses=addresses)
+        try:
+            servers.append(service.DispatchServer(config))
+        except Exception as error:  # TensorFlow raises different kinds
+            raise UserError(
+                f"expected a free --port, {options.port} is not ({error}): name another"
+            ) from None
+    for address in workers if not options.elsewhere else ():
+        port = int(address.rpartition(":")[2])
+        config = service.WorkerConfig(dispatcher, worker_address=address, port=port)
+        servers.append(service.WorkerServer(config))
+    return servers
 
 
 def main() -> int:
-    """Reads the options and serves."""
+    """Reads the options and serves until it is stopped."""
     parser = argparse.ArgumentParser(description="Serves batches to trainings.")
     parser.add_argument("--port", type=int, default=5050, help="of the dispatcher")
     parser.add_argument("--workers", type=int, default=2, help="on this machine")
@@ -89,18 +58,16 @@ def main() -> int:
     options = parser.parse_args()
     if bool(options.worker) != bool(options.dispatcher) or options.workers < 1:
         parser.error("expected --workers of at least 1; --worker and --dispatcher together")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # At once: TensorFlow's servers would wait for the trainings that they have served.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
-        if options.worker:
-            work(options.worker, options.dispatcher)
-        if options.elsewhere:
-            dispatch(options.port, options.elsewhere).join()
-        return serve_here(options.port, options.workers)
+        servers = serve(options)
+        print(f"{len(servers)} servers: --data.service grpc://127.0.0.1:{options.port}", flush=True)
+        threading.Event().wait()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return 2
 
 
 if __name__ == "__main__":

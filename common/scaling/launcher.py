@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,11 +23,8 @@ from pathlib import Path
 def launch(command: Sequence[str], *, workers: int, restarts: int = 0) -> int:
     """Runs `workers` processes of `command` to their end; the exit code, 0 when all are done.
 
-    Args:
-        command: of a training.
-        workers: how many processes.
-        restarts: how often all are started again when one is lost. An error of the user (exit code
-            2) would come again and ends it.
+    All are started again, at most `restarts` times, when one is lost. An error of the user (exit
+    code 2) would come again and ends it.
     """
     code, lost = _run(_resumed(command), workers)
     while code not in (0, 2) and restarts:
@@ -44,10 +40,8 @@ def _run(command: Sequence[str], workers: int) -> tuple[int, int]:
     processes = []
     try:
         for index in range(workers):
-            config = {
-                "cluster": {"worker": addresses},
-                "task": {"type": "worker", "index": index},
-            }
+            task = {"type": "worker", "index": index}
+            config = {"cluster": {"worker": addresses}, "task": task}
             environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
             processes.append(subprocess.Popen(command, env=environment))
         while True:
@@ -60,8 +54,7 @@ def _run(command: Sequence[str], workers: int) -> tuple[int, int]:
             time.sleep(0.1)
     finally:
         for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
 
 

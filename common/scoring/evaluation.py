@@ -9,10 +9,7 @@ class Evaluation:
     """One evaluation of one split. Metrics are fractions, not per cent; `cider` is 0 to 10.
 
     Attributes:
-        app: folder under apps/.
-        data: name of the data set.
-        split: "train", "validation" or "test".
-        num_examples: examples that were scored.
+        num_examples: that were scored.
         metrics: by name, of the model.
         baselines: by name, the same metrics of rivals that do not get the decisive input.
         details: metrics by group of examples, and diagnostics, by name.

@@ -1,7 +1,5 @@
 """History, best model and checkpoints of a training, and how it continues from them."""
 
-import csv
-import io
 import logging
 import math
 import shutil
@@ -33,7 +31,6 @@ class Checkpointing(keras.callbacks.Callback):
     weights, validation, the callbacks before this one and the best model have the averages.
 
     Args:
-        run: the run directory.
         best: the model that is saved when `monitor` rises; shares its layers with the fitted one.
         name: `<name>.keras`, `checkpoints/<name>`; the history of "model" is history.csv.
         monitor: a metric of `fit` that should be high.
@@ -70,7 +67,8 @@ class Checkpointing(keras.callbacks.Callback):
     @property
     def finished(self) -> bool:
         """Whether early stopping has ended the training."""
-        return bool(self.history) and self.first_epoch - self._best_epoch() >= self.patience
+        values = [row[self.monitor] for row in self.history]
+        return bool(values) and len(values) - 1 - int(np.argmax(values)) >= self.patience
 
     @property
     def best_value(self) -> float:
@@ -88,12 +86,8 @@ class Checkpointing(keras.callbacks.Callback):
             state = self.checkpoints.restore()
         if state:
             self.history, self._part = state["history"], state["part"]
-            logger.info(
-                "%s: continues after epoch %d, batch %d",
-                self.name,
-                self.first_epoch,
-                self.first_batch,
-            )
+            done = self.first_epoch, self.first_batch
+            logger.info("%s: continues after epoch %d, batch %d", self.name, *done)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Puts back what a broken epoch had counted; all else is as the last epoch left it."""
@@ -149,12 +143,8 @@ class Checkpointing(keras.callbacks.Callback):
         if self.name == "model":
             self.run.write_text("history.csv", _as_csv(self.history))
         self._save(None)
-        logger.info(
-            "%s: epoch %d  %s",
-            self.name,
-            epoch + 1,
-            "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch"),
-        )
+        values = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key != "epoch")
+        logger.info("%s: epoch %d  %s", self.name, epoch + 1, values)
         if self.finished:
             logger.info("%s: no better %s for %d epochs", self.name, self.monitor, self.patience)
             self.model.stop_training = True
@@ -168,10 +158,6 @@ class Checkpointing(keras.callbacks.Callback):
         self.checkpoints.save({"history": self.history, "part": part})
         self._written = time.monotonic()
 
-    def _best_epoch(self) -> int:
-        values = [row[self.monitor] for row in self.history]
-        return 1 + int(np.argmax(values)) if values else 0
-
 
 def _clipped_and_all(optimizer) -> np.ndarray:
     """Steps whose gradients were clipped, and all steps, since the start."""
@@ -180,11 +166,8 @@ def _clipped_and_all(optimizer) -> np.ndarray:
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    return "".join(",".join(map(str, line)) + "\n" for line in lines)
 
 
 class Checkpoints:
@@ -264,13 +247,9 @@ class Checkpoints:
 
 
 def require_same_shapes(name: str, new: Sequence, old: Sequence, *, run_dir: Path) -> None:
-    """Raises UserError, naming the part, where the weights of another run have other shapes.
+    """Raises UserError where the weights of a part of another run have other shapes.
 
-    Args:
-        name: of the part of the network.
-        new: shapes of its new weights, in order.
-        old: shapes of those of the other run; empty where it lacks the part.
-        run_dir: of the other run.
+    `new` and `old` are the shapes in order; `old` is empty where that run lacks the part.
     """
     if list(new) != list(old):
         raise UserError(

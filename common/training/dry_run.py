@@ -1,7 +1,6 @@
 """A dry run of a training: its layers, and the minutes that it would take."""
 
 import logging
-import math
 import time
 
 import keras
@@ -14,15 +13,12 @@ logger = logging.getLogger("cellstate")
 
 
 def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batches: int) -> None:
-    """Takes two steps of `num_batches`; logs the parameters and how long all would take.
-
-    Args:
-        model: built and compiled.
-        batches: at least two.
-        name: of the network, for the log.
-        num_batches: of the whole training.
-    """
-    logger.info("%s:\n%s", name, _parameter_table(model))
+    """Takes two steps of `num_batches`; logs the layers, and the time that all would take."""
+    model.summary(
+        expand_nested=True,
+        show_trainable=True,
+        print_fn=lambda table: logger.info("%s:\n%s", name, table),
+    )
     step_ends: list[float] = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: step_ends.append(time.monotonic())
@@ -42,22 +38,3 @@ def report(model: keras.Model, batches: tf.data.Dataset, *, name: str, num_batch
         seconds * num_batches / 60,
         num_batches,
     )
-
-
-def _parameter_table(model: keras.Model) -> str:
-    """A line for each layer that has weights: their shapes and number, fixed or not."""
-    layers: dict[str, list] = {}
-    for weight in model.weights:
-        layers.setdefault(weight.path.rpartition("/")[0], []).append(weight)
-    lines = []
-    for name, weights in layers.items():
-        shapes = " ".join("x".join(map(str, weight.shape)) or "1" for weight in weights)
-        fixed = "" if any(weight.trainable for weight in weights) else "  fixed"
-        lines.append(f"  {name:<44} {shapes:<36} {_number_of(weights):>11,}{fixed}")
-    trainable = _number_of(model.trainable_weights)
-    lines.append(f"  in all {_number_of(model.weights):,} parameters, {trainable:,} of them learn")
-    return "\n".join(lines)
-
-
-def _number_of(weights) -> int:
-    return sum(math.prod(weight.shape) for weight in weights)

@@ -1,14 +1,11 @@
 """The steps of every training: `start`, `scope`, `fit`."""
 
 import contextlib
-import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from common.runs import cli
@@ -17,8 +14,6 @@ from common.training import dry_run, optimizers, strategies
 from common.training.checkpoints import Checkpointing
 from common.training.logging import Samples, TrainingLog
 from common.training.options import Options, Precision
-
-logger = logging.getLogger("cellstate")
 
 
 class Config(Protocol):
@@ -109,15 +104,11 @@ def fit(
     Args:
         network: built in the `scope` of a strategy; it is saved whole.
         outputs: those of its outputs that have a target, a tensor or a dict of them.
-        run: from `start`.
-        options: of the training.
         batches: gives the endless batches from this epoch on, in an order that is a function of
             the epoch alone: (inputs, target) or (inputs, target, weight).
-        steps_per_epoch: batches in an epoch.
         loss, metrics, weighted_metrics: as in `keras.Model.compile`.
         monitor: the metric that chooses the best epoch, higher is better.
-        num_examples: in an epoch, for the log of how many a second.
-        unit: what they are, in the plural.
+        num_examples, unit: in an epoch, and what they are, for the log of how many a second.
         name: of the network; the history of "model" is history.csv.
         validation_data: finite batches.
         callbacks: called before checkpoints are written; they may add metrics to the epoch's logs.
@@ -143,7 +134,7 @@ def fit(
             weighted_metrics=weighted_metrics,
         )
     keras.utils.set_random_seed(options.seed)
-    history = run_epochs(
+    return run_epochs(
         model,
         batches,
         Checkpointing(
@@ -162,11 +153,6 @@ def fit(
         callbacks=callbacks,
         make_samples=make_samples,
     )
-    if history and name == "model":
-        report_rates(
-            batches(0), steps_per_epoch, num_examples=num_examples, history=history, unit=unit
-        )
-    return history
 
 
 def run_epochs(
@@ -215,29 +201,3 @@ def run_epochs(
         )
     strategies.wait_for_all(strategy)  # for the files of the best model
     return checkpointing.history
-
-
-def report_rates(
-    batches: tf.data.Dataset,
-    num_batches: int,
-    *,
-    num_examples: int,
-    history: list[dict[str, float]],
-    unit: str,
-) -> None:
-    """Logs how fast the input pipeline alone delivers and how fast the model takes, per second."""
-    iterator = iter(batches)
-    next(iterator)  # the start-up of the pipeline is not its rate
-    begun = time.monotonic()
-    for _ in range(num_batches):
-        next(iterator)
-    alone = num_examples / (time.monotonic() - begun)
-    model = num_examples / float(np.median([row["train_seconds"] for row in history]))
-    logger.info(
-        "input pipeline alone: %.0f %s/s, model: %.0f %s/s, ratio %.1f",
-        alone,
-        unit,
-        model,
-        unit,
-        alone / model,
-    )

@@ -44,13 +44,12 @@ class StepsCrossEntropy(keras.losses.Loss):
     """Cross-entropy of the real steps of sequences, a share of each target spread over all classes.
 
     loss = mean over real steps of
-        weight * (-(1 - smoothing) log p(target) - smoothing * mean over classes of log p)
+        -(1 - smoothing) log p(target) - smoothing * mean over classes of log p
 
-    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The sum over the real steps of all
-    replicas is divided by their number, whatever their weights.
+    Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. The mean is over all replicas.
 
     Shapes: target int32 (batch, ..., time), -1 where there is no step; logits float
-    (steps, classes) of the real steps alone, row by row; sample_weight float32 as the target.
+    (steps, classes) of the real steps alone, row by row. It takes no weights.
 
     Args:
         smoothing: the share, 0 to 1.
@@ -62,10 +61,7 @@ class StepsCrossEntropy(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The loss, a number."""
-        real = y_true >= 0
-        values = self.call(tf.boolean_mask(y_true, real), y_pred)
-        if sample_weight is not None:
-            values *= tf.boolean_mask(sample_weight, real)
+        values = self.call(tf.boolean_mask(y_true, y_true >= 0), y_pred)
         count = strategies.sum_over_replicas(tf.cast(tf.size(values), values.dtype))
         return tf.math.divide_no_nan(tf.reduce_sum(values), count)
 

@@ -19,20 +19,13 @@ def make_optimizer(
     average: float,
     precision: Precision = "float32",
 ) -> keras.optimizers.Optimizer:
-    """Adam whose learning rate rises for `warmup_steps` and then falls.
+    """Adam by the options of these names, see `options.Options`; `total_steps` of the training.
 
-    Args:
-        learning_rate: the highest one.
-        schedule: "cosine" falls to zero at the last step (Loshchilov & Hutter 2017,
-            https://arxiv.org/abs/1608.03983), "inverse_root" with the root of the step (Vaswani et
-            al. 2017, https://arxiv.org/abs/1706.03762).
-        warmup_steps: steps of a straight rise from zero; 0 begins with the highest rate.
-        total_steps: of the whole training.
-        clip_norm: gradients are scaled down to this global norm.
-        average: decay of the moving average of the weights, 0 for none (Polyak & Juditsky 1992,
-            https://doi.org/10.1137/0330046); `Checkpointing` validates and saves the average.
-        precision: "float16" scales the loss, so that small gradients are not lost (Micikevicius et
-            al. 2018, https://arxiv.org/abs/1710.03740).
+    Cosine: Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983; inverse root: Vaswani et al.
+    2017, https://arxiv.org/abs/1706.03762. `average` is the decay of the moving average of the
+    weights (Polyak & Juditsky 1992, https://doi.org/10.1137/0330046), which `Checkpointing`
+    validates and saves. "float16" scales the loss, so that small gradients are not lost
+    (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
     """
     if schedule == "inverse_root":
         rate = InverseRoot(learning_rate, warmup_steps)

@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,6 @@ from common.runs.errors import UserError
 logger = logging.getLogger("cellstate")
 
 _POLL_S = 0.1  # between two looks at the history of a trial
-_DRAW_S = 60.0  # between two pictures of a study
 
 # By dotted name of an option: ("log", low, high), ("uniform", low, high) or ("one of", *values).
 SearchSpace = Mapping[str, tuple]
@@ -79,7 +79,7 @@ def search(
     is never read.
 
     Args:
-        app: name of the app.
+        app: its name.
         config: its options, where the search does not set them.
         space: what to search.
         command: trains by --config FILE and --run-dir DIR, and writes history.csv there.
@@ -94,8 +94,15 @@ def search(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study_dir.mkdir(parents=True, exist_ok=True)
-    _claim(study_dir, {"app": app, "space": {name: list(kind) for name, kind in space.items()}})
+    contents = {"app": app, "space": {name: list(kind) for name, kind in space.items()}}
+    path = study_dir / "study.json"
+    if not path.exists():
+        files.write_json(path, contents)
+    elif files.read_json(path) != contents:
+        raise UserError(
+            f"expected a study of the same app and search space in {study_dir}, "
+            f"{path} has others: name another --study-dir"
+        )
     study = optuna.create_study(
         storage=f"sqlite:///{study_dir / 'study.db'}",
         study_name=app,
@@ -103,30 +110,26 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
         load_if_exists=True,
     )
-    drawn = time.monotonic() - _DRAW_S
-    while len(_ended(study)) < trials:
+    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    while len(study.get_trials(states=ended)) < trials:
         trial = study.ask()
         # Each trial draws for itself: the same where a study goes on, others in other processes.
         study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number)
         options = {name: _suggest(trial, name, kind) for name, kind in space.items()}
-        logger.info("trial %d: %s", trial.number, _listed(options))
+        logger.info("trial %d: %s", trial.number, options)
         value, pruned = _train(command, changed(config, options), trial, monitor, study_dir)
-        state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
-        study.tell(trial, None if pruned else value, state)  # Optuna has a stopped one's value
-        logger.info(
-            "trial %d: %s %.4f%s", trial.number, monitor, value, ", stopped" if pruned else ""
-        )
+        # Optuna has the value of a trial that was stopped.
+        study.tell(trial, None if pruned else value, ended[1] if pruned else ended[0])
+        stopped = ", stopped" if pruned else ""
+        logger.info("trial %d: %s %.4f%s", trial.number, monitor, value, stopped)
         best = changed(config, study.best_params)
         files.write_json(study_dir / "best.json", dataclasses.asdict(best))
-        if len(_ended(study)) >= trials or time.monotonic() - drawn >= _DRAW_S:
-            _draw(study, monitor, study_dir / "study.png")
-            drawn = time.monotonic()
+    _draw(study, monitor, study_dir / "study.png")
     logger.info(
-        "best of %d: %s %.4f with %s; `train --config %s`",
-        len(_ended(study)),
+        "best: %s %.4f with %s; `train --config %s`",
         monitor,
         study.best_value,
-        _listed(study.best_params),
+        study.best_params,
         study_dir / "best.json",
     )
     return study.best_params
@@ -139,18 +142,6 @@ def changed(config: Any, values: Mapping[str, object]) -> Any:
         new = changed(getattr(config, first), {rest: value}) if rest else value
         config = dataclasses.replace(config, **{first: new})
     return config
-
-
-def _claim(study_dir: Path, contents: dict) -> None:
-    """Writes study.json, or checks that it is the same."""
-    path = study_dir / "study.json"
-    if not path.exists():
-        files.write_json(path, contents)
-    elif files.read_json(path) != contents:
-        raise UserError(
-            f"expected a study of the same app and search space in {study_dir}, "
-            f"{path} has others: name another --study-dir"
-        )
 
 
 def _suggest(trial, name: str, kind_and_values: tuple):
@@ -199,35 +190,12 @@ def _values(run_dir: Path, monitor: str) -> list[float]:
     return [float(row[monitor]) for row in csv.DictReader(path.read_text().splitlines())]
 
 
-def _ended(study) -> list:
-    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
-
-
-def _listed(values: Mapping[str, object]) -> str:
-    return "  ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in values.items()
-    )
-
-
 def _draw(study, monitor: str, path: Path) -> None:
     """The values of the trials over each option."""
-    from common.plots import figures
+    import optuna
 
-    ended = _ended(study)
-    names = list(study.best_params)
-    figure = figures.start(path, size=(3.4 * len(names), 3.4))
-    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    for axis, name in zip(axes, names, strict=True):
-        is_text = any(isinstance(trial.params[name], (str, bool)) for trial in ended)
-        for state, marker, label in (("COMPLETE", "o", "complete"), ("PRUNED", "x", "stopped")):
-            trials = [trial for trial in ended if trial.state.name == state]
-            options = [trial.params[name] for trial in trials]
-            values = [trial.value for trial in trials]
-            axis.plot(list(map(str, options)) if is_text else options, values, marker, label=label)
-        axis.set_xlabel(name)
-        if getattr(study.best_trial.distributions[name], "log", False):
-            axis.set_xscale("log")
-    axes[0].set_ylabel(monitor)
-    axes[0].legend()
-    figures.finish(figure, title=f"{len(ended)} trials", path=path)
+    with warnings.catch_warnings(action="ignore"):  # Optuna calls its pictures experimental
+        plot = optuna.visualization.matplotlib.plot_slice(study, target_name=monitor)
+    axes = list(getattr(plot, "flat", [plot]))
+    with files.replacing(path) as temporary:
+        axes[0].figure.savefig(temporary)

@@ -18,6 +18,7 @@ from serving.options import Limits
 from tests.serving.conftest import serve
 
 PICTURE = {"b64": base64.b64encode(png(3, 2)).decode()}
+GIF = base64.b64encode(b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;").decode()
 LARGE = {"b64": base64.b64encode(png(101, 100)).decode()}
 GOOD = [
     {"inputs": {"waveform": [[0.1, -0.2]], "num_samples": [2]}},
@@ -127,7 +128,7 @@ def test_health_metrics_and_page(client):
     assert 'serving_model_version{model="all"} 1.0' in figures
     assert 'serving_requests_total{model="all",status="200"}' in figures
     assert "swagger-ui-bundle.js" in client.get("/docs").text
-    assert len(client.get("/docs/swagger-ui-bundle.js").content) > 1e5
+    assert len(client.get("/docs/static/swagger-ui-bundle.js").content) > 1e5
     assert "/v1/models/{name}:predict" in client.get("/openapi.json").json()["paths"]
 
 
@@ -150,7 +151,7 @@ def test_a_token_is_asked_for(saved_model):
         ({"signature_name": "echo", "instances": [{"b64": "/w=="}]}, "UTF-8"),
         ({"inputs": {"waveform": [[0.0] * 1601], "num_samples": [9]}}, "at most 0.1 s"),
         ({"signature_name": "picture", "inputs": [PICTURE] * 5}, "2.4e-05 megapixels"),
-        ({"signature_name": "picture", "inputs": ["GIF89a\x03\x00\x03\x00"]}, "row 0 is GIF"),
+        ({"signature_name": "picture", "inputs": [{"b64": GIF}]}, "row 0 is GIF"),
         ({"signature_name": "picture", "inputs": ["<svg/>"]}, "expected JPEG, PNG, BMP; row 0"),
         ({"signature_name": "picture", "inputs": [LARGE]}, "at most 10000 pixels an image"),
     ],

@@ -157,7 +157,7 @@ class SoftAttention(Decoder):
     context = sigm(f(h)) * sum over regions of attention(h) * region;  h, c = LSTM([word, context])
     """
 
-    kernel = "TensorFlow loop of the decoder"  # see layers.recurrent.kernels
+    computed_by = "TensorFlow loop of the decoder"  # see layers.recurrent.kernels
 
     def __init__(self, num_words: int, **options):
         super().__init__(num_words, **options)

@@ -21,13 +21,7 @@ def make_image_encoder(config: ModelConfig) -> keras.Model:
     Raises:
         UserError: its weights are missing or those of another network, or the size does not suit.
     """
-    encoder = vision.make_image_encoder(
-        config.image_encoder,
-        image_size=config.image_size,
-        channels=config.cnn_channels,
-        weights=config.image_weights,
-    )
-    encoder.trainable = config.train_image_encoder
+    encoder = vision.make_image_encoder(config)
     if config.train_image_encoder:
         pretrained = config.image_encoder == "efficientnet_lite0" or config.image_weights
         thaw(encoder, config.train_encoder_from, keep_statistics=bool(pretrained))

@@ -4,19 +4,18 @@ import importlib
 import logging
 import pickle
 import sys
-from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
 
-from common.inputs import builders, datasets
+from common.inputs import datasets
 
 BUILDER = """
 import numpy as np
 import tensorflow_datasets as tfds
 from common.inputs import builders
 from toy_apps.tagging import config
-from . import formats
+from .corpora import formats
 
 class Words(builders.Builder):
     VERSION = tfds.core.Version("1.0.0")
@@ -27,7 +26,6 @@ class Words(builders.Builder):
         return tfds.core.DatasetInfo(builder=self, features=features)
 
     def _split_generators(self, dl_manager):
-        from common.inputs.tables import lines
         return {"train": self._generate_examples()}
 
     def _generate_examples(self):
@@ -43,12 +41,13 @@ def app(tmp_path, monkeypatch):
     """An app whose datasets.py reads through another module; gives its folder."""
     folder = tmp_path / "toy_apps" / "tagging"
     folder.mkdir(parents=True)
-    for package in (folder.parent, folder):
+    (folder / "corpora").mkdir()
+    for package in (folder.parent, folder, folder / "corpora"):
         (package / "__init__.py").write_text("")
     (folder / "config.py").write_text("EPOCHS = 3\n")
     (folder / "unused.py").write_text("")
     (folder / "datasets.py").write_text(BUILDER)
-    (folder / "formats.py").write_text(FORMATS)
+    (folder / "corpora" / "formats.py").write_text(FORMATS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield folder
@@ -72,19 +71,11 @@ def labels(builder) -> list[int]:
     return sorted(int(row["label"]) for row in tfds.as_numpy(builder.as_dataset(split="train")))
 
 
-def test_the_readers_are_what_a_module_imports_of_its_app_and_of_common_inputs(app):
-    modules = builders.modules_of_readers(MODULE)
-    of_app = {name for name in modules if name.startswith("toy_apps")}
-    assert of_app == {"toy_apps.tagging", MODULE, "toy_apps.tagging.formats"}
-    assert set(modules) - of_app >= {"common.inputs.tables", "common.inputs.builders"}
-    assert modules["common.inputs.datasets"] == Path(datasets.__file__)
-
-
 def test_a_set_is_prepared_anew_when_the_code_that_reads_it_has_changed(app, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="cellstate")
     for _ in range(2):  # the second time it is there
         assert labels(make_builder(tmp_path)) == [1, 2]
-    (app / "formats.py").write_text("def label(word):\n    return 7\n")
+    (app / "corpora" / "formats.py").write_text("def label(word):\n    return 7\n")
     assert labels(make_builder(tmp_path)) == [7, 7]
     assert labels(make_builder(tmp_path, "other-files")) == [7, 7]
     lines = [m.split(", into")[0] for m in caplog.messages if m.startswith("words: ")]
@@ -98,7 +89,7 @@ def test_a_set_is_prepared_anew_when_the_code_that_reads_it_has_changed(app, tmp
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("formats", '"""A."""\ndef label(word):  # of letters\n    return len(word)\n'),
+        ("corpora/formats", '"""A."""\ndef label(word):  # of letters\n    return len(word)\n'),
         ("config", "EPOCHS = 4\n"),
         ("unused", "WIDTH = 4\n"),
     ],
@@ -112,7 +103,7 @@ def test_comments_options_and_other_modules_change_nothing(app, tmp_path, name, 
 def test_a_builder_without_a_config_follows_its_code_too(app, tmp_path):
     make_builder(tmp_path)
     before = sys.modules[MODULE].Words(data_dir=tmp_path).data_dir
-    (app / "formats.py").write_text("def label(word):\n    return 7\n")
+    (app / "corpora" / "formats.py").write_text("def label(word):\n    return 7\n")
     assert sys.modules[MODULE].Words(data_dir=tmp_path).data_dir != before
 
 

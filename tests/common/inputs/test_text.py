@@ -138,45 +138,27 @@ def test_ids_are_those_of_the_words_of_the_tokenizer():
 # Ids
 
 
-def test_words_become_ids_with_padding_on_the_right(table):
-    ids, mask = text.encode(tf.constant(["A dog!", "cat dog cat"]), table, max_words=9)
-    assert ids.numpy().tolist() == [[UNK, 5, PAD], [4, 5, 4]]
-    assert mask.numpy().tolist() == [[True, True, False], [True, True, True]]
-
-
-def test_ids_are_int32_and_the_mask_is_bool(table):
-    ids, mask = text.encode(tf.constant(["cat"]), table, max_words=9)
+@pytest.mark.parametrize(
+    ("texts", "max_words", "expected"),
+    [
+        (["A dog!", "cat dog cat"], 9, [[UNK, 5, PAD], [4, 5, 4]]),  # padding on the right
+        (["cat dog dog dog", "cat"], 2, [[4, 5], [4, PAD]]),  # cut off
+        ([""], 9, [[PAD]]),  # at least one step
+        (["?", " "], 9, [[PAD], [PAD]]),
+        (["cat dog", "", "dog"], 9, [[4, 5], [PAD, PAD], [5, PAD]]),
+        (["<pad> <end>"], 9, [[UNK, UNK]]),  # words like any other
+    ],
+)
+def test_words_become_ids_and_a_mask(table, texts, max_words, expected):
+    ids, mask = text.encode(tf.constant(texts), table, max_words=max_words)
+    assert ids.numpy().tolist() == expected
+    assert mask.numpy().tolist() == [[token != PAD for token in row] for row in expected]
     assert (ids.dtype, mask.dtype) == (tf.int32, tf.bool)
-
-
-def test_words_beyond_the_limit_are_cut_off(table):
-    ids, mask = text.encode(tf.constant(["cat dog dog dog", "cat"]), table, max_words=2)
-    assert ids.numpy().tolist() == [[4, 5], [4, PAD]]
-    assert mask.numpy().tolist() == [[True, True], [True, False]]
-
-
-@pytest.mark.parametrize("texts", [[""], ["?", " "]])
-def test_rows_without_a_word_are_one_step_of_padding(table, texts):
-    ids, mask = text.encode(tf.constant(texts), table, max_words=9)
-    assert ids.numpy().tolist() == [[PAD]] * len(texts)
-    assert mask.numpy().tolist() == [[False]] * len(texts)
-
-
-def test_an_empty_row_between_others_is_all_padding(table):
-    ids, mask = text.encode(tf.constant(["cat dog", "", "dog"]), table, max_words=9)
-    assert ids.numpy().tolist() == [[4, 5], [PAD, PAD], [5, PAD]]
-    assert mask.numpy().tolist() == [[True, True], [False, False], [True, False]]
 
 
 def test_a_batch_of_no_texts_has_no_rows(table):
     ids, _ = text.encode(tf.zeros([0], tf.string), table, max_words=9)
     assert ids.shape[0] == 0
-
-
-def test_text_that_spells_a_special_token_is_a_word_like_any_other(table):
-    ids, mask = text.encode(tf.constant(["<pad> <end>"]), table, max_words=9)
-    assert ids.numpy().tolist() == [[UNK, UNK]]
-    assert mask.numpy().tolist() == [[True, True]]
 
 
 def test_a_data_pipeline_gives_the_ids_of_an_eager_call(table):
@@ -220,22 +202,17 @@ def test_the_special_tokens_have_the_first_ids():
     assert [tokens[i] for i in (PAD, UNK, START, END)] == ["<pad>", "<unk>", "<start>", "<end>"]
 
 
-def test_words_stand_by_falling_count_then_by_alphabet():
-    tokens = Vocabulary.of_words({"b": 1, "c": 3, "a": 1, "d": 2}).tokens
-    assert tokens == (*SPECIALS, "c", "d", "a", "b")
-
-
-def test_special_tokens_are_never_taken_from_data():
-    counts = {"<unk>": 9, "<pad>": 8, "cat": 1}
-    assert Vocabulary.of_words(counts).tokens == (*SPECIALS, "cat")
-
-
-def test_rare_words_are_left_out():
-    assert Vocabulary.of_words({"a": 3, "b": 2}, min_count=3).tokens == (*SPECIALS, "a")
-
-
-def test_the_largest_size_counts_data_not_special_tokens():
-    assert len(Vocabulary.of_words({"a": 3, "b": 2, "c": 1}, max_size=2)) == 2 + len(SPECIALS)
+@pytest.mark.parametrize(
+    ("counts", "options", "expected"),
+    [
+        ({"b": 1, "c": 3, "a": 1, "d": 2}, {}, ("c", "d", "a", "b")),  # by count, then alphabet
+        ({"<unk>": 9, "<pad>": 8, "cat": 1}, {}, ("cat",)),  # special tokens are not data
+        ({"a": 3, "b": 2}, {"min_count": 3}, ("a",)),
+        ({"a": 3, "b": 2, "c": 1}, {"max_size": 2}, ("a", "b")),
+    ],
+)
+def test_a_vocabulary_has_the_special_tokens_and_the_frequent_words(counts, options, expected):
+    assert Vocabulary.of_words(counts, **options).tokens == (*SPECIALS, *expected)
 
 
 def test_labels_begin_at_id_zero():

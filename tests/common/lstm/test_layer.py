@@ -225,7 +225,7 @@ def test_input_dropout_acts_in_training_only():
 def test_options_without_machine_code_train_as_in_keras(options):
     layer = LSTM(4, **options)
     assert layer.is_fast(training=True) == (options == {"use_bias": True})
-    assert layer.kernel().startswith("machine code" if layer.is_fast(True) else "Keras")
+    assert layer.computed_by.startswith("machine code" if layer.is_fast(True) else "Keras")
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(VALUES, training=True))
     assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, layer.trainable_variables))
@@ -387,7 +387,7 @@ for ours, theirs in pairs:
     assert not np.any(results[0][0].numpy()[~mask])
     outside = ours(values, mask=tf.constant(mask))
     np.testing.assert_allclose(outside, results[1][0], rtol=1e-5, atol=1e-6)
-print(pairs[0][0].kernel())
+print(pairs[0][0].computed_by)
 print(*lines, sep=chr(10))
 """
 

@@ -84,21 +84,14 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_file_is_there_only_when_it_is_written(tmp_path):
-    with replacing(tmp_path / "a.txt") as temporary:
-        temporary.write_text("new")
-        assert not (tmp_path / "a.txt").exists()
-    assert (tmp_path / "a.txt").read_text() == "new"
-
-
-def test_folders_above_a_file_are_made(tmp_path):
-    files.write_text(tmp_path / "a" / "b" / "c.txt", "é")
-    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "é".encode()
-
-
-def test_the_temporary_name_keeps_the_suffix(tmp_path):
-    with replacing(tmp_path / "model.keras") as temporary:
-        temporary.write_text("new")
-        assert temporary.suffix == ".keras"
+    path = tmp_path / "a" / "b" / "model.keras"
+    for content in ("old", "é"):
+        with replacing(path) as temporary:
+            temporary.write_text(content)
+            assert temporary.suffix == ".keras"
+            assert path.exists() == (content != "old")
+    assert path.read_bytes() == "é".encode()
+    assert names(path.parent) == ["model.keras"]
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -107,12 +100,6 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("half")
         raise ZeroDivisionError
     assert (tmp_path / "a.txt").read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_a_written_file_leaves_no_temporary_one(tmp_path):
-    files.write_text(tmp_path / "a.txt", "old")
-    files.write_text(tmp_path / "a.txt", "new")
     assert names(tmp_path) == ["a.txt"]
 
 

@@ -1,4 +1,4 @@
-"""Facts about batches from a tf.data service: a dispatcher and two workers, three processes."""
+"""Facts about batches from a tf.data service: a dispatcher and two workers in a process."""
 
 import importlib
 import signal
@@ -27,15 +27,7 @@ BUCKETS = pipeline.Buckets((2, 4), (5, 4, 2))
 def address():
     """Of a service with two workers."""
     [port] = launcher.free_ports(1)
-    command = [
-        sys.executable,
-        "-m",
-        "common.scaling.data_service",
-        "--workers",
-        "2",
-        "--port",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "common.scaling.data_service", "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as serving:
         try:
             assert serving.stdout is not None

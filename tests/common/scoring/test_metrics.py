@@ -60,11 +60,6 @@ def test_one_of_three_humans_is_worth_a_third():
     assert vqa_soft_accuracy("dog", ["dog", "cat", "cow"]) == pytest.approx(1 / 3)
 
 
-def test_no_human_answer_is_an_error():
-    with pytest.raises(ValueError, match="at least one answer"):
-        vqa_soft_accuracy("dog", [])
-
-
 @given(ANSWERS, st.lists(ANSWERS, min_size=1, max_size=12), st.randoms())
 def test_the_order_of_the_humans_does_not_matter(predicted, humans, random):
     shuffled = random.sample(humans, len(humans))
@@ -104,11 +99,6 @@ def test_wups_of_empty_lists_is_one_only_if_both_are_empty():
     assert wups(["chair"], [], threshold=0.9, similarity=no_similarity) == 0.0
 
 
-def test_wups_refuses_a_text_where_a_list_of_words_belongs():
-    with pytest.raises(TypeError, match="lists of words"):
-        wups("chair", ["chair"], threshold=0.9, similarity=no_similarity)
-
-
 @given(st.lists(WORDS, max_size=4), st.lists(WORDS, max_size=4), st.floats(0, 1))
 def test_wups_is_symmetric(predicted, truth, threshold):
     forward = wups(predicted, truth, threshold=threshold, similarity=furniture_similarity)
@@ -132,8 +122,3 @@ def test_groups_must_be_as_many_as_scores():
 
 def test_answer_collapse_names_the_most_frequent_answer_and_its_share():
     assert answer_collapse(["yes", "no", "yes", "yes"]) == (2, "yes", 0.75)
-
-
-def test_answer_collapse_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="at least one answer"):
-        answer_collapse([])

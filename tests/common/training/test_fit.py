@@ -2,9 +2,7 @@
 
 import contextlib
 import csv
-import logging
 import random
-import re
 
 import keras
 import numpy as np
@@ -315,7 +313,7 @@ def test_a_resumed_training_keeps_an_older_better_model(tmp_path, model):
     assert number_of(RunDirectory(tmp_path).load_model()) == 2
 
 
-# Seeds and rates
+# Seeds
 
 
 def test_a_seed_decides_what_python_numpy_and_tensorflow_draw():
@@ -341,17 +339,3 @@ def test_determinism_is_switched_on_by_option_only(deterministic):
     without = is_op_determinism_enabled()
     training.seed_and_choose_strategy(Options(seed=1, deterministic=True, strategy="none"))
     assert (without, is_op_determinism_enabled()) == (False, True)
-
-
-def test_rates_are_examples_a_second_of_the_median_epoch(caplog):
-    caplog.set_level(logging.INFO, logger="cellstate")
-    history = [{"train_seconds": seconds} for seconds in (9.0, 0.5, 0.4)]
-    training.report_rates(
-        tf.data.Dataset.range(4), 3, num_examples=10, history=history, unit="questions"
-    )
-    alone, model, ratio = re.fullmatch(
-        r"input pipeline alone: (\d+) questions/s, model: (\d+) questions/s, ratio (\d+\.\d)",
-        caplog.messages[-1],
-    ).groups()
-    assert int(model) == 20
-    assert float(ratio) == pytest.approx(int(alone) / int(model), rel=0.03, abs=0.1)
