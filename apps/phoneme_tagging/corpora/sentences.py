@@ -50,7 +50,7 @@ def _modules() -> list[tuple[str, Path]]:
         (path.relative_to(folder.parent).as_posix(), path)
         for folder in folders
         for path in folder.rglob("*.py")
-        if "tests" not in path.parts
+        if "tests" not in path.relative_to(folder).parts
     ]
     return sorted(modules, key=lambda module: _place("order of " + module[0]))
 
