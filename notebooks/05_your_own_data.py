@@ -159,7 +159,7 @@ question_record = next(answer_data.load_split(texts, "validation").as_numpy_iter
 # %%
 speech = phone_data.load_split(phone_config.SMALL.data, "train")
 aligner = alignment.Aligner(RUNS / "alignments", None)
-for number, record in enumerate(speech.take(250).as_numpy_iterator()):
+for number, record in enumerate(speech.take(300).as_numpy_iterator()):
     path = RECORDINGS / record["speaker"].decode() / f"{number:03d}.wav"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(sound_files.encode(record["waveform"] / 32768.0))
