@@ -39,10 +39,11 @@ demo: $(VENV)/done ## Train, evaluate, export and ask every app on its default d
 test: $(VENV)/done-dev ## Run the tests
 	@$(BIN)/python -m pytest -m "not data" -n 2 --dist worksteal
 
-# The longest are the last; they start first, so that none of two has to wait for the other.
+# The longest are the last; they start first, so that none of two has to wait for the other. With
+# several threads OpenBLAS would spin while the other has the core.
 notebooks: $(VENV)/done-dev ## Execute the notebooks (minutes)
 	@cd notebooks && ls -r *.py | \
-	  PATH="$(CURDIR)/$(BIN):$$PATH" xargs -n 1 -P 2 jupytext --to ipynb --execute
+	  OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" xargs -n 1 -P 2 jupytext --to ipynb --execute
 
 serve: MODELS = $(wildcard runs/demo/*/saved_model)
 serve: $(VENV)/done ## Try the demo's models on a page at http://127.0.0.1:7860

@@ -121,7 +121,7 @@ small = phone_config.SMALL
 phones = replace(
     small,
     model=replace(small.model, units=32, direction="forward", normalization="training"),
-    data=replace(small.data, num_utterances=200),
+    data=replace(small.data, max_utterances=200),
     augment=phone_config.AugmentConfig(),
     train=replace(small.train, epochs=6, learning_rate=1e-2),
 )

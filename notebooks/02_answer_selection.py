@@ -16,7 +16,7 @@
 # A question and candidate sentences: which one answers? A BiLSTM reads question and candidate,
 # each attends to the other, and both are compared word by word ([Wang & Jiang
 # 2017](https://arxiv.org/abs/1611.01747)). The app is
-# [apps/answer_selection](../apps/answer_selection/README.md); here it is trained on a third of its
+# [apps/answer_selection](../apps/answer_selection/README.md); here it is trained on a part of its
 # default data, with a smaller network.
 
 # %%
@@ -55,7 +55,7 @@ small = config.SMALL
 options = replace(
     small,
     model=replace(small.model, units=32, compare_units=32),
-    data=replace(small.data, max_questions=3000),
+    data=replace(small.data, max_questions=2000),
     train=replace(small.train, epochs=3, learning_rate=4e-3),
 )
 

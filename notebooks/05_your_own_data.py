@@ -111,7 +111,7 @@ Image(filename=RUNS / "photos.png")
 captions = replace(
     caption_config.SMALL,
     data=photos,
-    train=replace(caption_config.SMALL.train, epochs=6, batch_size=8),
+    train=replace(caption_config.SMALL.train, epochs=4, batch_size=8),
 )
 caption_run = caption_train.train(captions, RUNS / "captions")
 print(caption_evaluate.evaluate(caption_run.path, "validation").as_table())
@@ -157,9 +157,9 @@ question_record = next(answer_data.load_split(texts, "validation").as_numpy_iter
 # [pocketsphinx](https://github.com/cmusphinx/pocketsphinx). Here most have phones, and some words.
 
 # %%
-speech = phone_data.load_split(replace(phone_config.SMALL.data, num_utterances=600), "train")
+speech = phone_data.load_split(phone_config.SMALL.data, "train")
 aligner = alignment.Aligner(None)
-for number, record in enumerate(speech.take(250).as_numpy_iterator()):
+for number, record in enumerate(speech.take(300).as_numpy_iterator()):
     path = RECORDINGS / record["speaker"].decode() / f"{number:03d}.wav"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(sound_files.encode(record["waveform"] / 32768.0))

@@ -51,7 +51,7 @@ tf.get_logger().setLevel("ERROR")
 # Sequences of a batch are padded to the longest. Spoken sentences differ much in length:
 
 # %%
-spoken_options = replace(phone_config.TINY.data, num_utterances=300)
+spoken_options = replace(phone_config.SMALL.data, max_utterances=300)
 spoken = phone_data.make_training_data(spoken_options, phone_config.TINY.model, batch_size=16)
 lengths = np.sort(spoken.survey.lengths)
 figures.curves(

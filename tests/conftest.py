@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# Before any test imports TensorFlow, which reads it once.
+# Before any test imports TensorFlow and NumPy, which read them once. Two workers share two cores:
+# several threads of OpenBLAS would spin there while they wait for each other.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
