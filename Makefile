@@ -40,10 +40,12 @@ test: $(VENV)/done-dev ## Run the tests
 	@$(BIN)/python -m pytest -m "not data" -n 2 --dist worksteal
 
 # The longest are the last; they start first, so that none of two has to wait for the other. With
-# several threads OpenBLAS would spin while the other has the core.
+# several threads OpenBLAS would spin while the other has the core. 255 ends xargs: what went wrong
+# is then the last that is printed.
 notebooks: $(VENV)/done-dev ## Execute the notebooks (minutes)
 	@cd notebooks && ls -r *.py | \
-	  OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" xargs -n 1 -P 2 jupytext --to ipynb --execute
+	  OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" xargs -P 2 -I NOTEBOOK \
+	  sh -c 'jupytext --to ipynb --execute NOTEBOOK || exit 255'
 
 serve: MODELS = $(wildcard runs/demo/*/saved_model)
 serve: $(VENV)/done ## Try the demo's models on a page at http://127.0.0.1:7860

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 
 from apps.image_captioning.config import DataConfig
 from apps.image_captioning.corpora import emoji, formats
-from apps.image_captioning.corpora.formats import Captioned
+from apps.image_captioning.corpora.formats import Captioned, Parts
 from common.inputs import builders, datasets, images
 from common.runs import files
 from common.scaling import apache_beam
@@ -30,9 +30,10 @@ _TONES_HELD_OUT = 0.075  # share of the skin-tone combinations for validation, a
 
 @dataclasses.dataclass(eq=False)
 class Source(tfds.core.BuilderConfig):
-    """Where the official files are; its name changes when they do, so stale data is never used."""
+    """What a builder reads; its name changes with the files, so that stale data is never used."""
 
-    root: Path | None = None
+    path: Path = Path()
+    read: Callable[[Path], Parts] = formats.read_karpathy
     max_images: int | None = None
 
 
@@ -42,9 +43,9 @@ class _CaptionedImages(builders.Builder):
     VERSION = tfds.core.Version("1.0.0")
     read_image = staticmethod(Path.read_bytes)
 
-    def __init__(self, **kwargs):
-        self.broken, self.on_beam = datasets.BrokenRows(type(self).__name__), False
-        super().__init__(**kwargs)
+    def __init__(self, *, config: Source, **kwargs):
+        self.broken, self.on_beam = datasets.BrokenRows(config.name.partition("-")[0]), False
+        super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -100,34 +101,22 @@ class Emoji(_CaptionedImages):
         return "train"
 
 
-class Karpathy(_CaptionedImages):
-    """Any data set with a `dataset.json` of Karpathy & Fei-Fei 2015: COCO, Flickr30k, UCM, ..."""
+class Listed(_CaptionedImages):
+    """Images that a file lists with their captions, as `formats` reads it."""
 
     def _split_generators(self, dl_manager):
-        parts = formats.read_karpathy(self.builder_config.root / "dataset.json")
+        parts = self.builder_config.read(self.builder_config.path)
         return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
 
-class Flickr8k(_CaptionedImages):
-    """Flickr8k with its official parts (Hodosh et al. 2013)."""
-
-    def _split_generators(self, dl_manager):
-        parts = formats.read_flickr8k(self.builder_config.root)
-        return {part: self._generate_examples(listed) for part, listed in parts.items()}
-
-
-class CaptionFolder(_CaptionedImages):
-    """A folder of images with captions.csv."""
-
-    def _split_generators(self, dl_manager):
-        parts = formats.read_folder(self.builder_config.root / "captions.csv")
-        return {part: self._generate_examples(listed) for part, listed in parts.items()}
-
-
-_OFFICIAL = {  # builder, the file that tells its state, where it comes from
-    "karpathy": (Karpathy, "dataset.json", formats.KARPATHY_SITE),
-    "flickr8k": (Flickr8k, "Flickr8k_text/Flickr8k.token.txt", formats.FLICKR8K_SITE),
-    "folder": (CaptionFolder, "captions.csv", formats.FOLDER_HINT),
+LISTS = {  # by --data.name: the file, its reader, where it comes from
+    "karpathy": ("dataset.json", formats.read_karpathy, formats.KARPATHY_SITE),
+    "flickr8k": (
+        "Flickr8k_text/Flickr8k.token.txt",
+        formats.read_flickr8k,
+        formats.FLICKR8K_SITE,
+    ),
+    "folder": ("captions.csv", formats.read_folder, formats.FOLDER_HINT),
 }
 
 
@@ -154,11 +143,12 @@ def unprepared(config: DataConfig) -> _CaptionedImages:
     if config.name == "emoji":
         builder_type, limit = Emoji, config.max_images
         paths = [drawing.path for drawing in emoji.read()[:limit]]
-        source = Source(name=datasets.fingerprint(paths), max_images=limit)
+        source = Source(name=f"emoji-{datasets.fingerprint(paths)}", max_images=limit)
     else:
-        builder_type, file, site = _OFFICIAL[config.name]
+        builder_type, (file, reader, site) = Listed, LISTS[config.name]
         path = datasets.official_file(config.root, file, get_it_from=site)
-        source = Source(name=datasets.fingerprint([path, path.parent]), root=config.root)
+        state = datasets.fingerprint([path, path.parent])
+        source = Source(name=f"{config.name}-{state}", path=path, read=reader)
     folder = None if config.cache_dir is None else str(config.cache_dir)
     return builder_type(data_dir=folder, config=source)
 

@@ -63,48 +63,41 @@ def read_karpathy(path: Path) -> Parts:
     return parts
 
 
-def read_flickr8k(root: Path | None) -> Parts:
+def read_flickr8k(path: Path) -> Parts:
     """Reads Flickr8k (Hodosh et al. 2013, https://doi.org/10.1613/jair.3994) as published.
 
-    Photos that are not there are skipped and counted: many copies are incomplete.
+    `path` is its file of captions. Absent photos are skipped and counted: many copies have some.
 
     Raises:
         UserError: a file is missing or damaged, or no photo of a part is there.
     """
-    tokens = _flickr8k_file(root, "Flickr8k.token.txt")
-    captions = defaultdict(list)
-    for number, line in enumerate(tokens.read_text(encoding="utf-8").splitlines(), start=1):
+    captions, root = defaultdict(list), path.parents[1]
+    for number, line in enumerate(tables.lines(path), start=1):
         key, tab, caption = line.partition("\t")
         if not tab or "#" not in key:
             raise UserError(
-                f"{tokens}:{number}: expected `photo.jpg#0`, a tab and a caption, got "
+                f"{path}:{number}: expected `photo.jpg#0`, a tab and a caption, got "
                 f"{line[:60]!r}: get it from {FLICKR8K_SITE}"
             )
         captions[key.rpartition("#")[0]].append(caption)
-    assert root is not None  # the token file was found in it
     parts: Parts = {}
     for name, part in _FLICKR8K_PARTS.items():
-        file = f"Flickr_8k.{name}Images.txt"
-        if name == "test" and not any(root.rglob(file)):
+        names = path.with_name(f"Flickr_8k.{name}Images.txt")
+        if name == "test" and not names.exists():
             continue
-        listed = _flickr8k_file(root, file).read_text(encoding="utf-8").split()
+        datasets.official_file(path.parent, names.name, get_it_from=FLICKR8K_SITE)
+        listed = names.read_text(encoding="utf-8").split()
         folder = tables.folder_of(root, map(Path, listed))
-        parts[part] = [
-            Captioned(photo, folder / photo, tuple(captions[photo]))
-            for photo in listed
-            if (folder / photo).exists()
-        ]
-        if not parts[part]:
+        photos = [photo for photo in listed if (folder / photo).exists()]
+        parts[part] = [Captioned(name, folder / name, tuple(captions[name])) for name in photos]
+        if not photos:
             raise UserError(
-                f"expected photos of {file} under {root}, found none: get them from {FLICKR8K_SITE}"
+                f"expected photos of {names.name} under {root}, found none: get them from "
+                f"{FLICKR8K_SITE}"
             )
-        if len(parts[part]) < len(listed):
-            logger.info(
-                "flickr8k: %d of %d photos of %s are absent and left out",
-                len(listed) - len(parts[part]),
-                len(listed),
-                file,
-            )
+        if absent := len(listed) - len(photos):
+            message = "flickr8k: %d of %d photos of %s are absent and left out"
+            logger.info(message, absent, len(listed), names.name)
     return parts
 
 
@@ -121,11 +114,3 @@ def read_folder(path: Path) -> Parts:
         ]
         for part, listed in tables.read_images(path, ["caption"]).items()
     }
-
-
-def _flickr8k_file(root: Path | None, name: str) -> Path:
-    """In the folder Flickr8k_text, as published, or in the root itself."""
-    flat = root is not None and (root / name).exists()
-    return datasets.official_file(
-        root, name if flat else f"Flickr8k_text/{name}", get_it_from=FLICKR8K_SITE
-    )
