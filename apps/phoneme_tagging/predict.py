@@ -86,7 +86,8 @@ class Predictor:
         """
         from apps.phoneme_tagging.tagging.streaming import Stream
 
-        return Stream(self.tagger)
+        network = self.tagger.network.func
+        return Stream(network, self.choices, self.tagger.decoder, self.tagger.config)
 
 
 def make_samples(tagger: "Tagger", records: Sequence[dict]) -> "Samples":

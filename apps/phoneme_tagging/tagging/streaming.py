@@ -1,20 +1,18 @@
 """Recordings too long to hear at once, and speech that is tagged while it comes in."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.corpora.phones import runs
 from apps.phoneme_tagging.tagging import viterbi
 from apps.phoneme_tagging.tagging.transcripts import Phone, merge
 from common.inputs import audio
 from common.layers import recurrent
 from common.runs.errors import UserError
-
-if TYPE_CHECKING:
-    from apps.phoneme_tagging.model import Tagger
 
 WINDOW = 3000  # frames: 30 s
 MARGIN = 300
@@ -58,9 +56,9 @@ class Stream:
         UserError: the run needs the whole recording.
     """
 
-    def __init__(self, tagger: "Tagger"):
-        network: Any = tagger.network.func
-        config = tagger.config
+    def __init__(
+        self, network: Any, phones: list[str], decoder: viterbi.Decoder, config: ModelConfig
+    ):
         options = (config.direction, config.normalization)
         if options != ("forward", "training") or config.cell == "mlp":
             raise UserError(
@@ -68,8 +66,7 @@ class Stream:
                 f"recurrent --model.cell, got {', '.join([*options, config.cell])}, which needs "
                 "the whole recording: train one, or give it a file"
             )
-        self.phones = tagger.phones.numpy()[:-1].astype(str).tolist()
-        self.config, self.decoder = config, tagger.decoder
+        self.phones, self.config, self.decoder = phones, config, decoder
         self.normalize, self.classify = network.get_layer("normalize"), network.get_layer("logits")
         self.dim = audio.feature_dim(config.features, config.num_mels)
         self.steps = recurrent.make_decoder(
