@@ -1,9 +1,9 @@
 """Models on disk: finds versions, loads a new one aside, and drops the old when it is idle.
 
 A folder is a SavedModel, version 1, or holds versions in folders 1/, 2/, ...; the newest is served,
-as TensorFlow Serving does. A version is loaded when its name is a number, saved_model.pb is there,
-and no file of it has changed between two looks; copies that are written under another name and
-renamed are never seen half-written.
+as TensorFlow Serving does. A version is loaded when its name is a number, saved_model.pb and all
+parts of its variables are there, and no file of it has changed between two looks; copies that are
+written under another name and renamed are never seen half-written.
 """
 
 import asyncio
@@ -44,11 +44,22 @@ def look(path: Path) -> Candidate | None:
         folders = {int(folder.name): folder for folder in names if folder.name.isdigit()}
     for number in sorted(folders, reverse=True):
         try:
-            if (folders[number] / "saved_model.pb").is_file():
+            if is_whole(folders[number]):
                 return Candidate(number, folders[number], _stamp(folders[number]))
         except OSError:  # it is being written or removed
             continue
     return None
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether saved_model.pb and every part of the variables are there."""
+    if not (folder / "saved_model.pb").is_file():
+        return False
+    variables = folder / "variables"
+    if not (variables / "variables.index").is_file():
+        return False
+    parts = sorted(path.name for path in variables.glob("variables.data-*"))
+    return bool(parts) and len(parts) == int(parts[0].rpartition("-of-")[2])
 
 
 def _stamp(folder: Path) -> tuple:

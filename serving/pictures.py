@@ -2,7 +2,10 @@
 
 import html
 import io
+import re
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -10,6 +13,15 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 _MOST = 480  # pixels of a picture's longer side
+_WORD = re.compile(r"[^\W_]+(?:['\u2019`]+[^\W_]+)*")  # what the models read as words
+
+
+class Phone(NamedTuple):
+    """A phone and its time in seconds."""
+
+    phone: str
+    start_s: float
+    end_s: float
 
 
 def over_image(image: bytes, attention: Sequence | np.ndarray) -> Image.Image:
@@ -51,7 +63,58 @@ def listed(values: dict[str, object]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def ranked(texts: Sequence[str]) -> str:
-    """Sentences, best first, as a numbered HTML list."""
-    items = "".join(f'<li style="margin: 0.5em 0">{html.escape(text)}</li>' for text in texts)
+def marked(text: str, attention: Sequence[float]) -> str:
+    """A sentence as HTML; the further a word's share is above the mean, the darker it is marked.
+
+    Unmarked where its words do not match the attention.
+    """
+    words = list(_WORD.finditer(text))
+    shares = np.array(attention[: len(words)], np.float64)
+    if not words or np.any(np.array(attention[len(words) :]) > 0) or shares.max(initial=0) <= 0:
+        return html.escape(text)
+    above = (shares - shares.mean()) / max(shares.max() - shares.mean(), 1e-9)
+    parts, end = [], 0
+    for word, strength in zip(words, above, strict=False):
+        parts.append(html.escape(text[end : word.start()]))
+        style = f"background: rgba(240, 140, 0, {0.8 * max(strength, 0):.2f}); border-radius: 3px"
+        mark = f'<mark style="{style}; color: inherit">{html.escape(word[0])}</mark>'
+        parts.append(mark if strength > 0.01 else html.escape(word[0]))
+        end = word.end()
+    return "".join([*parts, html.escape(text[end:])])
+
+
+def ranked(rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """Sentences with the attention to their words, best first, as a numbered HTML list."""
+    items = "".join(
+        f'<li style="margin: 0.5em 0">{marked(text, attention)}</li>' for text, attention in rows
+    )
     return f'<ol aria-label="sentences, best first">{items}</ol>'
+
+
+def merged(frames: Sequence[str], start_s: Sequence[float], seconds: float) -> list[Phone]:
+    """The phones of frames, neighbours of the same merged; "" ends them."""
+    frames = [*frames, ""]
+    frames = frames[: frames.index("")]
+    starts = [n for n, phone in enumerate(frames) if n == 0 or frames[n - 1] != phone]
+    times = [*(start_s[start] for start in starts), seconds]
+    return [
+        Phone(frames[start], *span) for start, span in zip(starts, pairwise(times), strict=True)
+    ]
+
+
+def phones_over_spectrogram(sound: np.ndarray, rate: int, phones: Sequence[Phone]) -> Figure:
+    """Sound, float (samples,), with the phones above; at most the first ten seconds are drawn."""
+    seconds = min(len(sound) / rate, 10.0)
+    figure = Figure(figsize=(max(8.0, 3.2 * seconds), 3.6), layout="constrained")
+    axis = figure.subplots()
+    # A little noise, for digital silence has no logarithm.
+    audible = sound + np.random.default_rng(0).normal(0, 1e-5, len(sound))
+    axis.specgram(audible, NFFT=256, Fs=rate, noverlap=192, cmap="Greys", vmin=-130)
+    for phone, start_s, end_s in phones:
+        if start_s < seconds:
+            axis.axvline(start_s, color="#b03a2e", linewidth=0.8)
+            middle = (start_s + min(end_s, seconds)) / 2
+            above = axis.get_xaxis_transform()
+            axis.text(middle, 1.02, phone, transform=above, ha="center", parse_math=False)
+    axis.set(xlim=(0, seconds), xlabel="seconds", ylabel="Hz")
+    return figure

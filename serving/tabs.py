@@ -1,10 +1,10 @@
 """Tabs of the page: what a person gives, what the model answers.
 
-`generic` makes a tab for any model from its signatures and card.
+`generic` makes a tab for any model from its signatures and card. SPECIAL has the tasks for which a
+tab of their own shows more.
 """
 
 import contextlib
-import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from serving import pictures, sounds
 from serving.client import Client
 from serving.errors import RequestError
 from serving.limits import SAMPLE_RATE
-from serving.signatures import Field, Signature
+from serving.signatures import DEFAULT, Field, Signature
 
 MAX_SENTENCES = 100
 MAX_PICTURES = 50
@@ -192,15 +192,9 @@ def _table(names: list[str]) -> Panel:
         if any(isinstance(value, str) for row in rows for value in row):
             # Rows without any text are padding.
             rows = [row for row in rows if any(isinstance(value, str) and value for value in row)]
-        if any(name.endswith("_s") for name in names):  # seconds: each string from where it begins
-            rows = [next(run) for _, run in itertools.groupby(rows, key=_strings)]
         return rows
 
     return Panel(lambda: gr.Dataframe(headers=names, label=", ".join(names)), show)
-
-
-def _strings(row: list) -> list[str]:
-    return [value for value in row if isinstance(value, str)] or row
 
 
 def _json(name: str) -> Panel:
@@ -254,7 +248,7 @@ def _rounded(value: Any) -> Any:
 
 
 def answer_selection(tab: Tab, client: Client) -> None:
-    """Question and text -> its sentences, best first."""
+    """Question and text -> its sentences, best first, with the words that counted."""
     with gr.Row():
         with gr.Column(min_width=280):
             question = gr.Textbox(label="Question")
@@ -262,7 +256,7 @@ def answer_selection(tab: Tab, client: Client) -> None:
             button = gr.Button("Rank the sentences", variant="primary")
             _examples(tab, [question, text], "question", "passages")
         with gr.Column(min_width=280, scale=2):
-            gr.Markdown("Sentences, best first")
+            gr.Markdown("Sentences, best first; the words that counted more are marked")
             ranking = gr.HTML(label="Sentences, best first", elem_classes="answer")
     for begin in (button.click, question.submit):
         _run(begin, partial(rank, tab, client), [question, text], [ranking])
@@ -278,13 +272,51 @@ def rank(tab: Tab, client: Client, question: str, text: str) -> str:
         sentences = sentences[:MAX_SENTENCES]
     inputs = {"question": question, "candidates": sentences}
     order = client.predict(tab.name, inputs, "rank")["order"]
-    return pictures.ranked([sentences[n] for n in order])
+    pairs = {"question": [question] * len(sentences), "candidate": sentences}
+    attention = client.predict(tab.name, pairs)["attention"]
+    return pictures.ranked([(sentences[n], attention[n]) for n in order])
+
+
+def phoneme_tagging(tab: Tab, client: Client) -> None:
+    """Speech -> phones over the spectrogram."""
+    with gr.Row():
+        with gr.Column(min_width=280):
+            sound = gr.Audio(sources=["upload", "microphone"], type="numpy", label="Speech")
+            button = gr.Button("Find the phones", variant="primary")
+            _examples(tab, [sound], "wav")
+        with gr.Column(min_width=280, scale=2):
+            spoken = gr.Markdown(elem_classes="answer")
+            gr.Markdown("Phones over the spectrogram")
+            figure = gr.Plot(label="Phones over the spectrogram", show_label=False)
+            table = gr.Dataframe(headers=["phone", "from (s)", "to (s)"], label="Phones")
+    _run(button.click, partial(tag, tab, client), [sound], [spoken, figure, table])
+
+
+def tag(tab: Tab, client: Client, recorded: tuple[int, np.ndarray] | None) -> tuple:
+    """The phones of a sound as Markdown, over the spectrogram, and in a table."""
+    rate = tab.signatures["wav"].inputs["wav"].sample_rate or SAMPLE_RATE
+    if recorded is None:
+        raise RequestError("expected speech, there is none: record or upload some")
+    sound = sounds.resampled(recorded[1], recorded[0], rate)
+    outputs = client.predict(tab.name, {"wav": [sounds.encode(sound, rate)]}, "wav")
+    phones = pictures.merged(outputs["phone"][0], outputs["start_s"], len(sound) / rate)
+    figure = pictures.phones_over_spectrogram(sound, rate, phones)
+    spoken = " ".join(phone.phone for phone in phones)
+    table = [[phone, f"{start_s:.2f}", f"{end_s:.2f}"] for phone, start_s, end_s in phones]
+    return f"## {spoken}", figure, table
+
+
+# A tab by task, and the signatures that it asks.
+SPECIAL: dict[str, tuple[Callable[[Tab, Client], None], set[str]]] = {
+    "answer sentence selection": (answer_selection, {DEFAULT, "rank"}),
+    "phoneme tagging": (phoneme_tagging, {"wav"}),
+}
 
 
 def make(tab: Tab, task: str, client: Client) -> None:
-    """The tab of a task: for answer sentence selection its own, else the generic one."""
-    ranks = task == "answer sentence selection" and "rank" in tab.signatures
-    (answer_selection if ranks else generic)(tab, client)
+    """The special tab of a task, or the generic one."""
+    special, needed = SPECIAL.get(task, (generic, set()))
+    (special if needed <= set(tab.signatures) else generic)(tab, client)
 
 
 def split_sentences(text: str) -> list[str]:

@@ -58,7 +58,7 @@ def write_saved_model(
     calls = {name: getattr(module, name) for name in others or ()}
     calls["serving_default"] = module.__call__  # type: ignore[operator]
     with files.replacing(path) as folder:
-        tf.saved_model.save(module, str(folder), signatures=calls)
+        _save(module, folder, calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
         if examples:
@@ -72,6 +72,18 @@ def write_saved_model(
             expected[name] = {key: value.numpy() for key, value in outputs.items()}
         request = {"folder": str(folder.resolve()), "probes": probes, "expected": expected}
         run_elsewhere(_CHECK, request)
+
+
+def _save(module: tf.Module, folder: Path, calls: Mapping[str, Callable]) -> None:
+    try:
+        tf.saved_model.save(module, str(folder), signatures=calls)
+    except AssertionError as error:
+        if "untracked" not in str(error):
+            raise
+        raise RuntimeError(
+            "the module uses a lookup table or a variable that it does not track: keep it as an "
+            "attribute of the module, or of a tf.Module that is an attribute of it"
+        ) from error
 
 
 def require_replaceable(path: Path) -> None:

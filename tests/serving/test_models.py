@@ -33,8 +33,29 @@ def test_the_newest_whole_version_is_found(saved_model, tmp_path):
     for name in ("2", "10", "11.part", "x"):
         shutil.copytree(saved_model, tmp_path / name)
     assert models.look(tmp_path).number == 10
-    (tmp_path / "10" / "saved_model.pb").unlink()
+    (tmp_path / "10" / "variables" / "variables.index").unlink()
     assert models.look(tmp_path).number == 2
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"],
+)
+def test_a_version_without_a_part_is_not_whole(saved_model, tmp_path, missing):
+    shutil.copytree(saved_model, tmp_path / "1")
+    assert models.is_whole(tmp_path / "1")
+    (tmp_path / "1" / missing).unlink()
+    assert not models.is_whole(tmp_path / "1")
+
+
+def test_a_version_that_still_changes_is_not_loaded(saved_model, tmp_path):
+    shutil.copytree(saved_model, tmp_path / "1")
+    model = models.Model("m", tmp_path)
+    data = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+    for size in (10, 20):
+        data.write_bytes(bytes(size))
+        assert model.next() is None
+    assert model.next().number == 1
 
 
 def ask(client):

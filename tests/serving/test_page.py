@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from apps.answer_selection.ranking import tokenizer
 from serving import page, pictures, signatures, sounds, tabs
 from serving.client import Client
 from serving.errors import RequestError
@@ -30,6 +31,27 @@ FLAGS = (
     # A microphone that beeps, and leave to use it.
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
+TEXTS = (
+    "Number of jobs, -1 for all; see `n_jobs` (default: 4.5e-3).",
+    "It's the \u2018dog\u2019s\u2019 _own_ x_1 --- 42% of caf\u00e9s",
+    "\u4e2d\u6587 and \u0440\u0443\u0441\u0441\u043a\u0438\u0439",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_word_that_is_marked_is_the_word_that_the_model_read(text):
+    words = [word.decode() for word in tokenizer.words([text]).to_list()[0]]
+    for place, word in enumerate(words):
+        attention = [0.1] * len(words) + [0.0, 0.0]  # a batch pads it
+        attention[place] = 0.9
+        (marked,) = re.findall(r"<mark[^>]*>([^<]*)</mark>", pictures.marked(text, attention))
+        read = marked.replace("&#x27;", "'").replace("\u2019", "'").lower()
+        assert ("num" if read.isdigit() else read) == word
+
+
+def test_text_with_another_number_of_words_is_not_marked_and_stays_text():
+    for attention in ([0.4, 0.2, 0.3, 0.1], [0.0]):
+        assert pictures.marked("<b>two</b>&", attention) == "&lt;b&gt;two&lt;/b&gt;&amp;"
 
 
 def test_attention_is_brightest_where_the_model_looked():
@@ -38,6 +60,12 @@ def test_attention_is_brightest_where_the_model_looked():
     picture = pictures.over_image(file.getvalue(), [[0.1, 0.1, 0.1, 0.7]])
     light = np.asarray(picture.convert("L"), float).mean(axis=0)
     assert light.argmax() > 0.75 * picture.width
+
+
+def test_phones_are_the_runs_of_frames():
+    frames = ["a", "a", "b", "a", "", ""]
+    phones = pictures.merged(frames, [0, 0.01, 0.02, 0.03, 0.04, 0.05], seconds=0.047)
+    assert phones == [("a", 0, 0.02), ("b", 0.02, 0.03), ("a", 0.03, 0.047)]
 
 
 def test_text_is_cut_into_sentences_and_items_each_once():
@@ -116,8 +144,10 @@ class Ranks:
     """A client of a model that ranks candidates by their length."""
 
     def predict(self, model, inputs, signature="serving_default"):
-        order = np.argsort([-len(text) for text in inputs["candidates"]], kind="stable")
-        return {"order": order.tolist(), "scores": [-1.36] * len(order)}
+        if signature == "rank":
+            order = np.argsort([-len(text) for text in inputs["candidates"]], kind="stable")
+            return {"order": order.tolist(), "scores": [-1.36] * len(order)}
+        return {"score": [0.0] * len(inputs["candidate"]), "attention": [[0.0]] * 9}
 
 
 def test_ranked_sentences_stand_as_they_were_given():
@@ -127,14 +157,20 @@ def test_ranked_sentences_stand_as_they_were_given():
     assert "1.36" not in ranking
 
 
-def test_frames_of_the_same_phone_are_a_row():
-    fields = {
-        "phone": signatures.Field(dtype=np.dtype(object), shape=(None, None), dims=("batch", "n")),
-        "start_s": signatures.Field(dtype=np.dtype("float32"), shape=(None,), dims=("n",)),
-    }
-    (panel,) = tabs._panels(signatures.Signature({}, fields))
-    outputs = {"phone": ["a", "a", "b", "a", ""], "start_s": [0.0, 0.01, 0.02, 0.03, 0.04]}
-    assert panel.show(outputs, []) == [["a", 0.0], ["b", 0.02], ["a", 0.03]]
+class Tags:
+    """A client of a model that hears two phones."""
+
+    def predict(self, model, inputs, signature):
+        return {"phone": [["a", "a", "b", ""]], "start_s": [0.0, 0.01, 0.02, 0.03]}
+
+
+def test_phones_stand_with_their_times():
+    field = signatures.Field(dtype=np.dtype(object), shape=(None,), sample_rate=8000)
+    known = {"wav": signatures.Signature({"wav": field}, {})}
+    tab = tabs.Tab("phones", known, [])
+    spoken, _, table = tabs.tag(tab, Tags(), (16000, np.zeros(4800, np.int16)))
+    assert spoken == "## a b"
+    assert table == [["a", "0.00", "0.02"], ["b", "0.02", "0.30"]]
 
 
 @pytest.mark.parametrize("file", ["card.json", "examples.json"])
@@ -263,11 +299,10 @@ def sentences_are_ranked(browser: Page):
 
 def phones_of_an_example(browser: Page):
     tab = open_tab(browser, "phoneme_tagging")
-    tab.get_by_role("tab", name="wav").click()
     tab.get_by_role("button", name="espeak_example").click()
     expect(tab.get_by_label("Play", exact=True)).to_be_visible()
-    tab.get_by_role("button", name="Ask the model").locator("visible=true").click()
-    expect(tab.locator("td").nth(2)).to_have_text("0")  # phone, probability, seconds
+    tab.get_by_role("button", name="Find the phones").click()
+    expect(tab.locator("img")).not_to_have_count(0)
     shoot(browser, "phoneme_tagging")
 
 
@@ -282,8 +317,8 @@ def phones_of_the_microphone(browser: Page):
     stop.click()
     expect(tab.get_by_label("Play", exact=True)).to_be_visible()
     before = tab.locator("td").all_inner_texts()
-    tab.get_by_role("button", name="Ask the model").locator("visible=true").click()
-    expect(tab.locator("td").nth(1)).not_to_have_text(before[1])
+    tab.get_by_role("button", name="Find the phones").click()
+    expect(tab.locator("td").nth(2)).not_to_have_text(before[2])
     shoot(browser, "microphone")
 
 

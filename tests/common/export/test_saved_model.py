@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import types
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,23 @@ def test_nothing_but_an_older_export_is_replaced(tmp_path):
                 path, {}, format="onnx", sources=[], settings={}, copies=[], card={}, probes=[]
             )
     assert (tmp_path / "notes.txt").exists()
+
+
+class Untracked(tf.Module):
+    """Keeps its table where TensorFlow does not look."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = types.SimpleNamespace(table=Shout().table)
+
+    @tf.function(input_signature=[STRINGS])
+    def __call__(self, text):
+        return {"id": self.parts.table.lookup(text)}
+
+
+def test_a_table_that_is_no_attribute_is_named(tmp_path):
+    with pytest.raises(RuntimeError, match=r"table .* that it does not track: keep it as an attr"):
+        saved_model.write_saved_model(Untracked(), tmp_path / "export", card=CARD, probe=PROBE)
 
 
 # The check in the fresh process, run here
