@@ -79,7 +79,7 @@ def train(
         steps_per_epoch=train_data.num_batches,
         validation_data=train_data.validation.map(as_training),
         loss=losses.WeightedCrossEntropy(),
-        weighted_metrics=["accuracy"],
+        weighted_metrics=[losses.StepsAccuracy()],
         callbacks=[PhoneAccuracy(model, decoder, survey.phones.tokens, train_data.validation)],
         monitor=MONITOR,
         num_examples=sum(survey.lengths),

@@ -82,6 +82,23 @@ def accuracy(y_true, y_pred):
     return tf.cast(predicted == tf.boolean_mask(y_true, y_true >= 0), tf.float32)
 
 
+class StepsAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """The share of the steps of weight above zero whose class is right.
+
+    Shapes as of `WeightedCrossEntropy`. Keras' own averages each padded row first, so that steps of
+    a batch of long rows would count less.
+    """
+
+    def __init__(self):
+        super().__init__(name="accuracy")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts the steps of a batch."""
+        weight = None if sample_weight is None else ops.reshape(sample_weight, [-1])
+        logits = ops.reshape(y_pred, [-1, y_pred.shape[-1]])
+        return super().update_state(ops.reshape(y_true, [-1]), logits, weight)
+
+
 class LargestShare(keras.metrics.Metric):
     """The share of the most frequent class among the predictions: 1 if a model does not look.
 

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.training.losses import LargestShare, StepsCrossEntropy, WeightedCrossEntropy
+from common.training.losses import (
+    LargestShare,
+    StepsAccuracy,
+    StepsCrossEntropy,
+    WeightedCrossEntropy,
+)
 
 TARGETS = np.array([[2, 0, 0], [1, 1, 0]], "int32")
 WEIGHTS = np.array([[1, 0.5, 0], [2, 0, 0]], "float32")
@@ -71,6 +76,17 @@ def test_fit_reports_the_hand_mean_for_padded_targets():
     model.compile(loss=WeightedCrossEntropy())
     loss = model.evaluate(LOGITS, TARGETS, sample_weight=WEIGHTS, batch_size=2, verbose=0)
     assert loss == pytest.approx(by_hand(TARGETS, LOGITS, WEIGHTS), rel=1e-6)
+
+
+def test_every_step_counts_the_same_in_batches_of_other_lengths():
+    generator, metric, right = np.random.default_rng(0), StepsAccuracy(), []
+    for lengths in ([7, 2], [1, 3], [12, 5]):
+        shape = (2, max(lengths))
+        targets, logits = generator.integers(0, 4, shape), generator.normal(size=(*shape, 4))
+        mask = np.arange(shape[1]) < np.array(lengths)[:, None]
+        metric.update_state(targets, logits.astype("float32"), mask.astype("float32"))
+        right += (logits.argmax(-1) == targets)[mask].tolist()
+    assert float(metric.result()) == pytest.approx(np.mean(right), rel=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
