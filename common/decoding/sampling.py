@@ -1,4 +1,4 @@
-"""Sampling from a step function, and scoring of given hypotheses.
+"""Sampling from a step function.
 
 A step function gives the distribution of the next token of each hypothesis, a row of tensors:
 
@@ -122,21 +122,6 @@ def spread_sample(step: Step, state, *, num_results: int, **rules) -> Decoded:
     batch = tf.shape(tf.nest.flatten(state)[0])[0]
     middles = (tf.range(num_results, dtype=tf.float64) + 0.5) / num_results
     return _write(step, state, Rules(**rules), num_results, draw, tf.tile(middles, [batch]))
-
-
-def follow(step: Step, state, token_ids: tf.Tensor, **rules) -> Decoded:
-    """Scores given hypotheses as if the model had written them.
-
-    Args:
-        token_ids: int32 (batch, n, max_steps), each with its end token and padding after it; one
-            that breaks the rules has the score minus infinity.
-
-    Returns:
-        The hypotheses in their order; scores are log-probabilities.
-    """
-    count = token_ids.shape[1]
-    rows = tf.reshape(token_ids, [-1, token_ids.shape[2]])
-    return _write(step, state, Rules(**rules), count, lambda _, at, __: (rows[:, at], ()))
 
 
 def _write(step: Step, state, rules: Rules, count: int, choose, carried=()) -> Decoded:

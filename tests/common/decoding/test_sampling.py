@@ -183,27 +183,6 @@ def test_a_seed_fixes_the_draws_and_another_changes_them():
     assert first.lengths.numpy().tolist() != other.lengths.numpy().tolist()
 
 
-def test_what_was_drawn_has_the_same_scores_and_attention_when_it_is_read():
-    drawn = sampling.sample(step, tf.constant(TABLE), seed=[3, 1], num_results=4, **RULES)
-    missing = STEPS - drawn.token_ids.shape[2]
-    padded = tf.pad(drawn.token_ids, [[0, 0], [0, 0], [0, missing]], constant_values=PAD)
-    read = sampling.follow(step, tf.constant(TABLE), padded, **RULES)
-    np.testing.assert_array_equal(read.token_ids, drawn.token_ids)
-    np.testing.assert_array_equal(read.lengths, drawn.lengths)
-    np.testing.assert_allclose(read.scores, drawn.scores, rtol=1e-6)
-    np.testing.assert_array_equal(read.attention, drawn.attention)
-
-
-def test_what_breaks_the_rules_is_no_hypothesis_when_it_is_read():
-    token_ids = np.array([[[2, END, PAD], [2, 3, END], [END, PAD, PAD], [2, 3, 2]]], np.int32)
-    rules = {**RULES, "max_steps": 3, "min_steps": 1, "forbidden_ids": [3]}
-    read = sampling.follow(step, tf.constant(TABLE[:1]), tf.constant(token_ids), **rules)
-    np.testing.assert_array_equal(np.isfinite(read.scores), [[True, False, False, False]])
-    np.testing.assert_array_equal(read.lengths, [[2, 0, 0, 0]])
-    score = np.log(TABLE[0, START, 2] * TABLE[0, 2, END])
-    np.testing.assert_allclose(read.scores[0, 0], score, rtol=1e-6)
-
-
 def test_examples_of_a_batch_are_drawn_apart():
     same = tf.constant(np.tile(TABLE[:1], (2, 1, 1)))
     decoded = sampling.sample(step, same, seed=[1, 2], num_results=20, **RULES)
