@@ -337,10 +337,10 @@ def _run(begin: Callable, answer: Callable, inputs: list, outputs: list) -> None
 
     def answered(*values):
         try:
-            shown = answer(*values)
+            result = answer(*values)
         except RequestError as error:
             raise gr.Error(str(error), title="It did not work", print_exception=False) from None
         # Gradio would take a list of one for the value of the only component.
-        return shown[0] if isinstance(shown, list) and len(outputs) == 1 else shown
+        return result[0] if isinstance(result, list) and len(outputs) == 1 else result
 
     begin(answered, inputs, outputs, api_name=False)

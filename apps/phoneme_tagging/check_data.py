@@ -32,16 +32,7 @@ def check(config: DataConfig, plot: Path | None = None) -> Report:
     """
     from apps.phoneme_tagging import datasets
 
-    builder = datasets.make_builder(
-        config.name,
-        root=config.root,
-        cache_dir=config.cache_dir,
-        num_utterances=config.num_utterances,
-        fold=config.fold,
-        tier=config.tier,
-        phone_map=config.phone_map,
-        pronunciations=config.pronunciations,
-    )
+    builder = datasets.make_builder(config)
     tally = data_checks.survey(builder, _count, size=SHEET_SIZE)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)

@@ -88,16 +88,7 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder = datasets.make_builder(
-        config.name,
-        root=config.root,
-        cache_dir=config.cache_dir,
-        num_utterances=config.num_utterances,
-        fold=config.fold,
-        tier=config.tier,
-        phone_map=config.phone_map,
-        pronunciations=config.pronunciations,
-    )
+    builder = datasets.make_builder(config)
     preparation.prepare(builder, builder.broken)
     if split not in builder.info.splits:
         raise UserError(

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from apps.phoneme_tagging.config import DataConfig
 from apps.phoneme_tagging.corpora import alignment, espeak, phones, recordings
 from apps.phoneme_tagging.corpora.phones import Segment
 from common.inputs import builders, datasets, sound_files
@@ -143,53 +144,43 @@ class Recordings(Utterances):
         return alignment.Aligner(self.builder_config.pronunciations)
 
 
-def make_builder(
-    name: str,
-    *,
-    root: Path | None = None,
-    cache_dir: Path | None = None,
-    num_utterances: int = 1000,
-    fold: int = 0,
-    tier: str | None = None,
-    phone_map: Path | None = None,
-    pronunciations: Path | None = None,
-) -> Utterances:
+def make_builder(config: DataConfig) -> Utterances:
     """The builder of a data set, before anything but the list of its files is read.
-
-    The arguments are the options of the data (config.py).
 
     Raises:
         UserError: the folder, a table or the package of espeak is missing.
     """
-    data_dir = None if cache_dir is None else str(cache_dir)
-    if name == "espeak":
+    data_dir = None if config.cache_dir is None else str(config.cache_dir)
+    if config.name == "espeak":
         packages = {**espeak.PACKAGES, "espeakng_loader": espeak.ESPEAK}
         for module, requirement in packages.items():
             files.package_folder(module, requirement)
         names = [requirement.partition("==")[0] for requirement in packages.values()]
         facts = [f"{package} {metadata.version(package)}" for package in names]
-        state = f"{datasets.fingerprint([], facts=facts)}-{num_utterances}"
-        source = Source(name=state, num_utterances=num_utterances)
+        state = f"{datasets.fingerprint([], facts=facts)}-{config.num_utterances}"
+        source = Source(name=state, num_utterances=config.num_utterances)
         return Espeak(config=source, data_dir=data_dir)
+    root = config.root
     if root is None or not root.is_dir():
         raise UserError(
             f"expected --data.root, the folder with the recordings, found none at {root}"
-            + (f": get the files from {recordings.SITE}" if name == "timit" else "")
+            + (f": get the files from {recordings.SITE}" if config.name == "timit" else "")
         )
-    tables = {"phone-map": phone_map, "pronunciations": pronunciations}
+    tables = {"phone-map": config.phone_map, "pronunciations": config.pronunciations}
     for option, path in tables.items():
         if path is not None and not path.is_file():
             raise UserError(f"expected a file for --data.{option}, found none at {path}")
     paths = sorted(path for path in root.rglob("*") if path.is_file())
     paths += [path for path in tables.values() if path is not None]
+    state = datasets.fingerprint(paths, facts=[config.name, config.tier or ""])
     source = Source(
-        name=f"{datasets.fingerprint(paths, facts=[name, tier or ''])}-fold{fold}",
+        name=f"{state}-fold{config.fold}",
         root=root,
-        fold=fold,
-        suffixes=recordings.LABELS.get(name, ()),
-        tier=tier,
-        phone_map={} if phone_map is None else phones.read_map(phone_map),
-        pronunciations=pronunciations,
+        fold=config.fold,
+        suffixes=recordings.LABELS.get(config.name, ()),
+        tier=config.tier,
+        phone_map={} if config.phone_map is None else phones.read_map(config.phone_map),
+        pronunciations=config.pronunciations,
     )
     return Recordings(config=source, data_dir=data_dir)
 

@@ -30,7 +30,7 @@ def check(config: DataConfig, plot: Path | None = None) -> Report:
     """
     from apps.visual_qa import datasets
 
-    builder = datasets.make_builder(config.name, root=config.root, cache_dir=config.cache_dir)
+    builder = datasets.make_builder(config)
     tally = data_checks.survey(builder, _count, size=NUM_DRAWN)
     if plot is not None and tally.sample:
         _draw(tally.sample, config.name, plot)

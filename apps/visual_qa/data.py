@@ -84,7 +84,7 @@ def load_split(config: DataConfig, split: str) -> tf.data.Dataset:
     Raises:
         UserError: the data set cannot be prepared, or has no such split.
     """
-    builder = datasets.make_builder(config.name, root=config.root, cache_dir=config.cache_dir)
+    builder = datasets.make_builder(config)
     builder.prepare(beam=config.beam)
     if split not in builder.info.splits:
         raise UserError(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from apps.visual_qa.config import APP
+from apps.visual_qa.config import APP, DataConfig
 from common.inputs import builders, datasets, images, tables
 from common.runs import files
 from common.runs.errors import UserError
@@ -343,22 +343,22 @@ def make_records(
         yield row.image_id, {"image": image, "image_id": row.image_id, **columns}
 
 
-def make_builder(name: str, *, root: Path | None, cache_dir: Path | None) -> ImagesWithQuestions:
+def make_builder(config: DataConfig) -> ImagesWithQuestions:
     """The builder of a data set, before anything but the list of its files is read.
 
     Raises:
         UserError: a file or a package is missing.
     """
-    data_set = DATA_SETS[name]
-    if name == "easy_vqa":
+    data_set, root = DATA_SETS[config.name], config.root
+    if config.name == "easy_vqa":
         root = files.package_folder("easy_vqa", EASY_VQA) / "data"
     paths = [
         datasets.official_file(root, file, get_it_from=data_set.site) for file in data_set.files
     ]
     state = datasets.fingerprint([*paths, *sorted(paths[0].parent.glob("*"))])
     return ImagesWithQuestions(
-        config=Source(name=f"{name}-{state}", data_set=name, root=root),
-        data_dir=None if cache_dir is None else str(cache_dir),
+        config=Source(name=f"{config.name}-{state}", data_set=config.name, root=root),
+        data_dir=None if config.cache_dir is None else str(config.cache_dir),
     )
 
 

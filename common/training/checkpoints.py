@@ -1,5 +1,7 @@
 """History, best model and checkpoints of a training, and how it continues from them."""
 
+import csv
+import io
 import logging
 import math
 import shutil
@@ -166,8 +168,11 @@ def _clipped_and_all(optimizer) -> np.ndarray:
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:
-    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
-    return "".join(",".join(map(str, line)) + "\n" for line in lines)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 class Checkpoints:
