@@ -22,10 +22,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from apps.image_captioning import datasets
-from apps.image_captioning.captioning import features
 from apps.image_captioning.config import AugmentConfig, Config, DataConfig
 from apps.image_captioning.corpora import ptb
-from common.inputs import images, pipeline, text
+from common.inputs import features, images, pipeline, text
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 

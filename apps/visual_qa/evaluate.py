@@ -136,6 +136,14 @@ def summarize(rows: Sequence[Answered], *, data: str, split: str) -> Evaluation:
     collapse = metrics.answer_collapse([row.choices["model"] for row in rows])
     if collapse.share > 0.9:
         notes += (f"collapse: {collapse.share:.0%} of the answers are {collapse.most_frequent!r}",)
+    gains = np.subtract(by_name["model"]["accuracy"], by_name["question_only"]["accuracy"])
+    error = float(np.std(gains) / np.sqrt(len(gains)))
+    if gains.mean() <= 2 * error:
+        notes += (
+            f"the image does not help: {100 * gains.mean():+.1f} points over question_only, with a "
+            f"standard error of {100 * error:.1f}; try more images, --preset photos where they are "
+            "photographs, or fewer epochs",
+        )
     kinds = _frequent_types([row.question_type for row in rows])
     return Evaluation(
         app=APP,

@@ -7,7 +7,7 @@ import functools
 import logging
 from pathlib import Path
 
-from apps.visual_qa.config import APP, MONITOR, PRESETS, Config
+from apps.visual_qa.config import APP, MONITOR, PRESETS, Config, choose_preset
 from common.runs import cli
 from common.runs.directory import RunDirectory
 
@@ -27,16 +27,16 @@ def train(
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     from apps.visual_qa import data, predict
-    from apps.visual_qa.model import Answerer, build_model, build_question_only
+    from apps.visual_qa import model as models
     from common.layers import embeddings, recurrent
-    from common.training import fit, losses
+    from common.training import fit, losses, strategies
 
-    options = config.train
+    options, on_prior = config.train, config.model.fusion == "question_prior"
     run, strategy = fit.start(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
 
     train_data = data.make_training_data(
         config.data,
-        image_size=config.model.image_size,
+        image_size=None if on_prior else config.model.image_size,
         batch_size=options.batch_size,
         questions_per_image=options.questions_per_image,
     )
@@ -49,7 +49,10 @@ def train(
 
     networks = {}
     # The rival is trained the same way, for `evaluate` to set beside the model.
-    for name, build in (("question_only", build_question_only), ("model", build_model)):
+    for name, build in (
+        (models.QUESTION_ONLY, models.build_question_only),
+        ("model", models.build_model),
+    ):
         with fit.scope(strategy, options):
             networks[name] = build(
                 config.model, num_words=len(words), num_answers=len(answers), word_vectors=vectors
@@ -63,18 +66,30 @@ def train(
 
     def make_samples():
         limit = config.data.max_question_words
-        answerer = Answerer(networks["model"], words, answers, max_question_words=limit)
+        answerer = models.Answerer(networks["model"], words, answers, max_question_words=limit)
         records = data.load_split(config.data, "validation")
         return predict.make_samples(predict.Predictor(answerer), records)
 
+    if on_prior:
+        with strategies.chief_first(strategy):  # it computes the features
+            encoder = models.pooled_encoder(networks["model"])
+            train_data = data.with_features(train_data, config.data, encoder)
+        head = models.trained_part(networks["model"])
+        head.get_layer("evidence").adapt(train_data.seen.values)
+
     for name, network in networks.items():
-        as_training = functools.partial(data.as_training, inputs=network.input)
+        if on_prior and name == "model" and not dry_run:
+            rival = run.load_model(f"{models.QUESTION_ONLY}.keras")
+            head.get_layer(models.QUESTION_ONLY).set_weights(rival.get_weights())
+        trained = models.trained_part(network)
+        as_training = functools.partial(data.as_training, inputs=trained.input)
         fit.fit(
             network,
-            network.output["logits"],  # attention has no target
+            trained.output["logits"],  # attention has no target
             run,
-            options,
+            options if name == "model" else options.of_question_only(),
             name=name,
+            inputs=trained.input,
             batches=lambda epoch, as_training=as_training: train_data.batches(
                 seed=options.seed, first_epoch=epoch
             ).map(as_training),
@@ -93,4 +108,4 @@ def train(
 main = cli.train_command(train, Config)
 
 if __name__ == "__main__":
-    cli.run(main, presets=PRESETS)
+    cli.run(main, presets=PRESETS, choose=choose_preset)

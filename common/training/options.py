@@ -27,6 +27,8 @@ class Options:
     """Steps over which the learning rate rises from zero."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    weight_decay: float = 0.0
+    """Matrices shrink by this times the learning rate in each step (AdamW)."""
     average: float = 0.0
     """Decay of a moving average of the weights, which is validated and saved; 0: none."""
     precision: Precision = "float32"
@@ -46,5 +48,7 @@ class Options:
                 raise ValueError(f"expected train.{name} of at least 1, got {value}")
         if not 0 <= self.average < 1:
             raise ValueError(f"expected train.average in [0, 1), got {self.average}")
+        if self.weight_decay < 0:
+            raise ValueError(f"expected train.weight_decay of at least 0, got {self.weight_decay}")
         if self.warmup_steps < 0:
             raise ValueError(f"expected train.warmup_steps of at least 0, got {self.warmup_steps}")

@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 
 from apps.visual_qa import config
-from apps.visual_qa.model import build_model, build_question_only
+from apps.visual_qa.fusion.evidence import ImageEvidence, shares_of_regions
+from apps.visual_qa.model import (
+    QUESTION_ONLY,
+    build_model,
+    build_question_only,
+    pooled_encoder,
+    trained_part,
+)
 from common.runs.errors import UserError
 
 SIZES = {"num_words": 11, "num_answers": 6}
 OPTIONS = dataclasses.replace(config.TINY.model, dropout=0.0)
 ELEMENTWISE = dataclasses.replace(OPTIONS, fusion="elementwise", question_layers=2)
+PRIOR = dataclasses.replace(OPTIONS, fusion="question_prior", train_image_encoder=False)
 
 
 def make_batch(batch=2, questions=3, time=5, seed=0):
@@ -31,10 +39,21 @@ def call(model, batch):
     return {name: np.asarray(value) for name, value in outputs.items()}
 
 
-@pytest.fixture(scope="module", params=[OPTIONS, ELEMENTWISE], ids=["attention", "elementwise"])
+@pytest.fixture(
+    scope="module",
+    params=[OPTIONS, ELEMENTWISE, PRIOR],
+    ids=["attention", "elementwise", "question_prior"],
+)
 def model(request):
     keras.utils.set_random_seed(0)
-    return build_model(request.param, **SIZES)
+    model = build_model(request.param, **SIZES)
+    if request.param == PRIOR:  # as it is after training, and with features beyond the limit
+        evidence = trained_part(model).get_layer("evidence")
+        for layer in (evidence.of_product, evidence.of_image):
+            layer.kernel.assign(np.random.default_rng(0).normal(size=layer.kernel.shape))
+        seen = pooled_encoder(model)(make_batch(batch=8)["image"]).numpy()
+        evidence.adapt(seen[:2])
+    return model
 
 
 @pytest.mark.parametrize(("batch", "questions", "time"), [(1, 1, 1), (3, 4, 9)])
@@ -194,3 +213,46 @@ def test_a_misspelt_encoder_is_named():
 def test_an_image_size_that_does_not_suit_the_encoder_is_a_users_error():
     with pytest.raises(UserError, match=r"model\.image_encoder small_cnn: .* multiple of 4"):
         build_model(dataclasses.replace(OPTIONS, image_size=18), **SIZES)
+
+
+def test_with_a_prior_training_begins_with_the_answers_of_the_question_only_network():
+    blind = build_question_only(dataclasses.replace(PRIOR, dropout=0.5), **SIZES)
+    model = build_model(PRIOR, **SIZES)
+    head = trained_part(model)
+    head.get_layer(QUESTION_ONLY).set_weights(blind.get_weights())
+    batch = make_batch()
+    np.testing.assert_array_equal(call(model, batch)["logits"], call(blind, batch)["logits"])
+    evidence = head.get_layer("evidence")
+    assert {id(w) for w in head.trainable_weights} == {id(w) for w in evidence.trainable_weights}
+
+
+def test_the_part_that_is_trained_gives_what_the_whole_gives():
+    model = build_model(PRIOR, **SIZES)
+    batch = make_batch()
+    pooled = pooled_encoder(model)(batch["image"]).numpy()
+    logits = call(trained_part(model), {**batch, "pooled": pooled})["logits"]
+    np.testing.assert_array_equal(logits, call(model, batch)["logits"])
+
+
+def test_regions_share_what_they_add_to_the_logit_of_the_answer():
+    """Differences of the logit when a region looks like an average photo, against the output."""
+    keras.utils.set_random_seed(3)
+    evidence = ImageEvidence(5, units=7, dropout=0.5)
+    random = np.random.default_rng(1)
+    regions = random.normal(size=(2, 9, 4)).astype("float32")
+    question, prior = (random.normal(size=(2, 3, n)).astype("float32") for n in (6, 5))
+    pooled = regions.mean(1)
+    evidence(pooled, question, prior)
+    for layer in (evidence.of_product, evidence.of_image):
+        layer.kernel.assign(random.normal(size=layer.kernel.shape))
+    evidence.adapt(random.normal(size=(50, 4)).astype("float32"))
+    logits, slope, base = (np.asarray(v) for v in evidence(pooled, question, prior))
+    shares = np.asarray(shares_of_regions(regions, slope, base))
+    for image, asked in np.ndindex(2, 3):
+        best, parts = logits[image, asked].argmax(), []
+        for region in range(9):
+            less = np.array(pooled)  # a thousandth of the way to an average photo: it is linear
+            less[image] += (evidence.mean - regions[image, region]) / 1000
+            changed = np.asarray(evidence(less, question, prior)[0])[image, asked, best]
+            parts.append(max(float(logits[image, asked, best] - changed), 0.0))
+        np.testing.assert_allclose(shares[image, asked], np.array(parts) / sum(parts), atol=0.02)
