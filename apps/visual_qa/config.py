@@ -154,6 +154,7 @@ PHOTOS = Config(  # where the text says much of the answer, and photographs are 
     ),
     train=TrainConfig(
         epochs=12,
+        patience=30,
         learning_rate=1e-3,
         weight_decay=1.0,
         question_epochs=30,
