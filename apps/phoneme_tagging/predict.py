@@ -4,8 +4,9 @@ python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 """
 
 import json as json_module
+import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,14 @@ from apps.phoneme_tagging.tagging import transcripts
 from apps.phoneme_tagging.tagging.transcripts import Phone, Transcript
 from common.runs import cli, files
 from common.runs.directory import RunDirectory
-from common.runs.errors import UserError
+from common.runs.errors import UserError, as_line
 
 if TYPE_CHECKING:
     from apps.phoneme_tagging.model import Tagger
     from apps.phoneme_tagging.tagging.streaming import Stream
     from common.training.logging import Samples
+
+logger = logging.getLogger("cellstate")
 
 STANDARD_INPUT = Path("-")
 
@@ -110,16 +113,19 @@ def make_samples(tagger: "Tagger", records: Sequence[dict]) -> "Samples":
     return tag_all
 
 
-def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
+def _hear(predictor: Predictor, path: Path) -> tuple[list[Phone], Callable[[Path], None]]:
+    """The phones of a recording, and what draws them to a path."""
     from common.inputs import sound_files
 
     waveform = sound_files.read(path)
     transcript = predictor.tag(waveform)
-    if plot is not None:
+
+    def draw(plot: Path) -> None:
         from apps.phoneme_tagging.tagging import plots
 
         plots.phones_over_spectrogram(waveform, transcript, title=path.name, path=plot)
-    return transcript.phones
+
+    return transcript.phones, draw
 
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
@@ -145,9 +151,9 @@ def main(
     *,
     run_dir: Path,
     wav: tuple[Path, ...],
-    plot: Path | None = None,
-    textgrid: Path | None = None,
-    ctm: Path | None = None,
+    plot: cli.OutputFile = None,
+    textgrid: cli.OutputFile = None,
+    ctm: cli.OutputFile = None,
     json: bool = False,
 ) -> None:
     """Tags sound files with phones and their times.
@@ -168,21 +174,34 @@ def main(
             "--textgrid and from standard input, which cannot be plotted"
         )
     names = ["stdin"] if live else transcripts.recording_names(wav if ctm else ())
-    predictor, transcribed = Predictor.load(run_dir), []
+    predictor, transcribed = Predictor.load(run_dir), {}
     for path in wav:
+        try:
+            phones, draw = (
+                (_listen(predictor, quiet=json), None) if live else _hear(predictor, path)
+            )
+        except (OSError, UserError) as error:
+            if len(wav) == 1:
+                raise
+            logger.warning("note: leaves out %s: %s", path, as_line(error))
+            continue
+        transcribed[path] = phones
         if len(wav) > 1 and not json:
             print(f"{path}:")
-        phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
-        if textgrid is not None:
-            transcripts.write_textgrid(textgrid, phones)
-        transcribed.append(phones)
         if json:
             phone_dicts = [phone._asdict() for phone in phones]
             print(json_module.dumps({"wav": str(path), "phones": phone_dicts}))
         elif not live:
             _print(phones)
+        if textgrid is not None:
+            transcripts.write_textgrid(textgrid, phones)
+        if plot is not None and draw is not None:
+            draw(plot)
+    if not transcribed:
+        raise UserError(f"expected sound files, none of {len(wav)} can be used: name others")
     if ctm is not None:
-        lines = (transcripts.as_ctm(*both) for both in zip(names, transcribed, strict=True))
+        named = [pair for pair in zip(names, wav, strict=True) if pair[1] in transcribed]
+        lines = (transcripts.as_ctm(name, transcribed[path]) for name, path in named)
         files.write_text(ctm, "".join(lines))
 
 

@@ -207,7 +207,8 @@ class Checkpoints:
         """Writes a checkpoint of the step that is done, and removes all but the last two."""
         if not self.writes:
             return
-        with files.replacing(self.folder / str(self._step())) as temporary:
+        path = self.folder / str(self._step())
+        with files.replacing(path, is_older=lambda old: (old / "state.json").exists()) as temporary:
             temporary.mkdir()
             self._values.write(str(temporary / "weights"))
             files.write_json(temporary / "state.json", state)
