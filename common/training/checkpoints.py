@@ -228,7 +228,8 @@ class Checkpoints:
             path = self.folder / str(step)
             try:
                 state = files.read_json(path / "state.json")
-                self._values.read(str(path / "weights")).assert_consumed()
+                with files.without_pattern(path) as link:
+                    self._values.read(str(link / "weights")).assert_consumed()
                 return state
             # TensorFlow raises IndexError when a file is too short.
             except (UserError, tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
