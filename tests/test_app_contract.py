@@ -314,7 +314,7 @@ def test_the_export_for_a_runtime_stands_on_its_own(app, tiny_export, format):
 
 
 def test_a_fresh_process_predicts_and_a_run_that_is_killed_there_resumes_to_the_same_weights(
-    app, run_command, tiny, tiny_options, tmp_path, pytestconfig
+    app, run_command, tiny, tiny_options, cache_dir, tmp_path, pytestconfig
 ):
     """Every batch has a checkpoint, so that kills fall into the writing of one too."""
     path, draw = tmp_path / "resumed", random.Random(0)
@@ -336,7 +336,8 @@ def test_a_fresh_process_predicts_and_a_run_that_is_killed_there_resumes_to_the_
         process.wait()
     assert isinstance(json.loads((tmp_path / "out-0").read_text()), dict)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    run_command(app, "train", "--run-dir", path, "--resume")
+    (tmp_path / "moved").symlink_to(cache_dir)  # as the data of a run may
+    run_command(app, "train", "--run-dir", path, "--resume", "--data.cache-dir", tmp_path / "moved")
     assert weights_checksum(path) == weights_checksum(tiny)
 
 

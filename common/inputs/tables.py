@@ -7,6 +7,7 @@ the reader counts it and goes on.
 import csv
 import gzip
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -156,10 +157,11 @@ def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]
     parts = read_parts(path, columns, key="image")
     names = [group.key for groups in parts.values() for group in groups]
     folder = folder_of(path.parent, map(Path, names))
-    if not any((folder / name).is_file() for name in names):
+    if not any(os.path.isfile(folder / name) for name in names):
+        hint = ", with / for \\" if os.sep == "/" and any("\\" in name for name in names) else ""
         raise UserError(
             f"expected images beside {path}, found none of them: the column image holds "
-            "their paths below the folder"
+            f"their paths below the folder{hint}"
         )
     _count_unlisted(folder, set(names))
     return {
@@ -170,10 +172,10 @@ def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]
 
 def folder_of(root: Path, names: Iterable[Path]) -> Path:
     """Where the images are: `root`, or the folder in it that holds the first of them."""
-    folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
+    folders = [root, *sorted(filter(os.path.isdir, root.iterdir()))]
     for name in names:
         for folder in folders:
-            if (folder / name).is_file():
+            if os.path.isfile(folder / name):  # of a name that is too long, pathlib raises
                 return folder
     return root
 

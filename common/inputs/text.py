@@ -125,7 +125,16 @@ class Vocabulary:
         return cls(tokens)
 
     def save(self, path: Path) -> None:
-        """Writes one token a line, whole or not at all."""
+        """Writes one token a line, whole or not at all.
+
+        Raises:
+            UserError: other tokens are there: a run continues with other data than it began with.
+        """
+        if path.exists() and self.load(path) != self:
+            raise UserError(
+                f"expected data with the tokens of {path}, got others: resume the run with the "
+                "data that it began with (--data.root), or start another"
+            )
         files.write_text(path, "".join(f"{token}\n" for token in self.tokens))
 
     def __len__(self) -> int:

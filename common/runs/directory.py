@@ -37,7 +37,11 @@ Config = TypeVar("Config")
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
 
 # Options that a resumed run may have another value of.
-MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy", "data.service")
+MAY_CHANGE = (
+    *("train.epochs", "train.checkpoint_minutes", "train.strategy"),
+    "data.service",
+    *("data.root", "data.cache_dir", "data.phone_map", "data.pronunciations"),  # may have moved
+)
 
 # The files of a run that training and evaluation write, and no option of another command replaces.
 _FILES = ("*.json", "*.keras", "vocab*.txt", "history.csv")

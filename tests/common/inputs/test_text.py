@@ -232,7 +232,15 @@ def test_a_vocabulary_survives_its_file(tmp_path):
 def test_a_label_with_odd_spaces_survives_its_file(tmp_path, label):
     labels = Vocabulary.of_labels({label: 2, "no": 1})
     labels.save(tmp_path / "vocab.txt")
+    labels.save(tmp_path / "vocab.txt")  # by a run that goes on
     assert Vocabulary.load(tmp_path / "vocab.txt") == labels
+
+
+def test_a_run_does_not_go_on_with_the_tokens_of_other_data(tmp_path):
+    Vocabulary.of_labels({"yes": 2, "no": 1}).save(tmp_path / "vocab.txt")
+    with pytest.raises(UserError, match=r"expected data with the tokens of .*vocab\.txt, got oth"):
+        Vocabulary.of_labels({"yes": 1, "no": 2}).save(tmp_path / "vocab.txt")
+    assert Vocabulary.load(tmp_path / "vocab.txt").tokens == ("yes", "no")
 
 
 @pytest.mark.parametrize(
