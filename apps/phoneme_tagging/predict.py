@@ -4,9 +4,8 @@ python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 """
 
 import json as json_module
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,12 @@ from apps.phoneme_tagging.tagging import transcripts
 from apps.phoneme_tagging.tagging.transcripts import Phone, Transcript
 from common.runs import cli, files
 from common.runs.directory import RunDirectory
-from common.runs.errors import UserError, as_line
+from common.runs.errors import UserError
 
 if TYPE_CHECKING:
     from apps.phoneme_tagging.model import Tagger
     from apps.phoneme_tagging.tagging.streaming import Stream
     from common.training.logging import Samples
-
-logger = logging.getLogger("cellstate")
 
 STANDARD_INPUT = Path("-")
 
@@ -113,19 +110,16 @@ def make_samples(tagger: "Tagger", records: Sequence[dict]) -> "Samples":
     return tag_all
 
 
-def _hear(predictor: Predictor, path: Path) -> tuple[list[Phone], Callable[[Path], None]]:
-    """The phones of a recording, and what draws them to a path."""
+def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
     from common.inputs import sound_files
 
     waveform = sound_files.read(path)
     transcript = predictor.tag(waveform)
-
-    def draw(plot: Path) -> None:
+    if plot is not None:
         from apps.phoneme_tagging.tagging import plots
 
         plots.phones_over_spectrogram(waveform, transcript, title=path.name, path=plot)
-
-    return transcript.phones, draw
+    return transcript.phones
 
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
@@ -175,16 +169,11 @@ def main(
         )
     names = ["stdin"] if live else transcripts.recording_names(wav if ctm else ())
     predictor, transcribed = Predictor.load(run_dir), {}
-    for path in wav:
-        try:
-            phones, draw = (
-                (_listen(predictor, quiet=json), None) if live else _hear(predictor, path)
-            )
-        except (OSError, UserError) as error:
-            if len(wav) == 1:
-                raise
-            logger.warning("note: leaves out %s: %s", path, as_line(error))
-            continue
+
+    def hear(path: Path) -> list[Phone]:
+        return _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
+
+    for path, phones in cli.read_each(wav, hear):
         transcribed[path] = phones
         if len(wav) > 1 and not json:
             print(f"{path}:")
@@ -195,10 +184,6 @@ def main(
             _print(phones)
         if textgrid is not None:
             transcripts.write_textgrid(textgrid, phones)
-        if plot is not None and draw is not None:
-            draw(plot)
-    if not transcribed:
-        raise UserError(f"expected sound files, none of {len(wav)} can be used: name others")
     if ctm is not None:
         named = [pair for pair in zip(names, wav, strict=True) if pair[1] in transcribed]
         lines = (transcripts.as_ctm(name, transcribed[path]) for name, path in named)

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
@@ -25,6 +25,8 @@ import tyro
 
 from common.runs import directory, files
 from common.runs.errors import UserError, as_line
+
+logger = logging.getLogger("cellstate")
 
 Item = TypeVar("Item")
 
@@ -66,10 +68,7 @@ def run(
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.raiseExceptions = False  # a log that cannot be written prints no stack trace
-    logger, failures = (
-        logging.getLogger("cellstate"),
-        logging.handlers.BufferingHandler(sys.maxsize),
-    )
+    failures = logging.handlers.BufferingHandler(sys.maxsize)
     failures.setLevel(logging.ERROR)
     logger.setLevel(logging.INFO)
     logger.addHandler(failures)
@@ -169,6 +168,27 @@ def _paths(value: object) -> Iterator[Path]:
 def progress(items: Iterable[Item], label: str) -> Iterable[Item]:
     """The items, with a progress bar on standard error when that is a terminal."""
     return tqdm.tqdm(items, desc=label, disable=None, leave=False)
+
+
+def read_each(paths: Sequence[Path], read: Callable[[Path], Item]) -> Iterator[tuple[Path, Item]]:
+    """Each path with what `read` makes of it; of several, a bad one is named and left out.
+
+    Raises:
+        UserError, OSError: the only one cannot be read, or none can.
+    """
+    num_read = 0
+    for path in paths:
+        try:
+            content = read(path)
+        except (OSError, UserError) as error:
+            if len(paths) == 1:
+                raise
+            logger.warning("note: leaves out %s: %s", path, as_line(error))
+        else:
+            num_read += 1
+            yield path, content
+    if not num_read:
+        raise UserError(f"expected files that can be used, none of {len(paths)} can: name others")
 
 
 def bars() -> int:

@@ -11,8 +11,8 @@ from apps.answer_selection.corpora.sentence_splitter import split_sentences
 from apps.answer_selection.ranking import baselines
 from common.runs.errors import UserError
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # else it logs every step
 logger = logging.getLogger("cellstate")
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # else it logs every step
 
 RETRIEVED = 100  # sentences of a folder that BM25 hands to the model
 SUFFIXES = (".txt", ".md", ".rst")
@@ -28,14 +28,9 @@ def read_sentences(path: Path) -> list[str]:
     """
     try:
         encoded = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = encoded.decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"expected a text file {path}, got: {error.strerror}") from None
-    return _sentences(path, encoded)
-
-
-def _sentences(path: Path, encoded: bytes) -> list[str]:
-    try:
-        text = encoded.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: expected UTF-8 text, got other bytes ({error.reason} at byte "
@@ -59,12 +54,12 @@ class Index:
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 try:
-                    encoded = path.read_bytes()
-                except OSError as error:  # one of many
-                    logger.warning("note: leaves out %s: %s", path, error.strerror)
-                    continue
-                for sentence in _sentences(path, encoded):
-                    self.paths.setdefault(sentence, path)
+                    for sentence in read_sentences(path):
+                        self.paths.setdefault(sentence, path)
+                except UserError as error:
+                    if not isinstance(error.__context__, OSError):
+                        raise
+                    logger.warning("note: leaves it out: %s", error)
         if not self.paths:
             kinds = ", ".join(SUFFIXES)
             raise UserError(f"expected text in files {kinds} of {folder}, found none: add some")

@@ -51,7 +51,7 @@ def test_a_text_that_cannot_be_read_is_named_and_the_others_searched(folder, cap
     (folder / "loop.txt").symlink_to("loop.txt")
     (folder / "folder.txt").mkdir()
     assert Index(folder).paths == before
-    assert f"leaves out {folder / 'unreadable.txt'}: Input/output error" in caplog.text
+    assert f"{folder / 'unreadable.txt'}, got: Input/output error" in caplog.text
 
 
 @pytest.mark.parametrize("question", ["zebra", "?", ""])

@@ -42,8 +42,8 @@ def test_the_scores_of_a_run_that_cannot_be_written_are_printed_with_one_line_an
     copy_run(phone_run, tmp_path)
     before = sorted(tmp_path.iterdir())
 
-    def read_only(*_, dir, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{dir}/.writing-0")
+    def read_only(suffix, prefix, folder):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{folder}/{prefix}0")
 
     monkeypatch.setattr(baselines, "MAX_FRAMES", 500)
     monkeypatch.setattr(tempfile, "mkdtemp", read_only)  # root may write where others may not

@@ -73,7 +73,7 @@ def test_one_bad_recording_of_many_is_named_and_the_others_written(
         assert f"leaves out {path}: " in caplog.text
         with pytest.raises((UserError, OSError)):
             predict.main(run_dir=phone_run, wav=(path,))
-    with pytest.raises(UserError, match="expected sound files, none of 5 can be used"):
+    with pytest.raises(UserError, match="expected files that can be used, none of 5 can"):
         predict.main(run_dir=phone_run, wav=tuple(bad), ctm=ctm)
 
 

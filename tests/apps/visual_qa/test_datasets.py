@@ -209,6 +209,16 @@ def test_a_folder_of_ones_own_has_questions_in_a_table(photos, cache_dir):
     assert validation["answers"].tolist() == [[b"3"]]
 
 
+def test_a_folder_that_has_moved_gives_the_same_records_in_the_same_order(
+    photos, cache_dir, tmp_path
+):
+    before = records("folder", photos, cache_dir)
+    moved = photos.rename(tmp_path / "moved [1] ?#%41")
+    after = records("folder", moved, tmp_path / "cache * {x}")
+    assert [row["image_id"] for row in after] == [row["image_id"] for row in before]
+    assert [row["image"] for row in after] == [row["image"] for row in before]
+
+
 def test_broken_rows_of_a_folder_are_named_by_file_and_line(photos, cache_dir):
     with (photos / "questions.csv").open("a") as table:
         table.write("image1.png,Is it, or not?,no,train,\nimage1.png,,no,train,\n")

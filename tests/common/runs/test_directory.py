@@ -496,11 +496,11 @@ def test_values_that_do_not_fit_are_refused(tmp_path, change):
 
 
 def test_the_environment_names_what_a_repetition_needs(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--run-dir", "r"])
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--run-dir", "r ?"])
     make_run(tmp_path / "run")
     stored = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert (stored["command"], stored["seed"], stored["lstm_kernel"]) == (
-        "train.py --run-dir r", 1, {"lstm": "loop"}
+        "train.py --run-dir 'r ?'", 1, {"lstm": "loop"}
     )  # fmt: skip
     assert stored["packages"]["keras"] == keras.__version__
     assert stored["python"] == ".".join(map(str, sys.version_info[:3]))
