@@ -49,14 +49,14 @@ def write_saved_model(
         probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
         examples: gives arguments of `predict`, which examples.json keeps for people to try; none
-            where the package that has them is not installed.
+            where the package that has them is not installed, or they cannot be written.
 
     Raises:
         UserError: `path` holds something else than an export, or has a name that TensorFlow takes
             for a pattern.
         RuntimeError: the SavedModel would not run elsewhere, or gives other results there.
     """
-    if any(character in os.path.realpath(path) for character in files.PATTERN):
+    if set(files.PATTERN) & set(os.path.realpath(path)):
         raise UserError(
             f"expected an --output path without {' '.join(files.PATTERN)}, got {path}: name "
             "another, TensorFlow could not load a SavedModel from there"
@@ -123,7 +123,7 @@ def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
     """examples.json: a list of inputs by name, each a text or {"file": name}, a file beside it."""
     try:
         arguments = examples()
-    except UserError:
+    except (UserError, OSError):
         return
     row = {}
     for option, value in zip(arguments[::2], arguments[1::2], strict=True):

@@ -128,10 +128,13 @@ def read_json(path: Path):
 
 @contextlib.contextmanager
 def without_pattern(path: Path) -> Iterator[Path]:
-    """Another path to `path` for TensorFlow, which looks for files of variables by a pattern.
+    """A path to `path` for TensorFlow, which looks for files of variables by a pattern.
 
     It would take the characters `PATTERN` in a name for one, and find nothing.
     """
+    if not set(PATTERN) & set(str(path)):
+        yield path
+        return
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / "link"
         link.symlink_to(path.absolute())

@@ -37,7 +37,7 @@ def test_baselines_are_fitted_once(phone_run, tmp_path, monkeypatch):
 
 
 def test_the_scores_of_a_run_that_cannot_be_written_are_printed_with_one_line_and_exit_code_2(
-    phone_run, tmp_path, monkeypatch, capsys
+    phone_run, tmp_path, monkeypatch, capsys, caplog
 ):
     copy_run(phone_run, tmp_path)
     before = sorted(tmp_path.iterdir())
@@ -50,9 +50,8 @@ def test_the_scores_of_a_run_that_cannot_be_written_are_printed_with_one_line_an
     monkeypatch.setattr(sys, "argv", ["evaluate", "--run-dir", str(tmp_path), "--json"])
     with pytest.raises(SystemExit) as stop:
         cli.run(evaluate.main, app="phoneme_tagging")
-    printed = capsys.readouterr()
-    scores = json.loads(printed.out)
+    scores = json.loads(capsys.readouterr().out)
     assert stop.value.code == 2
     assert {"majority", "logistic_regression", "mlp_10_frames"} == set(scores["baselines"])
-    assert printed.err.count("error: ") == printed.err.count("Read-only file system") == 1
+    assert caplog.text.count("error: ") == caplog.text.count("Read-only file system") == 1
     assert sorted(tmp_path.iterdir()) == before
