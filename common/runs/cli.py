@@ -15,6 +15,7 @@ import logging.handlers
 import os
 import re
 import sys
+import tempfile
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -126,6 +127,7 @@ def parse(main: Callable[..., None], arguments: list[str], **defaults: object) -
     Raises:
         UserError: an option is unknown (with the nearest known ones), missing or of the wrong type,
             or an `OutputFile` would replace something else than an older one.
+        OSError: an `OutputFile` cannot be written.
     """
 
     @functools.wraps(main)
@@ -149,6 +151,8 @@ def _check_outputs(main: Callable[..., None], options: Mapping[str, object]) -> 
     for name, path in options.items():
         if hints.get(name) == OutputFile and isinstance(path, Path):
             target = files.require_replaceable(path)
+            folder = next(parent for parent in target.parents if parent.exists())
+            tempfile.TemporaryFile(dir=folder).close()  # one may write there
             others = [value for other, value in options.items() if other != name]
             if target in _paths(others) or directory.is_part_of_run(target):
                 raise UserError(

@@ -45,7 +45,7 @@ MAY_CHANGE = (
 )
 
 # The files of a run that training and evaluation write, and no option of another command replaces.
-_FILES = ("*.json", "*.keras", "vocab*.txt", "history.csv")
+_FILES = ("*.json", "*.keras", "vocab*.txt", "history.csv", "log/*", "weights.*", "neighbours/*")
 
 
 class RunDirectory:
@@ -259,7 +259,7 @@ def open_run(
 
 def is_part_of_run(path: Path) -> bool:
     """Whether `path`, which is there, is a file that a run consists of."""
-    is_run = (path.parent / "config.json").exists()
+    is_run = any((folder / "environment.json").exists() for folder in path.parents[:4])
     return is_run and path.exists() and any(map(path.match, _FILES))
 
 

@@ -313,7 +313,16 @@ def write(wav: tuple[Path, ...], ctm: cli.OutputFile = None, plot: cli.OutputFil
 def sounds(tmp_path, monkeypatch):
     """A folder with a run, a recording, a folder and a link to each, to name without a path."""
     RunDirectory.create(tmp_path / "run").describe(app="a", config=Config(), seed=1, kernels={})
-    for name in ("vocab_phones.txt", "model.keras", "history.csv", "plot.png"):
+    names = (
+        "vocab_phones.txt",
+        "model.keras",
+        "history.csv",
+        "plot.png",
+        "neighbours/features.npy",
+    )
+    below = ("log/events.jsonl", "checkpoints/model/9/weights.index", "neighbours/features.npy")
+    for name in (*names, *below):
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / name).write_text("trained")
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "thesis.txt").write_text("precious")
@@ -329,6 +338,8 @@ NOT_REPLACED = (
     *("results", "results/", "./results/../results", "link to results", ".", "..", "/", "run"),
     *("a.wav", "./a.wav", "results/../a.wav", "link to a.wav", "run/model.keras"),
     *("run/config.json", "run/vocab_phones.txt", "run/history.csv", "link to run/model.keras"),
+    *("run/log/events.jsonl", "run/neighbours/features.npy", "run/neighbours"),
+    *("run/checkpoints/model/9/weights.index", "run/environment.json", "link to run/plot.png/.."),
 )
 
 
@@ -345,6 +356,13 @@ def test_a_file_to_write_is_no_folder_no_input_and_no_part_of_a_run(sounds, opti
 def test_a_new_file_and_an_older_one_may_be_written(sounds, path):
     call = cli.parse(write, ["--wav", "a.wav", "--ctm", path])
     assert call.keywords["ctm"] == Path(path)
+
+
+@pytest.mark.parametrize("path", ["/proc/a.ctm", "/proc/self/a/b", "a.wav/b", "loop/a", "a" * 300])
+def test_a_file_that_cannot_be_written_is_known_before_the_work(sounds, path):
+    (sounds / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match=r"No such file|Not a dir|symbolic links|name too long"):
+        cli.parse(write, ["--wav", "a.wav", "--ctm", path])
 
 
 def test_two_files_to_write_are_different(sounds):
