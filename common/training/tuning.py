@@ -100,6 +100,12 @@ def search(
     contents = {"app": app, "space": {name: list(kind) for name, kind in space.items()}}
     path = study_dir / "study.json"
     if not path.exists():
+        # Another process may be writing study.json.
+        if study_dir.is_dir() and any(study_dir.glob("[!.]*")) and not path.exists():
+            raise UserError(
+                f"expected a new or empty folder for --study-dir, {study_dir} holds other files: "
+                "name another"
+            )
         files.write_json(path, contents)
     elif files.read_json(path) != contents:
         raise UserError(

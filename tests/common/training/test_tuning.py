@@ -131,6 +131,13 @@ def test_each_study_has_its_database_whatever_the_name_of_its_folder(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == folders
 
 
+def test_a_folder_with_other_files_is_no_new_study(tmp_path):
+    (tmp_path / "best.json").write_text("precious")
+    with pytest.raises(UserError, match=r"new or empty folder for --study-dir, .* holds other fil"):
+        search(tmp_path, 1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
 def test_another_search_space_is_another_study(study):
     with pytest.raises(UserError, match="another --study-dir"):
         search(study, 20, space={"size": ("one of", 4, 8)})
