@@ -124,7 +124,7 @@ def _held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
 
 def _by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[Path, Path]:
     """Files by their path without ending; of several, the one whose ending comes first."""
-    paths = [p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file()]
+    paths = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
     paths.sort(key=lambda path: (-suffixes.index(path.suffix.lower()), path))
     return {path.with_suffix(""): path for path in paths}
 
