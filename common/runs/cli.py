@@ -258,7 +258,7 @@ def start_tensorflow_quietly() -> None:
 
 
 def _report(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print("error:", " ".join(message.splitlines()), file=sys.stderr)  # names may have line breaks
     try:
         sys.stdout.flush()
     except OSError:  # Python would try it again at its end, and complain

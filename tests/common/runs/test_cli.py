@@ -161,6 +161,13 @@ def test_a_users_error_is_one_line_with_exit_code_2(fail, capsys):
     assert capsys.readouterr().err == "error: expected corpus/train.txt, found none: get it\n"
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\r\nb", "a\u2028b"])
+def test_a_strange_file_name_stays_on_the_line(fail, capsys, name):
+    assert fail(UserError(f"expected a file {name}, found none")) == 2
+    assert fail(FileNotFoundError(errno.ENOENT, "No such file or directory", name)) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line_with_the_file_and_exit_code_2(fail, capsys, number):
     assert fail(OSError(number, "No space left on device", "runs/a/model.keras")) == 2
