@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import logging
 import os
 import re
@@ -112,7 +113,7 @@ def serve(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has stopped; then the exit code is 0 all the same.
         signal.signal(number, lambda *_: None)
-    address = "http://{}:{}".format(*listener.getsockname()[:2])
+    address = f"http://{netloc(*listener.getsockname()[:2])}"
     logging.getLogger("serving").info("listening at %s, page at %s/docs", address, address)
     serving.on_failure = lambda: setattr(server, "should_exit", True)
     server.run(sockets=[listener])
@@ -152,13 +153,32 @@ def read_token(path: Path | None) -> str | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; before TensorFlow is imported, so that a taken port is reported at once."""
+    """A bound socket; before TensorFlow is imported, so that a taken port is reported at once.
+
+    Of the addresses of a name that of IPv4 comes first; `::` takes IPv4 too where the system can.
+    """
+    host = host.strip("[]")
     try:
+        hosts = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        family, address = min((family, address) for family, *_, address in hosts)
         if not 0 <= port < 2**16:
-            raise OSError("no such port")
-        return socket.create_server((host, port), backlog=2048)
-    except OSError as error:
-        raise UserError(f"cannot listen at {host}:{port} ({error}): give another --port") from None
+            raise OSError(errno.ERANGE, "no such port")
+        return socket.create_server(
+            (address[0], port, *address[2:]),
+            family=family,
+            backlog=2048,
+            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+        )
+    except (OSError, UnicodeError) as error:
+        of_port = (errno.EADDRINUSE, errno.EACCES, errno.ERANGE)
+        option = "--port" if getattr(error, "errno", None) in of_port else "--host"
+        where = netloc(host, port)
+        raise UserError(f"cannot listen at {where} ({error}): give another {option}") from None
+
+
+def netloc(host: str, port: int) -> str:
+    """A host and a port as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 if __name__ == "__main__":
