@@ -53,6 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--port", type=int, default=8501, help="0 takes a free one (default %(default)s)")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default %(default)s)")
     add("--token-file", type=Path, help="its text is what clients must send as bearer token")
+    origin = "of pages that may ask from a browser, https://example.org, or *; may be given again"
+    add("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
     for field in (*dataclasses.fields(Limits), *dataclasses.fields(Settings)):
         add(
             f"--{field.name.replace('_', '-')}",
@@ -95,13 +97,14 @@ def serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     import uvicorn
 
-    from serving.server import Serving, create_app
+    from serving.server import Protocol, Serving, create_app
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     serving = Serving(folders, limits, settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(serving, token),
+            create_app(serving, token, options.allow_origin),
+            http=Protocol,
             log_config=None,
             access_log=False,
             ws="none",

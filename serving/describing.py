@@ -18,7 +18,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         404: "No such model or version.",
         408: "The request did not arrive in time.",
         413: "The request is too large.",
-        415: "The body is compressed.",
+        415: "The body is compressed otherwise than with gzip.",
         429: "Too much at once; try again later.",
         503: "Busy or not yet loaded; try again later.",
         504: "There was no answer in time.",

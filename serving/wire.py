@@ -7,6 +7,7 @@ and beyond that NaN and infinite numbers in a request, and empty lists.
 
 import base64
 import binascii
+import codecs
 import json
 from typing import Any, NamedTuple
 
@@ -35,7 +36,10 @@ def parse(body: bytes, signatures: dict[str, Signature]) -> Parsed:
         RequestError: 400, with what is wrong.
     """
     try:
-        document = orjson.loads(body)
+        encoding = json.detect_encoding(body)
+        if encoding not in ("utf-8", "utf-8-sig"):
+            raise RequestError(f"JSON Parse error: expected UTF-8, got {encoding}")
+        document = orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise RequestError(f"JSON Parse error: {str(error)[:200]}") from None
     if not isinstance(document, dict):
