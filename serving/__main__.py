@@ -132,10 +132,14 @@ def chosen(options: argparse.Namespace, kind: type) -> dict:
 
 def check_folder(name: str, folder: Path) -> None:
     """Raises UserError for a folder that can hold no SavedModel."""
-    if not folder.is_dir():
-        raise UserError(f"--model {name}: expected a folder, found none at {folder}")
-    numbered = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
-    if not (folder / "saved_model.pb").is_file() and not numbered:
+    try:
+        if not folder.is_dir():
+            raise UserError(f"--model {name}: expected a folder, found none at {folder}")
+        numbered = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
+        graph = (folder / "saved_model.pb").is_file()
+    except OSError as error:
+        raise UserError(f"--model {name}: {folder} cannot be read ({error.strerror})") from None
+    if not graph and not numbered:
         raise UserError(
             f"--model {name}: expected saved_model.pb or folders 1/, 2/, ... in {folder}, found "
             "neither: export a model there"

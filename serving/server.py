@@ -57,7 +57,7 @@ class Serving:
         while True:
             for model in self.models.values():
                 try:
-                    candidate = model.next()
+                    candidate = await asyncio.to_thread(model.next)
                     if candidate is not None:
                         problem = await model.load(candidate, self.executor, **self.queue)
                         if problem and not model.version:
@@ -83,10 +83,10 @@ class Serving:
         Raises:
             RequestError: 404 for another, 503 as long as none is loaded.
         """
-        current = self.model(name).version
-        number = version_number(version)
+        model, number = self.model(name), version_number(version)
+        current = model.version
         if current is None:
-            raise RequestError(f"Model {name} is being loaded", 503, retry_after_s=1)
+            raise RequestError(model.problem, 503, retry_after_s=1)
         if number not in (None, current.number):
             raise RequestError(f"Servable not found for request: Specific({name}, {number})", 404)
         return current
@@ -198,8 +198,8 @@ def _add_health(app: FastAPI, serving: Serving) -> None:
     async def readyz() -> dict:
         """Whether every model answers."""
         if not serving.ready:
-            waiting = [name for name, model in serving.models.items() if not model.version]
-            raise RequestError(f"being loaded: {', '.join(waiting)}", 503, retry_after_s=1)
+            waiting = [model.problem for model in serving.models.values() if not model.version]
+            raise RequestError("; ".join(waiting), 503, retry_after_s=1)
         return {"status": "ready"}
 
     @app.get("/metrics", response_class=Response)
