@@ -53,8 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--port", type=int, default=8501, help="0 takes a free one (default %(default)s)")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default %(default)s)")
     add("--token-file", type=Path, help="its text is what clients must send as bearer token")
-    origin = "of pages that may ask from a browser, https://example.org, or *; may be given again"
-    add("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
+    origin = "origin of pages that may ask from a browser, or *; may be given again"
+    add("--allow-origin", action="append", default=[], type=origin_of, metavar="URL", help=origin)
     for field in (*dataclasses.fields(Limits), *dataclasses.fields(Settings)):
         add(
             f"--{field.name.replace('_', '-')}",
@@ -73,6 +73,13 @@ def named_folder(text: str) -> tuple[str, Path]:
             f"expected NAME=DIR with a name of letters, digits, '.', '_', '-', got {text!r}"
         )
     return name, Path(folder)
+
+
+def origin_of(text: str) -> str:
+    """As browsers send it: a scheme, a host and a port, or null; * is any."""
+    if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,A-Z]+", text):
+        raise argparse.ArgumentTypeError(f"expected https://host[:port] or *, got {text!r}")
+    return text
 
 
 def serve(options: argparse.Namespace) -> int:

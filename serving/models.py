@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,16 +55,17 @@ Look = tuple[Candidate | None, dict[int, tuple[str, tuple]]]
 def survey(path: Path, failed: Collection[tuple] = ()) -> Look:
     """Looks at the versions in `path`; those with a stamp in `failed` could not be loaded."""
     folders, others = {1: path}, {}
-    if not (path / "saved_model.pb").is_file():
-        names = [folder for folder in path.glob("*") if re.fullmatch("[0-9]{1,18}", folder.name)]
-        folders = {int(folder.name): folder for folder in names if folder.is_dir()} or folders
+    with suppress(OSError):  # which is said below
+        if not (path / "saved_model.pb").is_file():
+            names = [name for name in path.glob("*") if re.fullmatch("[0-9]{1,18}", name.name)]
+            folders = {int(name.name): name for name in names if name.is_dir()} or folders
     for number, folder in sorted(folders.items(), reverse=True):
         stamp = ()
         try:
             stamp = _stamp(folder)
             reason = lacks(folder)
         except (OSError, ValueError) as error:  # it may be being written or removed
-            reason = f"cannot be read: {error}".replace(f"{folder}/", "")
+            reason = f"cannot be read: {error}".replace(str(folder), ".")
         if not reason and stamp not in failed:
             return Candidate(number, folder, stamp), others
         others[number] = (reason, stamp)

@@ -58,6 +58,12 @@ def test_help_names_every_option_without_tensorflow():
         (["--model", "a={model}", "--host", "a" * 80], "give another --host"),
         (["--model", "a={model}", "--host", ""], "give another --host"),
         (["--model", "a={model}", "--host", "1.2.3.999"], "give another --host"),
+        (
+            ["--model", "a=.", "--allow-origin", "https://a.example/"],
+            "expected https://host[:port]",
+        ),
+        (["--model", "a=.", "--allow-origin", "a.example"], "got 'a.example'"),
+        (["--model", "a=.", "--allow-origin", ""], "got ''"),
         (["--model", "a=/" + "a" * 300], "cannot be read (File name too long)"),
         (["--model", "a={model}", "--token-file", "{tmp}/none"], "--token-file"),
         (["--model", "a={model}", "--unknown"], "unrecognized arguments"),

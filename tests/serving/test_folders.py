@@ -221,3 +221,17 @@ def test_other_names_are_no_versions(whole, tmp_path, name):
         shutil.copytree(whole, tmp_path / name)
     (tmp_path / "7").touch()
     assert models.look(tmp_path) is None
+
+
+def test_a_folder_in_which_nobody_may_look_is_said(tmp_path, monkeypatch):
+    stat = os.stat
+
+    def refused(path, *arguments, **options):
+        if str(path).startswith(str(tmp_path / "m")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    candidate, others = models.survey(tmp_path / "m")
+    assert candidate is None
+    assert others[1][0] == "cannot be read: [Errno 13] Permission denied: '.'"
