@@ -11,6 +11,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from common.inputs import unicode
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -52,12 +53,13 @@ class Tokenizer:
         """The words, one space between.
 
         Args:
-            text: string, any shape, UTF-8 (each byte that is not UTF-8 counts as U+FFFD, a mark).
+            text: string, any shape, UTF-8 (each byte that is not UTF-8 counts as U+FFFD, a mark);
+                characters may be composed or not.
 
         Returns:
             string, the same shape; "" where there is no word.
         """
-        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+        text = unicode.compose(tf.strings.unicode_transcode(text, "UTF-8", "UTF-8"))
         if self.marks != "keep":
             text = tf.strings.regex_replace(text, r"[\x{2019}`]", "'")
         if self.marks == "drop":
@@ -70,6 +72,7 @@ class Tokenizer:
         text = tf.strings.regex_replace(text, r"[\pZ\p{Cc}]", " ")
         if self.lower:
             text = tf.strings.lower(text, encoding="utf-8")  # not before: it stops at a NUL
+            text = unicode.compose(text)  # again: some letters with a mark have no capital
         if self.marks == "drop":
             text = tf.strings.regex_replace(text, r"(^|\s)'+|'+(\s|$)", " ")  # quotes around words
         return tf.strings.strip(tf.strings.regex_replace(text, " +", " "))
