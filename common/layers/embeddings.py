@@ -6,6 +6,7 @@ works as well.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -145,10 +146,13 @@ def _checked(path: Path) -> Path:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields the lines that are not blank. Only "\\n" ends a line: words may hold other breaks."""
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    """Yields the lines that are not blank. Only "\\n" ends a line: words may hold other breaks.
+
+    Read one at a time, unlike other files, since some have gigabytes; characters are composed.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
         for number, line in enumerate(file, start=1):
-            line = line.rstrip(" \r\n")  # word2vec ends its lines with a space
+            line = unicodedata.normalize("NFC", line).rstrip(" \r\n")  # word2vec ends in a space
             if line:
                 yield number, line
 
