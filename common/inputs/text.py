@@ -108,28 +108,39 @@ class Vocabulary:
         return cls(_frequent(counts, min_count, max_size))
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
-        """Reads one token a line.
+    def load(cls, path: Path, *, size: int | None = None) -> "Vocabulary":
+        """Reads one token a line; `size` is how many the model has.
 
         Raises:
-            UserError: the file is absent or empty, or a token stands in it twice.
+            UserError: the file is absent, empty or cut short, a token stands in it twice, or it
+                has more or fewer than `size`.
         """
         if not path.exists():
             raise UserError(f"expected a vocabulary {path}, found none: train again")
-        try:
-            tokens = tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: expected UTF-8 text ({error}): train again") from None
-        if not tokens or len(set(tokens)) != len(tokens):
+        *tokens, rest = files.read_text(path).split("\n")
+        distinct = len(set(tokens))
+        if rest or not tokens or len(tokens) != distinct or distinct != (size or distinct):
             raise UserError(
-                f"{path}: expected distinct tokens, one a line, each line ended; "
-                f"got {len(tokens)} lines, {len(set(tokens))} distinct: train again"
+                f"{path}: expected {size or 'some'} distinct tokens, one a line, each line ended; "
+                f"got {len(tokens)} lines, {distinct} distinct: train again"
             )
-        return cls(tokens)
+        return cls(tuple(tokens))
 
     def save(self, path: Path) -> None:
-        """Writes one token a line, whole or not at all."""
-        files.write_text(path, "".join(f"{token}\n" for token in self.tokens))
+        """Writes one token a line, whole or not at all.
+
+        Raises:
+            UserError: a token would not be read again as it is, such as one with a line break.
+        """
+        content = "".join(f"{token}\n" for token in self.tokens)
+        stored = files.decode_text(content.encode(errors="replace"), str(path)).split("\n")
+        odd = [token for token, read in zip(self.tokens, stored, strict=False) if token != read]
+        if odd:
+            raise UserError(
+                f"{path}: expected tokens that a line of a file can hold, got {odd[0]!r}: change "
+                "it where the data is read, as `tables.one_line` does"
+            )
+        files.write_text(path, content)
 
     def __len__(self) -> int:
         return len(self.tokens)
