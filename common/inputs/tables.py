@@ -180,6 +180,7 @@ def images_in_parts(rows: Iterable[Row], root: Path, *, source: Path) -> dict[st
     folder = folder_of(root, (row.cells["image"] for row in rows))
     name_of: dict[object, str] = {}  # by file
 
+    @functools.cache  # a photo has several rows
     def identity(spelling: str) -> str:
         name = plain_name(spelling)
         try:

@@ -119,9 +119,10 @@ class Vocabulary:
             raise UserError(f"expected a vocabulary {path}, found none: train again")
         *tokens, rest = files.read_text(path).split("\n")
         distinct = len(set(tokens))
+        wanted = "distinct tokens" if size is None else f"{size} distinct tokens"
         if rest or not tokens or len(tokens) != distinct or distinct != (size or distinct):
             raise UserError(
-                f"{path}: expected {size or 'some'} distinct tokens, one a line, each line ended; "
+                f"{path}: expected {wanted}, one a line, each line ended; "
                 f"got {len(tokens)} lines, {distinct} distinct: train again"
             )
         return cls(tuple(tokens))

@@ -5,6 +5,7 @@ datasets.py checks and stores them.
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_flickr8k(path: Path) -> Parts:
         datasets.official_file(path.parent, names.name, get_it_from=FLICKR8K_SITE)
         listed = [name for line in files.read_lines(names) if (name := line.strip())]
         folder = tables.folder_of(root, listed)
-        photos = [photo for photo in listed if tables.find(folder, photo).exists()]
+        photos = [photo for photo in listed if os.path.isfile(tables.find(folder, photo))]
         for name in dict.fromkeys(photos):
             cells = {"image": name, "split": part}
             for caption in captions[tables.plain_name(name)] or [""]:
