@@ -40,8 +40,9 @@ def load_word_vectors(
     Row 0, padding, is zero. A word without a vector gets a random one, uniform in +-a with a such
     that its entries have the standard deviation of those found (Kim 2014,
     https://arxiv.org/abs/1408.5882); it depends on `seed` and on its place in `words`. Words are
-    looked up as written: give lower-case words to lower-case vectors. Special tokens, written
-    <like_this>, are looked up too but do not count in `coverage` and `num_found`.
+    looked up as written, those of a file in composed characters (NFC): give lower-case words to
+    lower-case vectors. Special tokens, written <like_this>, are looked up too but do not count in
+    `coverage` and `num_found`.
 
     Args:
         words: the vocabulary; `words[0]` is "<pad>".
