@@ -249,7 +249,7 @@ def records(rows: list, broken: datasets.BrokenRows, make: Callable) -> list:
 def count_karpathy(root: Path, broken: datasets.BrokenRows) -> None:
     parts = captions.read_karpathy(beside_images(root / "dataset.json"))
     for rows in parts.values():
-        records(rows, broken, lambda *row: captioning._records(Path.read_bytes, *row))
+        records(rows, broken, lambda *row: captioning._records(captioning.Listed.read_image, *row))
 
 
 def count_vqa(read: Callable) -> Callable:
