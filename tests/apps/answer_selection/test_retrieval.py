@@ -51,7 +51,7 @@ def test_a_text_that_cannot_be_read_is_named_and_the_others_searched(folder, cap
     (folder / "loop.txt").symlink_to("loop.txt")
     (folder / "folder.txt").mkdir()
     assert Index(folder).paths == before
-    assert f"{folder / 'unreadable.txt'}, got: Input/output error" in caplog.text
+    assert f"{folder / 'unreadable.txt'}, it cannot be read: Input/output error" in caplog.text
 
 
 @pytest.mark.parametrize("question", ["zebra", "?", ""])
@@ -71,5 +71,5 @@ def test_a_text_that_is_missing_or_not_utf_8_is_named(folder):
     with pytest.raises(UserError, match=r"expected a text file .*nowhere\.txt"):
         retrieval.read_sentences(folder / "nowhere.txt")
     (folder / "c.txt").write_bytes("Höhle".encode("latin-1"))
-    with pytest.raises(UserError, match=r"c\.txt: expected UTF-8 text.*at byte 1"):
+    with pytest.raises(UserError, match=r"c\.txt:1: expected UTF-8 text.*at byte 1 "):
         Index(folder)
