@@ -253,8 +253,7 @@ def main(
         for caption, score in row["captions"]:
             print(f"{score:8.3f}  {Path(row['image']).name}  {caption}")
     if csv is not None:
-        text = io.StringIO()
-        table = csv_module.writer(text)
+        table = csv_module.writer(text := io.StringIO())
         table.writerow(["image", "caption", "score"])
         table.writerows([str(path), *captions.captions[0]] for path, captions in results)
         files.write_text(csv, text.getvalue())

@@ -12,7 +12,6 @@ from apps.answer_selection.ranking import baselines
 from common.runs import files
 from common.runs.errors import UserError
 
-logger = logging.getLogger("cellstate")
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # else it logs every step
 
 RETRIEVED = 100  # sentences of a folder that BM25 hands to the model
@@ -54,7 +53,7 @@ class Index:
                 except UserError as error:
                     if not isinstance(error.__context__, OSError):
                         raise
-                    logger.warning("note: leaves it out: %s", error)
+                    logging.getLogger("cellstate").warning("note: leaves it out: %s", error)
         if not self.paths:
             kinds = ", ".join(SUFFIXES)
             raise UserError(f"expected text in files {kinds} of {folder}, found none: add some")
