@@ -10,7 +10,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -77,8 +77,10 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
     from common.inputs import pipeline
     from common.inputs.text import Vocabulary
 
-    words = Vocabulary.load(run.path / "vocab_words.txt")
-    answers = Vocabulary.load(run.path / "vocab_answers.txt")
+    networks = load_networks(run)
+    embedding, logits = (networks[0].get_layer(name) for name in ("embedding", "logits"))
+    words = Vocabulary.load(run.path / "vocab_words.txt", size=embedding.input_dim)
+    answers = Vocabulary.load(run.path / "vocab_answers.txt", size=logits.units)
     examples = data.make_examples(
         data.load_split(config.data, split),
         data.Vocabularies(words, answers),
@@ -87,7 +89,7 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
         questions_per_image=config.train.questions_per_image,
     )
     batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)
-    model, blind = (_make_classifier(net, batches.element_spec) for net in load_networks(run))
+    model, blind = (_make_classifier(net, batches.element_spec) for net in networks)
     texts = ("image_id", "question", "question_type", "answers")
     names = np.asarray(answers.tokens)
     previous_images: tf.Tensor | None = None
@@ -204,25 +206,7 @@ def _frequent_types(kinds: list[str]) -> list[str]:
     return [kind if kind in frequent else "other" for kind in kinds]
 
 
-def main(
-    *,
-    run_dir: Path,
-    split: Literal["validation", "test"] = "validation",
-    data_root: cli.DataRoot = None,
-    data_cache_dir: cli.DataCacheDir = None,
-    json: bool = False,
-) -> None:
-    """Scores a run of visual question answering beside blind baselines.
-
-    Args:
-        run_dir: Folder that `train` wrote.
-        split: Which part of the data.
-        data_root: Folder with the official files, if it moved since training.
-        data_cache_dir: Where prepared data is kept, if it moved.
-        json: Print one JSON object instead of a table.
-    """
-    result = evaluate(run_dir, split, root=data_root, cache_dir=data_cache_dir)
-    print(result.as_json() if json else result.as_table())
+main = cli.evaluate_command(evaluate)
 
 
 if __name__ == "__main__":

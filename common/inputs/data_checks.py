@@ -6,7 +6,6 @@ The app counts, and states its demands, each number with its reason.
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ def command(check: "Callable[..., Report]", config_type: type) -> Callable[..., 
     def main(
         *,
         data: Annotated[config_type, data_options] = defaults,  # pyright: ignore[reportInvalidTypeForm]
-        plot: Path | None = None,
+        plot: cli.OutputFile = None,
     ) -> None:
         """Prints what is in a data set and whether it is enough for a training.
 
@@ -120,7 +119,8 @@ class Report(NamedTuple):
         for what in dict.fromkeys(what for part in PARTS for what in counts[part]):
             lines.append(f"{what:<24}" + "".join(f"{counts[part][what]:>12,}" for part in PARTS))
         lines.append("")
-        for what, values in self.tally.lengths.items():
+        # Where every training row is broken there are none.
+        for what, values in filter(lambda item: item[1], self.tally.lengths.items()):
             least, half, most = np.quantile(values, [0, 0.5, 1])
             lines.append(f"{what}: {least:.4g} to {most:.4g}, half of them up to {half:.4g}")
         lines += self.notes

@@ -9,6 +9,7 @@ import numpy as np
 
 from apps.answer_selection.corpora.sentence_splitter import split_sentences
 from apps.answer_selection.ranking import baselines
+from common.runs import files
 from common.runs.errors import UserError
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # else it logs every step
@@ -25,16 +26,10 @@ def read_sentences(path: Path) -> list[str]:
     Raises:
         UserError: no such file, or it is not UTF-8.
     """
-    try:
-        encoded = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        text = encoded.decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"expected a text file {path}, got: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: expected UTF-8 text, got other bytes ({error.reason} at byte "
-            f"{error.start}): save the file as UTF-8"
-        ) from None
+    if str(path) == "-":
+        text = files.decode_text(sys.stdin.buffer.read(), "standard input")
+    else:
+        text = files.read_text(path)
     return list(dict.fromkeys(filter(baselines.words, split_sentences(text))))
 
 
@@ -52,8 +47,13 @@ class Index:
         self.paths: dict[str, Path] = {}  # by sentence: one that comes again is kept once
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in SUFFIXES and path.is_file():
-                for sentence in read_sentences(path):
-                    self.paths.setdefault(sentence, path)
+                try:
+                    for sentence in read_sentences(path):
+                        self.paths.setdefault(sentence, path)
+                except UserError as error:
+                    if not isinstance(error.__context__, OSError):
+                        raise
+                    logging.getLogger("cellstate").warning("note: leaves it out: %s", error)
         if not self.paths:
             kinds = ", ".join(SUFFIXES)
             raise UserError(f"expected text in files {kinds} of {folder}, found none: add some")

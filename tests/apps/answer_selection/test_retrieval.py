@@ -44,6 +44,16 @@ def test_a_folder_gives_sentences_with_their_file_in_the_order_of_bm25(folder):
     assert len(index.search("caves ice", most=2)) == 2
 
 
+def test_a_text_that_cannot_be_read_is_named_and_the_others_searched(folder, caplog):
+    before = Index(folder).paths
+    (folder / "unreadable.txt").symlink_to("/proc/self/mem")
+    (folder / "dead.txt").symlink_to("nowhere")
+    (folder / "loop.txt").symlink_to("loop.txt")
+    (folder / "folder.txt").mkdir()
+    assert Index(folder).paths == before
+    assert f"{folder / 'unreadable.txt'}, it cannot be read: Input/output error" in caplog.text
+
+
 @pytest.mark.parametrize("question", ["zebra", "?", ""])
 def test_a_question_that_shares_no_word_is_a_users_error(folder, question):
     with pytest.raises(UserError, match="expected a word of the question in the texts"):
@@ -61,5 +71,5 @@ def test_a_text_that_is_missing_or_not_utf_8_is_named(folder):
     with pytest.raises(UserError, match=r"expected a text file .*nowhere\.txt"):
         retrieval.read_sentences(folder / "nowhere.txt")
     (folder / "c.txt").write_bytes("Höhle".encode("latin-1"))
-    with pytest.raises(UserError, match=r"c\.txt: expected UTF-8 text.*at byte 1"):
+    with pytest.raises(UserError, match=r"c\.txt:1: expected UTF-8 text.*at byte 1 "):
         Index(folder)
