@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.layers import recurrent  # noqa: F401  (the classes of its files)
 from common.lstm import layer as fast
 
 BATCH, TIME, DIM = 4, 4, 2
@@ -81,7 +80,7 @@ def results_of(layer, draws: dict, seed: int) -> list:
     return [*outputs, *tape.gradient(total, weights, unconnected_gradients="zero")]
 
 
-@pytest.mark.parametrize("seed", range(48))
+@pytest.mark.parametrize("seed", range(42))
 def test_any_options_give_what_keras_gives(seed):
     random = np.random.default_rng(seed)
     shared = {

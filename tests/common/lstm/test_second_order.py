@@ -18,15 +18,20 @@ MASKS = {
 }
 
 
+def penalty_of(total, sources):
+    """A penalty on the gradient of a total at its first source: sum(gradient ** 3)."""
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        value = total(*sources)
+    return tf.reduce_sum(tape.gradient(value, sources[0]) ** 3)
+
+
 def by_tapes(total, sources):
-    """A penalty on the gradient of a total at its first source, and its gradient at all."""
-    with tf.GradientTape() as outer:
-        outer.watch(sources)
-        with tf.GradientTape() as inner:
-            inner.watch(sources)
-            value = total(*sources)
-        penalty = tf.reduce_sum(inner.gradient(value, sources[0]) ** 3)
-    return [penalty, *outer.gradient(penalty, sources)]
+    """The penalty and its gradient at all sources."""
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        penalty = penalty_of(total, sources)
+    return [penalty, *tape.gradient(penalty, sources)]
 
 
 def by_gradients(total, sources):
@@ -71,30 +76,30 @@ def make_total(kind, mask, training, batch):
     return total, [tf.constant(array, tf.float32) for array in (VALUES[:batch], *weights)]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    ("kind", "mask", "training", "batch"),
+    ("kind", "mask", "training", "batch", "way"),
     [  # 2 sequences: the one operation of loops.py, 6: its loop
-        ("one", "right", True, BATCH),
-        ("both", "holes", True, BATCH),
-        ("both", "none", True, 2),
-        ("one", "none", False, 2),
-        ("one", "right", False, 2),
-        ("one", "holes", False, BATCH),
+        *(("one", "right", True, BATCH, way) for way in WAYS),
+        ("both", "holes", True, BATCH, "eager"),
+        ("both", "none", True, 2, "function"),
+        ("one", "none", False, 2, "eager"),
+        ("one", "right", False, 2, "function"),
+        ("one", "holes", False, BATCH, "eager"),
     ],
 )
 def test_the_gradient_of_a_gradient_is_its_slope(kind, mask, training, batch, way):
     total, sources = make_total(kind, MASKS[mask], training, batch)
     _, *gradients = WAYS[way](total, sources)
-    for number, gradient in enumerate(gradients):
-        direction = RANDOM.normal(size=gradient.shape).astype("float32")
+    for _ in range(2):
+        directions = [RANDOM.normal(size=s.shape).astype("float32") for s in sources]
         ends = []
         for step in (0.01, -0.01):
-            moved = [s + step * direction if n == number else s for n, s in enumerate(sources)]
-            ends.append(by_tapes(total, moved)[0])
-        slope = float(ends[0] - ends[1]) / 0.02
-        size = float(np.linalg.norm(gradient) * np.linalg.norm(direction))
-        assert abs(float(tf.reduce_sum(gradient * direction)) - slope) < 0.01 * size + 1e-4
+            pairs = zip(sources, directions, strict=True)
+            ends.append(penalty_of(total, [source + step * along for source, along in pairs]))
+        pairs = list(zip(gradients, directions, strict=True))
+        expected = float(ends[0] - ends[1]) / 0.02
+        size = sum(float(np.linalg.norm(g) * np.linalg.norm(along)) for g, along in pairs)
+        assert abs(sum(float(tf.reduce_sum(g * d)) for g, d in pairs) - expected) < 0.01 * size
 
 
 def test_a_third_gradient_and_a_forward_one_are_those_of_keras():
@@ -134,7 +139,7 @@ def test_a_third_gradient_and_a_forward_one_are_those_of_keras():
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", ["elman", "lstm_1997", "layer_norm", "gru"])
+@pytest.mark.parametrize("cell", ["elman", "gru"])
 def test_through_the_loop_of_other_cells_too(cell):
     layer = recurrent.make_layer(cell, UNITS, return_sequences=True)
     layer.build(VALUES.shape)
@@ -144,7 +149,7 @@ def test_through_the_loop_of_other_cells_too(cell):
 
     values, direction = tf.constant(VALUES), RANDOM.normal(size=VALUES.shape).astype("float32")
     _, gradient = WAYS["function"](total, [values])
-    ends = [by_tapes(total, [values + step * direction])[0] for step in (0.01, -0.01)]
+    ends = [penalty_of(total, [values + step * direction]) for step in (0.01, -0.01)]
     expected = float(ends[0] - ends[1]) / 0.02
     assert float(tf.reduce_sum(gradient * direction)) == pytest.approx(expected, rel=0.03)
 
