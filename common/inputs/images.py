@@ -5,6 +5,9 @@ and palette images come out as RGB, a transparent PNG as it looks on white paper
 may be larger than its header says, so that no limit on pixels could be checked before decoding.
 """
 
+import os
+from pathlib import Path
+
 import tensorflow as tf
 
 MAX_PIXELS = 50_000_000  # about 150 MB decoded; a 20,000 x 20,000 PNG of a few kB would need 1.2 GB
@@ -137,6 +140,18 @@ def decode_batch(images: tf.Tensor, size: int, *, max_pixels: int = MAX_PIXELS) 
     )
     with tf.control_dependencies([good]):
         return tf.ensure_shape(pixels[:-1], [None, size, size, 3])
+
+
+def read(path: Path) -> tuple[bytes, str | None]:
+    """The bytes of an image file, and why they cannot be used: `problem`, or b"" and no file."""
+    try:
+        if os.path.isfile(path):  # not a folder, nor a pipe, which would be waited for
+            image = path.read_bytes()
+            return image, problem(image)
+    except OSError as error:
+        return b"", f"unreadable ({error.strerror})"
+    hint = ": write / for \\ in its path" if "\\" in str(path) and os.sep == "/" else ""
+    return b"", f"no such file{hint}"
 
 
 def problem(image: bytes, *, max_pixels: int = MAX_PIXELS) -> str | None:
