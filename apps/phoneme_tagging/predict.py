@@ -123,16 +123,30 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
 
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
-    """Tags raw samples from standard input, and prints each phone when it is over."""
+    """Tags standard input: a sound file as a whole; of raw samples, each phone when it is over."""
+    from common.inputs import sound_files
+
+    source = sys.stdin.buffer
+    raw = source.read(3200)  # 100 ms
+    if sound_files.is_file(raw):
+        encoded = raw + source.read(sound_files.MAX_BYTES)
+        phones = predictor.tag(sound_files.decode(encoded)).phones
+        if not quiet:
+            _print(phones)
+        return phones
+    if len(raw) < 320:
+        raise UserError(
+            "expected a WAV file or at least 10 ms of raw 16-bit samples from standard input, got "
+            f"{len(raw)} bytes: look at the program that writes them"
+        )
     stream, phones, more = predictor.stream(), [], True
     while more:
-        raw = sys.stdin.buffer.read(3200)  # 100 ms
-        more = len(raw) > 1
         samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
-        ended = stream.feed(samples) if more else stream.finish()
+        ended = stream.feed(samples) if len(samples) else stream.finish()
         if not quiet:
             _print(ended)
         phones += ended
+        more, raw = len(samples), source.read(3200)
     return phones
 
 
@@ -154,8 +168,8 @@ def main(
 
     Args:
         run_dir: Folder that `train` wrote.
-        wav: RIFF WAVE or NIST SPHERE files, any sample rate; or - for raw 16-bit samples at 16 kHz
-            from standard input, which a run that hears forwards tags while they come.
+        wav: RIFF WAVE or NIST SPHERE files, any sample rate; or - for standard input: such a file,
+            or raw 16-bit samples at 16 kHz, which a run that hears forwards tags while they come.
         plot: Write a picture of spectrogram, posteriors and phones, e.g. out.png, of one file.
         textgrid: Write the phones for Praat, e.g. out.TextGrid, of one file.
         ctm: Write the phones of all files for the scoring tools of NIST, e.g. out.ctm.

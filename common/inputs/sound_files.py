@@ -5,18 +5,22 @@ Outside the graph: any sample rate, 8 to 32 bits or float, any channels.
 
 import io
 import math
-import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
 from scipy import signal
 from scipy.io import wavfile
 
+from common.inputs import wav
 from common.inputs.audio import SAMPLE_RATE, WINDOW
 from common.runs.errors import UserError
 
 MAX_BYTES = 2**30  # an hour of 16-bit speech has a ninth of it
+# What files of sound begin with, read here or not; raw samples hardly ever do.
+_MAGIC = (
+    *(b"RIFF", b"RIFX", b"RF64", b"NIST", b"FORM", b".snd", b"caff"),
+    *(b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3"),
+)
 
 
 def read(path: Path) -> np.ndarray:
@@ -27,12 +31,16 @@ def read(path: Path) -> np.ndarray:
     """
     if not path.is_file():
         raise UserError(f"expected a sound file, found none at {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: expected at most {MAX_BYTES >> 20} MiB: cut it into parts")
     try:
-        return decode(path.read_bytes())
+        with path.open("rb") as file:
+            return decode(file.read(MAX_BYTES + 1))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def is_file(head: bytes) -> bool:
+    """Whether the first bytes of a stream are those of a sound file, not raw samples."""
+    return head.startswith(_MAGIC) or head[4:8] == b"ftyp"
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -41,8 +49,13 @@ def decode(encoded: bytes) -> np.ndarray:
     Raises:
         UserError: says what is wrong.
     """
+    if len(encoded) > MAX_BYTES:
+        raise UserError(f"expected at most {MAX_BYTES >> 20} MiB of sound: cut it into parts")
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WAVE":
-        samples, rate = _decode_riff(encoded)
+        try:
+            samples, rate, _ = wav.read(encoded)
+        except ValueError as error:
+            raise UserError(str(error)) from None
     elif encoded[:7] == b"NIST_1A":
         samples, rate = _decode_sphere(encoded)
     else:
@@ -50,6 +63,8 @@ def decode(encoded: bytes) -> np.ndarray:
             f"expected a RIFF WAVE or NIST SPHERE file, got {len(encoded)} bytes that begin with "
             f"{encoded[:4]!r}: convert the sound to WAV"
         )
+    if not 1000 <= rate <= 400_000:
+        raise UserError(f"expected sound at 1 to 400 kHz, got {rate} Hz: convert it to 16 kHz")
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise UserError(
@@ -78,30 +93,6 @@ def encode(samples: np.ndarray) -> bytes:
     file = io.BytesIO()
     wavfile.write(file, SAMPLE_RATE, np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16))
     return file.getvalue()
-
-
-def _decode_riff(encoded: bytes) -> tuple[np.ndarray, int]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
-        if encoded[4:8] != b"\xff" * 4:  # a stream does not know its size
-            warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
-        try:
-            rate, samples = wavfile.read(io.BytesIO(encoded))
-        # Names and zeros: what SciPy's reader stumbles over when chunks are missing.
-        except (ValueError, NameError, ZeroDivisionError, struct.error, UserWarning) as error:
-            raise UserError(
-                "expected a whole WAV file of PCM or float samples, it is cut short or of another "
-                f"kind ({' '.join(str(error).split())}): get it again or convert it to 16-bit PCM"
-            ) from None
-    if not 1000 <= rate <= 400_000:
-        raise UserError(f"expected sound at 1 to 400 kHz, got {rate} Hz: convert it to 16 kHz")
-    if samples.dtype == np.uint8:  # the one kind without a sign
-        values = samples / 128.0 - 1.0
-    elif samples.dtype.kind == "i":  # 24 bits come in the upper ones of 32
-        values = samples / -float(np.iinfo(samples.dtype).min)
-    else:
-        values = samples.astype(np.float64)
-    return values if values.ndim == 2 else values[:, None], rate
 
 
 def _decode_sphere(encoded: bytes) -> tuple[np.ndarray, int]:
