@@ -105,6 +105,11 @@ def _decode_sphere(encoded: bytes) -> tuple[np.ndarray, int]:
         width, count = int(fields["sample_n_bytes"]), int(fields["sample_count"])
     except (ValueError, KeyError) as error:
         raise UserError(f"expected a NIST SPHERE header, it is damaged ({error})") from None
+    if min(size, channels, count + 1) < 1:
+        raise UserError(
+            f"expected a NIST SPHERE header, it is damaged: {size} bytes of header, "
+            f"{channels} channels, {count} samples"
+        )
     coding = fields.get("sample_coding", "pcm")
     if width != 2 or coding != "pcm":
         raise UserError(
