@@ -122,7 +122,7 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
     return transcript.phones
 
 
-def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
+def _listen(predictor: Predictor) -> Iterator[list[Phone]]:
     """Tags standard input: a sound file as a whole; of raw samples, each phone when it is over."""
     from common.inputs import sound_files
 
@@ -130,24 +130,18 @@ def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
     raw = source.read(3200)  # 100 ms
     if sound_files.is_file(raw):
         encoded = raw + source.read(sound_files.MAX_BYTES)
-        phones = predictor.tag(sound_files.decode(encoded)).phones
-        if not quiet:
-            _print(phones)
-        return phones
+        yield predictor.tag(sound_files.decode(encoded)).phones
+        return
     if len(raw) < 320:
         raise UserError(
             "expected a WAV file or at least 10 ms of raw 16-bit samples from standard input, got "
             f"{len(raw)} bytes: look at the program that writes them"
         )
-    stream, phones, more = predictor.stream(), [], True
-    while more:
-        samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
-        ended = stream.feed(samples) if len(samples) else stream.finish()
-        if not quiet:
-            _print(ended)
-        phones += ended
-        more, raw = len(samples), source.read(3200)
-    return phones
+    stream = predictor.stream()
+    while len(raw) > 1:
+        yield stream.feed(np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15)
+        raw = source.read(3200)
+    yield stream.finish()
 
 
 def _print(phones: list[Phone]) -> None:
@@ -186,15 +180,17 @@ def main(
     for path in wav:
         if len(wav) > 1 and not json:
             print(f"{path}:")
-        phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
+        phones: list[Phone] = []
+        for ended in _listen(predictor) if live else [_hear(predictor, path, plot)]:
+            phones += ended
+            if not json:
+                _print(ended)
         if textgrid is not None:
             transcripts.write_textgrid(textgrid, phones)
         transcribed.append(phones)
         if json:
             phone_dicts = [phone._asdict() for phone in phones]
             print(json_module.dumps({"wav": str(path), "phones": phone_dicts}))
-        elif not live:
-            _print(phones)
     if ctm is not None:
         lines = (transcripts.as_ctm(*both) for both in zip(names, transcribed, strict=True))
         files.write_text(ctm, "".join(lines))
