@@ -117,6 +117,15 @@ def test_batches_and_runtimes_see_the_upright_picture():
         np.testing.assert_array_equal(pictures.read(image, 7), pixels)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_runtimes_read_what_pillow_turns(layout):
+    for value in ALL:
+        image = LAYOUTS[layout](tiff(value, order="<>"[value % 2]))
+        file = io.BytesIO()
+        ImageOps.exif_transpose(Image.open(io.BytesIO(image))).save(file, "BMP")
+        np.testing.assert_array_equal(pictures.read(image, 9), pictures.read(file.getvalue(), 9))
+
+
 GOOD = tiff(6)
 DAMAGED = {
     "none": b"",
