@@ -3,6 +3,7 @@
 python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 """
 
+import io
 import json as json_module
 import sys
 from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ def _listen(predictor: Predictor) -> Iterator[list[Phone]]:
     """Tags standard input: a sound file as a whole; of raw samples, each phone when it is over."""
     from common.inputs import sound_files
 
-    source = sys.stdin.buffer
+    source = sys.stdin.buffer if sys.stdin else io.BytesIO()  # a shell may close it
     raw = source.read(3200)  # 100 ms
     if sound_files.is_file(raw):
         encoded = raw + source.read(sound_files.MAX_BYTES)

@@ -29,7 +29,7 @@ def read(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is absent, damaged, too short or too large, or of another kind.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe is neither
         raise UserError(f"expected a sound file, found none at {path}")
     try:
         with path.open("rb") as file:

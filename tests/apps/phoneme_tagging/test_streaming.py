@@ -138,8 +138,9 @@ def test_samples_that_are_no_numbers_stop_a_stream():
 def tag_piped(monkeypatch, capsys, tmp_path):
     """`tag_piped(predictor, encoded, **options)`: what `predict --wav -` prints, line by line."""
 
-    def tag(predictor, encoded: bytes, **options) -> list[str]:
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(encoded)))
+    def tag(predictor, encoded: bytes | None, **options) -> list[str]:
+        piped = None if encoded is None else SimpleNamespace(buffer=io.BytesIO(encoded))
+        monkeypatch.setattr(sys, "stdin", piped)
         monkeypatch.setattr(predict.Predictor, "load", lambda run_dir: predictor)
         predict.main(run_dir=tmp_path, wav=(predict.STANDARD_INPUT,), **options)
         return capsys.readouterr().out.splitlines()
@@ -192,7 +193,9 @@ def test_sound_files_of_other_kinds_are_not_taken_for_samples(tag_piped, magic):
         tag_piped(make_predictor(direction="forward"), magic.ljust(4000, b"\1"))
 
 
-@pytest.mark.parametrize("encoded", [b"", b"x", bytes(319), b"RIFF", b"RIFF\xff\xff\xff\xffWAVE"])
+@pytest.mark.parametrize(
+    "encoded", [None, b"", b"x", bytes(319), b"RIFF", b"RIFF\xff\xff\xff\xffWAVE"]
+)
 @pytest.mark.parametrize("direction", ["forward", "both"])
 def test_nothing_from_standard_input_is_an_error(tag_piped, encoded, direction, tmp_path):
     for option in ({}, {"json": True}, {"ctm": tmp_path / "a"}, {"textgrid": tmp_path / "a"}):

@@ -1,7 +1,9 @@
 """Sound files of all kinds become the same samples; broken ones say what is wrong."""
 
 import io
+import os
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -124,6 +126,15 @@ def test_a_broken_file_says_what_is_wrong(kind, tmp_path):
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_an_absent_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="found none at"):
-        sound_files.read(tmp_path / "speech.wav")
+def test_an_absent_file_and_a_folder_are_named(tmp_path):
+    for path in (tmp_path / "speech.wav", tmp_path):
+        with pytest.raises(UserError, match="found none at"):
+            sound_files.read(path)
+
+
+def test_a_named_pipe_is_read_as_a_file(tmp_path):
+    os.mkfifo(tmp_path / "speech.wav")
+    writer = threading.Thread(target=(tmp_path / "speech.wav").write_bytes, args=[KINDS["float"]])
+    writer.start()
+    np.testing.assert_allclose(sound_files.read(tmp_path / "speech.wav"), TONE, atol=1e-4)
+    writer.join()
