@@ -123,8 +123,18 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
     return transcript.phones
 
 
-def _listen(predictor: Predictor) -> Iterator[list[Phone]]:
-    """Tags standard input: a sound file as a whole; of raw samples, each phone when it is over."""
+def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
+    """Tags standard input, and prints each phone when it is over."""
+    phones = []
+    for ended in _hear_input(predictor):
+        if not quiet:
+            _print(ended)
+        phones += ended
+    return phones
+
+
+def _hear_input(predictor: Predictor) -> Iterator[list[Phone]]:
+    """The phones in standard input: of a sound file at once, of raw samples while they come."""
     from common.inputs import sound_files
 
     source = sys.stdin.buffer if sys.stdin else io.BytesIO()  # a shell may close it
@@ -181,17 +191,15 @@ def main(
     for path in wav:
         if len(wav) > 1 and not json:
             print(f"{path}:")
-        phones: list[Phone] = []
-        for ended in _listen(predictor) if live else [_hear(predictor, path, plot)]:
-            phones += ended
-            if not json:
-                _print(ended)
+        phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
         if textgrid is not None:
             transcripts.write_textgrid(textgrid, phones)
         transcribed.append(phones)
         if json:
             phone_dicts = [phone._asdict() for phone in phones]
             print(json_module.dumps({"wav": str(path), "phones": phone_dicts}))
+        elif not live:
+            _print(phones)
     if ctm is not None:
         lines = (transcripts.as_ctm(*both) for both in zip(names, transcribed, strict=True))
         files.write_text(ctm, "".join(lines))
