@@ -14,7 +14,7 @@ from .conftest import GOOD, load, load_parts, write_recordings, write_utterance
 INTERVALS = [(0.0, 0.125, "sil"), (0.125, 0.3, "IY1"), (0.3, 0.5, 's "x"')]
 
 
-def grid(intervals, *, name="Phones", end=0.5) -> str:
+def grid(intervals, *, name="Phones", end: float | str = 0.5) -> str:
     """A TextGrid with a tier of points and one of words before the tier of phones."""
     tiers = [("TextTier", "clicks", [(0.2, "a")]), ("IntervalTier", "words", [(0.0, end, "he")])]
     tiers.append(("IntervalTier", name, intervals))
@@ -46,7 +46,7 @@ def test_textgrids_of_every_encoding_are_read(tmp_path, encoding, newline):
     assert recordings.read_textgrid(tmp_path / "a.TextGrid", "WORDS", 8000) == [("he", 0, 8000)]
 
 
-def short(intervals, end: float) -> str:
+def short(intervals, end: str) -> str:
     """The short form, where numbers and labels stand alone."""
     rows = [value for *times, label in intervals for value in (*times, f'"{label}"')]
     head = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", 0, end, "<exists>", 1]
