@@ -5,6 +5,7 @@ requests, so that no part of the server is out of reach.
 """
 
 import base64
+import gzip
 import io
 import json
 import random
@@ -181,12 +182,13 @@ def requests(good: dict[str, list[dict]], seed: int) -> Iterator[Hostile]:
         else:
             headers = draw.choice(
                 [
-                    {"content-encoding": "gzip"},
+                    {"content-encoding": draw.choice(["gzip", "br"])},
                     {"authorization": "Bearer \x7f"},
                     {"content-type": "multipart/form-data; boundary=" + "x" * 2000},
                     {"x-forwarded-for": "1" * 4000},
                 ]
             )
             if "content-encoding" in headers:
-                body = zlib.compress(bytes(10_000_000))
+                sizes = [9, 20_000_000]
+                body = draw.choice([gzip.compress, zlib.compress])(bytes(draw.choice(sizes)))
         yield Hostile(method, path, headers, body)

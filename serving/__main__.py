@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import logging
 import os
 import re
@@ -52,6 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--port", type=int, default=8501, help="0 takes a free one (default %(default)s)")
     add("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default %(default)s)")
     add("--token-file", type=Path, help="its text is what clients must send as bearer token")
+    origin = "origin of pages that may ask from a browser, or *; may be given again"
+    add("--allow-origin", action="append", default=[], type=origin_of, metavar="URL", help=origin)
     for field in (*dataclasses.fields(Limits), *dataclasses.fields(Settings)):
         add(
             f"--{field.name.replace('_', '-')}",
@@ -70,6 +73,13 @@ def named_folder(text: str) -> tuple[str, Path]:
             f"expected NAME=DIR with a name of letters, digits, '.', '_', '-', got {text!r}"
         )
     return name, Path(folder)
+
+
+def origin_of(text: str) -> str:
+    """As browsers send it: a scheme, a host and a port, or null; * is any."""
+    if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,A-Z]+", text):
+        raise argparse.ArgumentTypeError(f"expected https://host[:port] or *, got {text!r}")
+    return text
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -94,13 +104,14 @@ def serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     import uvicorn
 
-    from serving.server import Serving, create_app
+    from serving.server import Protocol, Serving, create_app
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     serving = Serving(folders, limits, settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(serving, token),
+            create_app(serving, token, options.allow_origin),
+            http=Protocol,
             log_config=None,
             access_log=False,
             ws="none",
@@ -112,7 +123,7 @@ def serve(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has stopped; then the exit code is 0 all the same.
         signal.signal(number, lambda *_: None)
-    address = "http://{}:{}".format(*listener.getsockname()[:2])
+    address = f"http://{netloc(*listener.getsockname()[:2])}"
     logging.getLogger("serving").info("listening at %s, page at %s/docs", address, address)
     serving.on_failure = lambda: setattr(server, "should_exit", True)
     server.run(sockets=[listener])
@@ -128,10 +139,14 @@ def chosen(options: argparse.Namespace, kind: type) -> dict:
 
 def check_folder(name: str, folder: Path) -> None:
     """Raises UserError for a folder that can hold no SavedModel."""
-    if not folder.is_dir():
-        raise UserError(f"--model {name}: expected a folder, found none at {folder}")
-    numbered = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
-    if not (folder / "saved_model.pb").is_file() and not numbered:
+    try:
+        if not folder.is_dir():
+            raise UserError(f"--model {name}: expected a folder, found none at {folder}")
+        numbered = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
+        graph = (folder / "saved_model.pb").is_file()
+    except OSError as error:
+        raise UserError(f"--model {name}: {folder} cannot be read ({error.strerror})") from None
+    if not graph and not numbered:
         raise UserError(
             f"--model {name}: expected saved_model.pb or folders 1/, 2/, ... in {folder}, found "
             "neither: export a model there"
@@ -152,13 +167,32 @@ def read_token(path: Path | None) -> str | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; before TensorFlow is imported, so that a taken port is reported at once."""
+    """A bound socket; before TensorFlow is imported, so that a taken port is reported at once.
+
+    Of the addresses of a name that of IPv4 comes first; `::` takes IPv4 too where the system can.
+    """
+    host = host.strip("[]")
     try:
+        hosts = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        family, address = min((family, address) for family, *_, address in hosts)
         if not 0 <= port < 2**16:
-            raise OSError("no such port")
-        return socket.create_server((host, port), backlog=2048)
-    except OSError as error:
-        raise UserError(f"cannot listen at {host}:{port} ({error}): give another --port") from None
+            raise OSError(errno.ERANGE, "no such port")
+        return socket.create_server(
+            (address[0], port, *address[2:]),
+            family=family,
+            backlog=2048,
+            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+        )
+    except (OSError, UnicodeError) as error:
+        of_port = (errno.EADDRINUSE, errno.EACCES, errno.ERANGE)
+        option = "--port" if getattr(error, "errno", None) in of_port else "--host"
+        where = netloc(host, port)
+        raise UserError(f"cannot listen at {where} ({error}): give another {option}") from None
+
+
+def netloc(host: str, port: int) -> str:
+    """A host and a port as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -207,9 +207,7 @@ def shortened(outputs: Arrays, signature: Signature) -> Arrays:
         field = signature.outputs[name]
         for dim, axis in field.free.items() if field.batched else ():
             real = values != (b"" if values.dtype == object else 0)
-            some = np.flatnonzero(
-                np.any(np.moveaxis(real, axis, 0).reshape(real.shape[axis], -1), 1)
-            )
+            some = np.flatnonzero(real.any(tuple(n for n in range(real.ndim) if n != axis)))
             needed[dim] = max(needed.get(dim, 0), int(some[-1]) + 1 if len(some) else 0)
     cut = {}
     for name, values in outputs.items():
@@ -228,14 +226,18 @@ def request_error(error: Exception) -> RequestError:
     if not isinstance(error, tf.errors.OpError):
         logger.exception("the model failed")
         return RequestError("The model failed; the server's log says how", 500)
+    return RequestError(plain(error)[:500] or "refused", _STATUS.get(type(error), 400))
+
+
+def plain(error: Exception) -> str:
+    """The first lines of a message of TensorFlow's, without places in a graph."""
     text = re.sub(
         r"\{\{.*?\}\}|\[Op:.*?\]|<stack traces unavailable>",
         "",
-        getattr(error, "message", None) or "",
+        getattr(error, "message", None) or str(error),
     )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    message = " ".join([line for line in lines if not _PLACE.match(line)][:2])
-    return RequestError(message[:500] or "refused", _STATUS.get(type(error), 400))
+    return " ".join([line for line in lines if not _PLACE.match(line)][:2])
 
 
 _PLACE = re.compile(r"Graph execution error|Detected at node|File |\[\[|\d+ root error|\(\d+\) ")

@@ -18,7 +18,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         404: "No such model or version.",
         408: "The request did not arrive in time.",
         413: "The request is too large.",
-        415: "The body is compressed.",
+        415: "The body is compressed otherwise than with gzip.",
         429: "Too much at once; try again later.",
         503: "Busy or not yet loaded; try again later.",
         504: "There was no answer in time.",
@@ -51,9 +51,10 @@ def status(model: Model, number: int | None) -> dict:
     Raises:
         RequestError: 404, no such version was ever seen.
     """
-    states = {key: state for key, state in model.states.items() if number in (None, key)}
+    states = {key: state for key, state in list(model.states.items()) if number in (None, key)}
     if not states:
-        raise RequestError(f"Could not find version {number} of model {model.name}", 404)
+        which = "any versions" if number is None else f"version {number}"
+        raise RequestError(f"Could not find {which} of model {model.name}", 404)
     return {
         "model_version_status": [
             {

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import logging
 import time
+import zlib
 
 from starlette.responses import JSONResponse
 
@@ -14,6 +15,7 @@ from serving.options import Limits
 logger = logging.getLogger(__name__)
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")  # asked for without a token
 FAILED = RequestError("Internal error; the server's log says what happened", 500)
+GZIP_MEMBERS = 64  # each of which costs a copy of the rest
 PENDING_REQUESTS = 16  # of the largest size, whose bodies may be in memory at a time
 
 
@@ -44,8 +46,13 @@ class Guard:
         try:
             headers = dict(scope["headers"])
             self._check(scope["path"], headers)
-            body = await self._read(receive, headers)
+            packed = is_gzip(scope["headers"])
+            body = await self._read(receive)
             size = len(body)
+            if body and packed:
+                body = await asyncio.to_thread(inflated, body, self.limits)
+                size, packed_size = len(body), size
+                self._count(size - packed_size)
             await self.app(scope, _replay(body, receive), watched_send)
         except RequestError as error:
             await JSONResponse(*answer(error))(scope, receive, watched_send)
@@ -63,13 +70,17 @@ class Guard:
         if self.expected is not None and not path.startswith(OPEN):
             if not hmac.compare_digest(headers.get(b"authorization", b""), self.expected):
                 raise RequestError("expected the header 'Authorization: Bearer TOKEN'", 401)
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise RequestError("expected a body that is not compressed", 415)
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared[:19]) > self.limits.max_bytes:
-            raise self._too_large()
+            raise too_large(self.limits)
 
-    async def _read(self, receive, headers: dict[bytes, bytes]) -> bytes:
+    def _count(self, size: int) -> None:
+        """Counts bytes that wait."""
+        self.pending += size
+        if self.pending > PENDING_REQUESTS * self.limits.max_bytes:
+            raise RequestError("Too many bytes wait", 503, retry_after_s=1)
+
+    async def _read(self, receive) -> bytes:
         """The whole body, counted in `pending` from then on."""
         parts, size = [], 0
         try:
@@ -80,12 +91,10 @@ class Guard:
                         raise RequestError("the client went away")
                     part = message.get("body", b"")
                     size += len(part)
-                    self.pending += len(part)
+                    self._count(len(part))
                     parts.append(part)
                     if size > self.limits.max_bytes:
-                        raise self._too_large()
-                    if self.pending > PENDING_REQUESTS * self.limits.max_bytes:
-                        raise RequestError("Too many bytes wait", 503, retry_after_s=1)
+                        raise too_large(self.limits)
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
@@ -95,8 +104,42 @@ class Guard:
             self.pending -= size
             raise
 
-    def _too_large(self) -> RequestError:
-        return RequestError(f"expected at most {self.limits.max_request_mib:g} MiB", 413)
+
+def too_large(limits: Limits) -> RequestError:
+    return RequestError(f"expected at most {limits.max_request_mib:g} MiB", 413)
+
+
+def is_gzip(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the body is compressed; raises RequestError, 415, for other codings."""
+    lines = b",".join(value for name, value in headers if name == b"content-encoding")
+    codings = {coding.strip().lower() for coding in lines.split(b",")} - {b"", b"identity"}
+    if not codings <= {b"gzip", b"x-gzip"} or lines.lower().count(b"gzip") > 1:
+        got = lines.decode("latin-1")[:100]
+        raise RequestError(f"expected Content-Encoding gzip or identity, got {got}", 415)
+    return bool(codings)
+
+
+def inflated(body: bytes, limits: Limits) -> bytes:
+    """What a body of gzip holds.
+
+    Raises:
+        RequestError: 400 for a damaged one or one that is cut short, 413 above the limit.
+    """
+    parts, room = [], limits.max_bytes
+    try:
+        for _ in range(GZIP_MEMBERS):
+            member = zlib.decompressobj(wbits=31)
+            parts.append(member.decompress(body, room + 1))
+            room, body = room - len(parts[-1]), member.unused_data
+            if room < 0:
+                raise too_large(limits)
+            if not member.eof:
+                raise zlib.error("it is cut short")
+            if not body:
+                return b"".join(parts)
+        raise zlib.error(f"it has more than {GZIP_MEMBERS} members")
+    except zlib.error as error:
+        raise RequestError(f"expected a body of gzip: {error}") from None
 
 
 def _replay(body: bytes, receive):
@@ -120,6 +163,8 @@ def answer(error: RequestError) -> tuple[dict, int, dict]:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 415:
+        headers["Accept-Encoding"] = "gzip"
     if error.status in (408, 413):  # what is left of the body is not read
         headers["Connection"] = "close"
     return {"error": str(error)}, error.status, headers

@@ -3,27 +3,40 @@
 A folder is a SavedModel, version 1, or holds versions in folders 1/, 2/, ...; the newest is served,
 as TensorFlow Serving does. A version is loaded when its name is a number, saved_model.pb and all
 parts of its variables are there, and no file of it has changed between two looks; copies that are
-written under another name and renamed are never seen half-written.
+written under another name and renamed are never seen half-written. What another lacks is logged
+and said as its state, and it is loaded when its files are there.
 """
 
 import asyncio
 import logging
+import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from serving import metrics, probes
-from serving.batching import Batcher, request_error
-from serving.signatures import Signature, read_card, read_definitions, read_signatures
+from serving.batching import Batcher, plain, request_error
+from serving.errors import RequestError
+from serving.signatures import (
+    Signature,
+    read_card,
+    read_definitions,
+    read_graph,
+    read_signatures,
+)
 from serving.wire import Arrays
 
 logger = logging.getLogger(__name__)
+# Kinds of outputs that are no array of NumPy's: by the beginning of their names.
+_FORMLESS = ("qint", "quint", "resource", "variant", "RaggedTensor", "SparseTensor")
 
 
 @dataclass(frozen=True)
@@ -35,31 +48,67 @@ class Candidate:
     stamp: tuple
 
 
+# The newest version that may be loaded, and of newer ones what each lacks and its stamp.
+Look = tuple[Candidate | None, dict[int, tuple[str, tuple]]]
+
+
+def survey(path: Path, failed: Collection[tuple] = ()) -> Look:
+    """Looks at the versions in `path`; those with a stamp in `failed` could not be loaded."""
+    folders, others = {1: path}, {}
+    with suppress(OSError):  # which is said below
+        if not (path / "saved_model.pb").is_file():
+            names = [name for name in path.glob("*") if re.fullmatch("[0-9]{1,18}", name.name)]
+            folders = {int(name.name): name for name in names if name.is_dir()} or folders
+    for number, folder in sorted(folders.items(), reverse=True):
+        stamp = ()
+        try:
+            stamp = _stamp(folder)
+            reason = lacks(folder)
+        except (OSError, ValueError) as error:  # it may be being written or removed
+            reason = f"cannot be read: {error}".replace(str(folder), ".")
+        if not reason and stamp not in failed:
+            return Candidate(number, folder, stamp), others
+        others[number] = (reason, stamp)
+    return None, others
+
+
 def look(path: Path) -> Candidate | None:
     """The newest version in `path` that looks whole."""
-    if (path / "saved_model.pb").is_file():
-        folders = {1: path}
-    else:
-        names = [folder for folder in path.glob("*") if folder.name.isascii()]
-        folders = {int(folder.name): folder for folder in names if folder.name.isdigit()}
-    for number in sorted(folders, reverse=True):
-        try:
-            if is_whole(folders[number]):
-                return Candidate(number, folders[number], _stamp(folders[number]))
-        except OSError:  # it is being written or removed
-            continue
-    return None
+    return survey(path)[0]
 
 
 def is_whole(folder: Path) -> bool:
     """Whether saved_model.pb and every part of the variables are there."""
+    return not lacks(folder)
+
+
+def lacks(folder: Path) -> str:
+    """Which file of a SavedModel is missing or cannot be read; "" when it looks whole."""
     if not (folder / "saved_model.pb").is_file():
-        return False
-    variables = folder / "variables"
-    if not (variables / "variables.index").is_file():
-        return False
-    parts = sorted(path.name for path in variables.glob("variables.data-*"))
-    return bool(parts) and len(parts) == int(parts[0].rpartition("-of-")[2])
+        return "has no saved_model.pb"
+    names = ["variables.index"]
+    if (folder / "variables" / names[0]).is_file():
+        parts = "\n".join(path.name for path in (folder / "variables").iterdir())
+        counts = re.findall(r"^variables\.data-\d{5}-of-(\d{5})$", parts, re.MULTILINE)
+        count = min(counts, default="00001")
+        names = [f"variables.data-{number:05}-of-{count}" for number in range(int(count))]
+    elif not _has_variables(folder, (folder / "saved_model.pb").stat().st_mtime_ns):
+        names = []
+    for name in names:
+        if not (folder / "variables" / name).is_file():
+            return f"has no variables/{name}"
+    closed = [path for path in folder.rglob("*") if not os.access(path, os.R_OK)]
+    return f"cannot be read: {closed[0].relative_to(folder)}" if closed else ""
+
+
+@lru_cache
+def _has_variables(folder: Path, changed: int) -> bool:
+    """Whether TensorFlow looks for files of variables: not in its version 1 where there are none.
+
+    `changed` is when saved_model.pb was, which is read once: it may hold all numbers of a model.
+    """
+    graph = read_graph(folder)
+    return bool(graph.object_graph_def.nodes) or graph.HasField("saver_def")
 
 
 def _stamp(folder: Path) -> tuple:
@@ -85,7 +134,8 @@ class Version:
         )
         if not self.signatures:
             raise ValueError("no signature for prediction")
-        self._loaded = tf.saved_model.load(str(candidate.folder))  # signatures alone lose variables
+        tags = list(read_graph(candidate.folder).meta_info_def.tags)
+        self._loaded = tf.saved_model.load(str(candidate.folder), tags)  # its signatures use it
         self.users = 0
         self.batchers = {
             key: Batcher(
@@ -103,7 +153,7 @@ class Version:
 
         def call(inputs: Arrays) -> Arrays:
             tensors = {name: tf.constant(values) for name, values in inputs.items()}
-            return {name: np.asarray(value.numpy()) for name, value in function(**tensors).items()}
+            return {name: _array(name, value) for name, value in function(**tensors).items()}
 
         return call
 
@@ -125,6 +175,14 @@ class Version:
             self.users -= 1
 
 
+def _array(name: str, value: tf.Tensor) -> np.ndarray:
+    kind = value.dtype.name if isinstance(value, tf.Tensor) else type(value).__name__
+    if kind.startswith(_FORMLESS):
+        raise RequestError(f"{name}: JSON has no form for its type ({kind})")
+    # NumPy would take a string alone for one of fixed length.
+    return np.asarray(value.numpy(), object if value.dtype == tf.string else None)
+
+
 class Model:
     """A folder, the version that answers, and what became of the others."""
 
@@ -132,14 +190,33 @@ class Model:
         self.name, self.path = name, path
         self.version: Version | None = None
         self.states: dict[int, tuple[str, str]] = {}
-        self._seen: Candidate | None = None
-        self._failed: tuple | None = None
+        self._seen: Look | None = None
+        self._failed: set[tuple] = set()
+
+    @property
+    def problem(self) -> str:
+        """Why no version answers."""
+        for number, (_, error) in sorted(self.states.items(), reverse=True):
+            if error:
+                return f"Model {self.name} waits: version {number} {error}"
+        return f"Model {self.name} is being loaded"
 
     def next(self) -> Candidate | None:
         """A version to load: not the one that answers, and unchanged since the last look."""
-        candidate, seen = look(self.path), self._seen
-        self._seen = candidate
-        if candidate is None or candidate != seen or candidate.stamp == self._failed:
+        seen, self._seen = self._seen, survey(self.path, self._failed)
+        candidate, others = self._seen
+        if self._seen != seen:
+            return None
+        newest = candidate.number if candidate else 0
+        for number, (_, error) in list(self.states.items()):
+            if error and number > newest and number not in others:  # it was removed
+                del self.states[number]
+        answers = self.version.number if self.version else None
+        for number, (reason, _) in others.items():
+            if reason and number != answers and self.states.get(number) != ("END", reason):
+                self.states[number] = ("END", reason)
+                logger.error("%s: version %d in %s %s", self.name, number, self.path, reason)
+        if candidate is None or answers in others:  # what answers goes on when its files are gone
             return None
         return None if self.version and candidate.stamp == self.version.stamp else candidate
 
@@ -147,7 +224,8 @@ class Model:
         """Loads `candidate` beside the version that answers, and lets it answer from then on.
 
         Returns:
-            What is wrong with `candidate`, when it cannot be loaded and the older one goes on.
+            What is wrong with `candidate`, when it cannot be loaded; None as long as another may
+            be or a file is missing, which may still come.
         """
         self.states[candidate.number] = ("LOADING", "")
         begun = time.monotonic()
@@ -155,15 +233,7 @@ class Model:
             version = await asyncio.to_thread(Version, self.name, candidate, executor, **queue)
             await asyncio.to_thread(version.warm)
         except Exception as error:
-            self._failed = candidate.stamp
-            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-            answers = self.version is not None and self.version.number == candidate.number
-            self.states[candidate.number] = (
-                ("AVAILABLE", "") if answers else ("END", "the SavedModel cannot be loaded")
-            )
-            metrics.LOADS.labels(self.name, "failed").inc()
-            logger.error("%s: version %d cannot be loaded: %s", self.name, candidate.number, reason)
-            return f"version {candidate.number} in {candidate.folder} cannot be loaded: {reason}"
+            return self._give_up(candidate, error)
         old, self.version = self.version, version
         self.states[candidate.number] = ("AVAILABLE", "")
         metrics.LOADS.labels(self.name, "ok").inc()
@@ -173,6 +243,21 @@ class Model:
         if old is not None:
             await self._drop(old)
         return None
+
+    def _give_up(self, candidate: Candidate, error: Exception) -> str | None:
+        self._failed.add(candidate.stamp)
+        reason = (plain(error) or type(error).__name__).replace(f"{candidate.folder}/", "")[:300]
+        if isinstance(error, (IndexError, tf.errors.OutOfRangeError)) or "sstable" in reason:
+            reason = f"its variables are cut short or damaged ({reason})"
+        answers = self.version is not None and self.version.number == candidate.number
+        self.states[candidate.number] = (
+            ("AVAILABLE", "") if answers else ("END", f"cannot be loaded: {reason}")
+        )
+        metrics.LOADS.labels(self.name, "failed").inc()
+        problem = f"version {candidate.number} in {candidate.folder} cannot be loaded: {reason}"
+        logger.error("%s: %s", self.name, problem)
+        missing = isinstance(error, (OSError, tf.errors.NotFoundError))
+        return None if missing or survey(self.path, self._failed)[0] else problem
 
     async def _drop(self, old: Version) -> None:
         if self.version and old.number != self.version.number:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from serving.__main__ import Parser, named_folder, read_token
+from serving.__main__ import Parser, listen, named_folder, netloc, read_token
 from serving.client import Client
 from serving.errors import UserError
 from serving.signatures import read_card, read_signatures
@@ -121,14 +121,16 @@ def show(
     """Shows a tab for each model, name -> (card, examples), until SIGTERM or SIGINT.
 
     Raises:
-        UserError: the port is taken.
+        UserError: it cannot listen there.
     """
+    with listen(options.host, options.port) as listener:
+        port = listener.getsockname()[1]
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # nothing leaves here
     page = make_page(models, client)
     try:
         page.launch(
-            server_name=options.host,
-            server_port=options.port or free_port(),
+            server_name=f"[{options.host}]" if ":" in options.host else options.host,
+            server_port=port,
             share=False,
             quiet=True,
             footer_links=[],
@@ -138,7 +140,7 @@ def show(
         )
     except OSError:
         raise UserError(
-            f"cannot listen at {options.host}:{options.port}: give another --port"
+            f"cannot listen at {netloc(options.host, port)}: give another --port"
         ) from None
     print(f"page at {page.local_url}", flush=True)
     try:

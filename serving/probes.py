@@ -5,6 +5,7 @@ import base64
 import numpy as np
 
 from serving import sounds
+from serving.errors import RequestError
 from serving.limits import SAMPLE_RATE
 from serving.signatures import Field, Signature
 
@@ -36,6 +37,8 @@ def _shape(field: Field) -> list[int]:
 
 
 def _value(field: Field) -> bytes | int:
+    if field.dtype == np.dtype("V"):
+        raise RequestError("JSON has no form for the type of an input")
     if field.dtype != object:
         return 0
     if field.media_type.startswith("image/"):

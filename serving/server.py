@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +11,12 @@ import prometheus_client
 from fastapi import FastAPI, Request
 from fastapi import Path as PathPart
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import describing, metrics, wire
 from serving import limits as limits_
@@ -53,7 +57,7 @@ class Serving:
         while True:
             for model in self.models.values():
                 try:
-                    candidate = model.next()
+                    candidate = await asyncio.to_thread(model.next)
                     if candidate is not None:
                         problem = await model.load(candidate, self.executor, **self.queue)
                         if problem and not model.version:
@@ -79,10 +83,10 @@ class Serving:
         Raises:
             RequestError: 404 for another, 503 as long as none is loaded.
         """
-        current = self.model(name).version
-        number = version_number(version)
+        model, number = self.model(name), version_number(version)
+        current = model.version
         if current is None:
-            raise RequestError(f"Model {name} is being loaded", 503, retry_after_s=1)
+            raise RequestError(model.problem, 503, retry_after_s=1)
         if number not in (None, current.number):
             raise RequestError(f"Servable not found for request: Specific({name}, {number})", 404)
         return current
@@ -124,8 +128,11 @@ def version_number(version: str | None) -> int | None:
     return int(version)
 
 
-def create_app(serving: Serving, token: str | None = None) -> Guard:
-    """The ASGI application; with a token, for clients that send it."""
+def create_app(serving: Serving, token: str | None = None, origins: Sequence[str] = ()):
+    """The ASGI application; with a token, for clients that send it.
+
+    `origins` are those of pages that browsers let ask, beside its own; "*" is any.
+    """
     app = FastAPIOffline(
         title="Models by TensorFlow Serving's REST interface",
         lifespan=serving.running,
@@ -134,6 +141,10 @@ def create_app(serving: Serving, token: str | None = None) -> Guard:
     )
     _add_models(app, serving)
     _add_health(app, serving)
+    app.openapi()  # keeps the description as it is, without HEAD
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
     # Starlette's types want handlers of any exception.
     app.add_exception_handler(HTTPException, _not_found)  # pyright: ignore[reportArgumentType]
     app.add_exception_handler(
@@ -141,13 +152,16 @@ def create_app(serving: Serving, token: str | None = None) -> Guard:
         lambda _, error: JSONResponse(*answer(error)),  # pyright: ignore[reportArgumentType]
     )
     app.add_exception_handler(Exception, lambda *_: JSONResponse(*answer(FAILED)))
-    return Guard(app, serving.limits, token, frozenset(serving.models))
+    guard = Guard(app, serving.limits, token, frozenset(serving.models))
+    headers = ("Authorization", "Content-Encoding", "Content-Type")
+    return CORSMiddleware(guard, origins, ("GET", "HEAD", "POST"), headers) if origins else guard
 
 
 def _add_models(app: FastAPI, serving: Serving) -> None:
     name = PathPart(description="Name of a model.", examples=list(serving.models))
     errors = describing.ERRORS
-    base = "/v1/models/{name}"
+    base = "/v1/models/{name:part}"
+    numbered = base + "/versions/{version:part}"
 
     @app.post(base + ":predict", responses=errors, openapi_extra=describing.PREDICT)
     async def predict(request: Request, name: str = name) -> Response:
@@ -155,22 +169,20 @@ def _add_models(app: FastAPI, serving: Serving) -> None:
         body = await serving.predict(name, None, await request.body())
         return Response(body, media_type="application/json")
 
-    @app.post(
-        base + "/versions/{version}:predict", responses=errors, openapi_extra=describing.PREDICT
-    )
+    @app.post(numbered + ":predict", responses=errors, openapi_extra=describing.PREDICT)
     async def predict_version(request: Request, version: str, name: str = name) -> Response:
         """Answers by one version."""
         body = await serving.predict(name, version, await request.body())
         return Response(body, media_type="application/json")
 
     @app.get(base, responses=errors)
-    @app.get(base + "/versions/{version}", responses=errors)
+    @app.get(numbered, responses=errors)
     async def status(name: str = name, version: str | None = None) -> dict:
         """Versions of a model and their states."""
         return describing.status(serving.model(name), version_number(version))
 
     @app.get(base + "/metadata", responses=errors)
-    @app.get(base + "/versions/{version}/metadata", responses=errors)
+    @app.get(numbered + "/metadata", responses=errors)
     async def metadata(name: str = name, version: str | None = None) -> dict:
         """Signatures of a model: names, dtypes and shapes of inputs and outputs."""
         return describing.metadata(name, serving.version(name, version))
@@ -186,8 +198,8 @@ def _add_health(app: FastAPI, serving: Serving) -> None:
     async def readyz() -> dict:
         """Whether every model answers."""
         if not serving.ready:
-            waiting = [name for name, model in serving.models.items() if not model.version]
-            raise RequestError(f"being loaded: {', '.join(waiting)}", 503, retry_after_s=1)
+            waiting = [model.problem for model in serving.models.values() if not model.version]
+            raise RequestError("; ".join(waiting), 503, retry_after_s=1)
         return {"status": "ready"}
 
     @app.get("/metrics", response_class=Response)
@@ -201,9 +213,30 @@ def _add_health(app: FastAPI, serving: Serving) -> None:
         )
 
 
-async def _not_found(request: Request, error: HTTPException) -> JSONResponse:
-    """TensorFlow Serving's words for what it does not know under /v1/."""
-    path = request.url.path
-    if path.startswith("/v1/"):
-        return JSONResponse({"error": f"Malformed request: {request.method} {path[:200]}"}, 400)
-    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+class Part(StringConvertor):
+    """A part of a path, which may end in a colon and a verb."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("part", Part())
+
+
+class Protocol(HttpToolsProtocol):
+    """Keeps the body of whoever offers HTTP/2 beside, as Java's client does; else it is lost."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data.replace(b"\r\nUpgrade: h2c", b"\r\nOffered: h2c"))
+
+
+async def _not_found(request: Request, error: HTTPException) -> Response:
+    """OPTIONS, other methods and unknown paths; under /v1/ in the words of TensorFlow Serving."""
+    path, method, status = request.url.path, request.method, error.status_code
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = f"{headers.get('Allow', 'GET, HEAD')}, OPTIONS"
+        if method == "OPTIONS":
+            return Response(headers=headers)
+    if path.startswith("/v1/") and (status, method) != (405, "HEAD"):
+        return JSONResponse({"error": f"Malformed request: {method} {path[:200]}"}, 400, headers)
+    return JSONResponse({"error": str(error.detail)}, status, headers)

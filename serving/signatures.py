@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 DEFAULT = "serving_default"
@@ -22,7 +23,7 @@ class Field:
     """One input or output.
 
     Attributes:
-        dtype: NumPy's; object for strings.
+        dtype: NumPy's or that of ml_dtypes; object for strings, void for what JSON cannot hold.
         shape: None where a size is free; None when the rank is.
         dims: names of the dimensions by the card, a number where it names none; () when unknown.
         description: for people.
@@ -91,27 +92,34 @@ class Signature:
 
 
 def read_definitions(folder: Path) -> dict[str, dict]:
-    """The signatures of a SavedModel by name, as the server gives them for metadata.
-
-    Raises:
-        ValueError: saved_model.pb is cut short, or has no graph for serving.
-    """
+    """The signatures of a SavedModel by name, as the server gives them for metadata."""
     from google.protobuf import json_format
-    from tensorflow.core.protobuf import saved_model_pb2
 
-    try:
-        saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    except Exception as error:  # protobuf's own kind of error, which differs between its versions
-        raise ValueError(f"saved_model.pb cannot be read: {error}") from None
-    graphs = [graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags]
-    if not graphs:
-        raise ValueError('saved_model.pb has no graph tagged "serve"')
     return {
         name: json_format.MessageToDict(
             definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        for name, definition in graphs[0].signature_def.items()
+        for name, definition in read_graph(folder).signature_def.items()
     }
+
+
+def read_graph(folder: Path):
+    """The graph for serving, a MetaGraphDef: of several, the one with the fewest tags.
+
+    Raises:
+        ValueError: saved_model.pb is cut short, or has no such graph.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    encoded = (folder / "saved_model.pb").read_bytes()
+    try:
+        graphs = saved_model_pb2.SavedModel.FromString(encoded).meta_graphs
+    except Exception as error:  # protobuf's own kind of error, which differs between its versions
+        raise ValueError(f"saved_model.pb cannot be read: {error}") from None
+    graphs = [graph for graph in graphs if "serve" in graph.meta_info_def.tags]
+    if not graphs:
+        raise ValueError('saved_model.pb has no graph tagged "serve"')
+    return min(graphs, key=lambda graph: len(graph.meta_info_def.tags))
 
 
 def read_card(folder: Path) -> dict:
@@ -159,6 +167,8 @@ def _fields(tensors: dict[str, dict], described: dict) -> dict[str, Field]:
 
 
 def _field(tensor: dict, entry: dict | str) -> Field:
+    if "tensor_shape" not in tensor:  # ragged or sparse
+        return Field(dtype=np.dtype("V"), shape=None)
     sizes = [int(dim["size"]) for dim in tensor["tensor_shape"]["dim"]]
     shape = tuple(None if size < 0 else size for size in sizes)
     if tensor["tensor_shape"]["unknown_rank"]:
@@ -182,7 +192,8 @@ def _field(tensor: dict, entry: dict | str) -> Field:
 
 def _dtype(name: str) -> np.dtype:
     """NumPy's for TensorFlow's "DT_INT32"; void for one that NumPy does not have."""
+    name = _DTYPES.get(name) or name.removeprefix("DT_").lower()
     try:
-        return np.dtype(_DTYPES.get(name) or name.removeprefix("DT_").lower())
+        return np.dtype(getattr(ml_dtypes, name, name))
     except TypeError:
         return np.dtype("V")

@@ -7,9 +7,11 @@ and beyond that NaN and infinite numbers in a request, and empty lists.
 
 import base64
 import binascii
+import codecs
 import json
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import orjson
 
@@ -35,7 +37,10 @@ def parse(body: bytes, signatures: dict[str, Signature]) -> Parsed:
         RequestError: 400, with what is wrong.
     """
     try:
-        document = orjson.loads(body)
+        encoding = json.detect_encoding(body)
+        if encoding not in ("utf-8", "utf-8-sig"):
+            raise RequestError(f"JSON Parse error: expected UTF-8, got {encoding}")
+        document = orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise RequestError(f"JSON Parse error: {str(error)[:200]}") from None
     if not isinstance(document, dict):
@@ -59,13 +64,15 @@ def encode(outputs: Arrays, rows: bool) -> bytes:
     """The answer to a request, as a body.
 
     Raises:
-        RequestError: 400, an output without a batch was asked for in rows.
+        RequestError: 400, an output without a batch was asked for in rows, or JSON has no form for
+            an output.
     """
+    outputs = {name: _plain(name, values) for name, values in outputs.items()}
     listed = {name: _listed(name, values) for name, values in outputs.items()}
-    content = listed if len(listed) > 1 else next(iter(listed.values()))
+    content = next(iter(listed.values())) if len(listed) == 1 else listed
     if rows:
         _check_rows(outputs)
-        if len(listed) > 1:
+        if len(listed) != 1:
             content = [
                 dict(zip(listed, row, strict=True)) for row in zip(*listed.values(), strict=True)
             ]
@@ -82,7 +89,7 @@ def _by_rows(instances: object, fields: dict[str, Field]) -> dict[str, list]:
     if not instances:
         raise RequestError("No values in 'instances' array")
     named = isinstance(instances[0], dict) and not _is_b64(instances[0])
-    if not named and len(fields) > 1:
+    if not named and len(fields) != 1:
         raise RequestError(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
@@ -103,7 +110,7 @@ def _by_rows(instances: object, fields: dict[str, Field]) -> dict[str, list]:
 def _columns(document: dict, fields: dict[str, Field]) -> dict[str, object]:
     inputs = document["inputs"]
     if not isinstance(inputs, dict) or _is_b64(inputs):
-        if len(fields) > 1:
+        if len(fields) != 1:
             raise RequestError(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
@@ -170,24 +177,44 @@ def _from_base64(text: str) -> bytes:
 
 
 def _numbers(name: str, flat: list, dtype: np.dtype) -> np.ndarray:
-    kinds = set(map(type, flat))
-    allowed = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}.get(dtype.kind, set())
+    kinds, kind = set(map(type, flat)), _kind(dtype)
+    allowed = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}.get(kind)
+    if allowed is None:
+        raise RequestError(f"{name}: JSON has no form for its type ({dtype.name})")
     if not kinds <= allowed:
         got = ", ".join(sorted(kind.__name__ for kind in kinds - allowed))
         raise RequestError(f"{name}: expected {dtype.name}, got a value of JSON type {got}")
     try:
         with np.errstate(over="ignore"):
             values = np.array(flat, dtype)
+        if kind == "i" and dtype.kind == "V" and values.tolist() != flat:  # they wrap around
+            raise OverflowError
     except OverflowError:
         raise RequestError(f"{name}: expected {dtype.name}, got a number out of range") from None
-    if dtype.kind == "f":
-        whole = 2 ** (np.finfo(dtype).nmant + 1)  # above, integers would be rounded
+    if kind == "f":
+        whole = 2 ** (ml_dtypes.finfo(dtype).nmant + 1)  # above, integers would be rounded
         lossy = int in kinds and any(type(n) is int and abs(n) >= whole for n in flat)
         if lossy or not np.isfinite(values).all():
             raise RequestError(
                 f"{name}: Cannot convert JSON value to {dtype.name} without loss of precision."
             )
     return values
+
+
+def _kind(dtype: np.dtype) -> str:
+    """NumPy's letter; that of a float or an integer for bfloat16 and the like, too."""
+    if dtype.isbuiltin != 2:
+        return dtype.kind
+    return "i" if "int" in dtype.name else "f"
+
+
+def _plain(name: str, values: np.ndarray) -> np.ndarray:
+    """The values as a type that orjson knows."""
+    kind = _kind(values.dtype)
+    if kind not in "Obiuf":
+        raise RequestError(f"{name}: JSON has no form for its type ({values.dtype.name})")
+    narrow = values.dtype.isbuiltin == 2
+    return values.astype(np.float32 if kind == "f" else np.int8) if narrow else values
 
 
 def _check_rows(outputs: Arrays) -> None:

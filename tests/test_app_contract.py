@@ -10,6 +10,7 @@ import inspect
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -260,6 +261,18 @@ def test_the_shell_gives_exit_code_2_and_one_line_for_a_missing_run(app, tmp_pat
     assert completed.returncode == 2
     assert completed.stderr.count("\n") == 1
     assert f"apps.{app}.train" in completed.stderr
+
+
+def test_a_vocabulary_that_is_not_the_models_is_refused(app, tiny, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny, run, ignore=shutil.ignore_patterns("checkpoints", "log"))
+    for vocabulary in run.glob("vocab*.txt"):
+        content = vocabulary.read_bytes()
+        vocabulary.write_bytes(content + b"certainly\n")  # "yes\ncertainly" was one token
+        for load in (module(app, "model").load_inference, module(app, "evaluate").evaluate):
+            with pytest.raises(UserError, match=f"{vocabulary.name}: expected .* distinct tokens"):
+                load(run)
+        vocabulary.write_bytes(content)
 
 
 def test_the_saved_model_takes_and_gives_what_the_card_says(app, exported):

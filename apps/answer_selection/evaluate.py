@@ -85,12 +85,14 @@ def _rank_all(run: RunDirectory, config: Config, split: str) -> dict[str, list["
     from common.inputs import pipeline
     from common.inputs.text import Vocabulary
 
-    words = Vocabulary.load(run.path / "vocab_words.txt")
+    model = run.load_model()
+    size = model.get_layer("embedding").input_dim - config.data.hash_buckets
+    words = Vocabulary.load(run.path / "vocab_words.txt", size=size)
     records = data.load_split(config.data, split)
     batches = pipeline.evaluation_batches(
         data.make_examples(records, words, config.data), batch_size=config.train.batch_size
     )
-    rank = validation.make_ranker(run.load_model(), batches)
+    rank = validation.make_ranker(model, batches)
     ranked = {"model": cli.progress(rank(config.model.agreement), "questions")}
     if config.model.agreement:
         ranked["network"] = rank(0.0)

@@ -221,5 +221,6 @@ def load_inference(run_dir: Path) -> Ranker:
         UserError: no run of this app, or its model is missing or damaged.
     """
     run = RunDirectory.open(run_dir, app=APP)
-    words = Vocabulary.load(run.path / "vocab_words.txt")
-    return Ranker(run.load_model(), words, run.read_config(Config))
+    model, config = run.load_model(), run.read_config(Config)
+    size = model.get_layer("embedding").input_dim - config.data.hash_buckets
+    return Ranker(model, Vocabulary.load(run.path / "vocab_words.txt", size=size), config)

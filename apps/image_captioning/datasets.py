@@ -11,7 +11,6 @@ differ, and no vendor's drawing of them is in training.
 
 import dataclasses
 import functools
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,8 +19,8 @@ import tensorflow_datasets as tfds
 
 from apps.image_captioning.config import DataConfig
 from apps.image_captioning.corpora import emoji, formats
-from apps.image_captioning.corpora.formats import Captioned, Parts
-from common.inputs import builders, datasets, images
+from apps.image_captioning.corpora.formats import Parts
+from common.inputs import builders, datasets, images, tables
 from common.runs import files
 from common.scaling import apache_beam
 
@@ -55,28 +54,25 @@ class _CaptionedImages(builders.Builder):
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _generate_examples(self, listed: Iterable[Captioned]):
+    def _generate_examples(self, listed: Iterable[tables.ImageRows]):
         read = functools.partial(_records, self.read_image)
         return apache_beam.examples(listed, read, self.broken, on_beam=self.on_beam)
 
 
-def _records(read: Callable, image: Captioned, broken: datasets.BrokenRows) -> Iterator:
+def _records(read: Callable, image: tables.ImageRows, broken: datasets.BrokenRows) -> Iterator:
     """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
     is_file = image.path.is_file()
     encoded = read(image.path) if is_file else b""
     unreadable = images.problem(encoded) if is_file else "no such file"
     captions = []
-    for caption, row in itertools.zip_longest(image.captions, image.rows):
-        where = f"{image.path}, {caption[:60]!r}"
+    for row in image.rows:
+        caption = row.cells["caption"].strip()
         empty = None if re.search(r"\w", caption) else "empty caption"
-        problem = (row.problem if row else None) or unreadable or empty
-        if broken.use(f"{row.where}: {where}" if row else where, problem):
-            captions.append(caption.strip())
-    if not image.captions:
-        broken.use(str(image.path), "no caption")
+        where = f"{row.where}: {image.path}, {caption[:60]!r}"
+        if broken.use(where, row.problem or unreadable or empty):
+            captions.append(caption)
     if captions:
-        record = {"image": encoded, "image_id": image.image_id, "captions": captions}
-        yield image.image_id, record
+        yield image.name, {"image": encoded, "image_id": image.name, "captions": captions}
 
 
 class Emoji(_CaptionedImages):
@@ -88,7 +84,8 @@ class Emoji(_CaptionedImages):
         parts = {"train": [], "validation": [], "test": []}
         for drawing in emoji.read()[: self.builder_config.max_images]:
             name = f"{drawing.vendor}-{drawing.code}"
-            parts[self.part(drawing)].append(Captioned(name, drawing.path, (drawing.caption,)))
+            row = tables.Row("emoji", {"caption": drawing.caption}, None)
+            parts[self.part(drawing)].append(tables.ImageRows(name, drawing.path, [row]))
         return {part: self._generate_examples(listed) for part, listed in parts.items()}
 
     @staticmethod

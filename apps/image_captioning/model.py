@@ -151,7 +151,8 @@ def load_network(run_dir: Path) -> tuple[Network, Writer]:
     """
     run = RunDirectory.open(run_dir, app=APP)
     network = Network(*_load(run))
-    words = Vocabulary.load(run.path / "vocab_words.txt")
+    num_words = network.decoder.embed.input_dim
+    words = Vocabulary.load(run.path / "vocab_words.txt", size=num_words)
     return network, make_writer(run.read_config(Config), network, words)
 
 

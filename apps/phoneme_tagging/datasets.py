@@ -129,7 +129,7 @@ class Recordings(Utterances):
         path, waveform = utterance.labels, sound_files.read(utterance.sound)
         suffix = path.suffix.lower()
         if suffix in recordings.WORDS:
-            text = path.read_text(encoding="utf-8-sig").strip()
+            text = files.read_text(path).strip()
             return text, waveform, self._aligner.align(waveform, alignment.words_of(text))
         if suffix == ".phn":
             labelled = recordings.read_phn(path)

@@ -205,9 +205,11 @@ def load_inference(run_dir: Path) -> Tagger:
         UserError: no run of this app, or its model is missing or damaged.
     """
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
-    phones = Vocabulary.load(run.path / "vocab_phones.txt")
+    model = run.load_model()
+    num_phones = model.output["logits"].shape[-1]
+    phones = Vocabulary.load(run.path / "vocab_phones.txt", size=num_phones)
     decoder = Decoder(PhoneCounts.load(run.path / "phone_counts.json"))
-    return Tagger(run.load_model(), phones, decoder, config.model)
+    return Tagger(model, phones, decoder, config.model)
 
 
 def _checked(waveform: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:

@@ -122,8 +122,8 @@ def read_daquar(root: Path) -> Parts:
     folder = datasets.official_file(root, "images", get_it_from=DAQUAR_SITE)
 
     def read(path: Path) -> Rows:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        lines = [line.strip() for line in lines if line.strip()]
+        text = files.read_text(path, errors="replace")
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
         if len(lines) % 2:
             raise UserError(
                 f"{path}: expected question and answer lines in turn, got {len(lines)} "
@@ -157,12 +157,18 @@ def read_vqa_v2(root: Path) -> Parts:
 
     def read(part: str) -> Rows:
         folder = datasets.official_file(root, part, get_it_from=VQA_SITE)
-        questions = _read_json_list(root, VQA_QUESTIONS.format(part), "questions", VQA_SITE)
-        texts = {row["question_id"]: row["question"] for row in questions}
-        for row in _read_json_list(root, VQA_ANNOTATIONS.format(part), "annotations", VQA_SITE):
+        questions, annotations = VQA_QUESTIONS.format(part), VQA_ANNOTATIONS.format(part)
+        texts = {
+            row["question_id"]: (row["question"], problem and f"{where}: {problem}")
+            for where, row, problem in _rows(root, questions, "questions", _QUESTION, VQA_SITE)
+        }
+        absent = ("", f"no question of its question_id in {questions}")
+        listed = _rows(root, annotations, "annotations", _ANNOTATION, VQA_SITE)
+        for where, row, problem in listed:
             answers = tuple(answer["answer"] for answer in row["answers"])
-            text, target = texts.get(row["question_id"], ""), _commonest_answer(answers)
-            question = Question(text, target, answers, row["answer_type"])
+            text, unasked = texts.get(row["question_id"], absent)
+            target, kind = _commonest_answer(answers), row["answer_type"]
+            question = Question(text, target, answers, kind, where, problem or unasked)
             path = folder / f"COCO_{part}_{row['image_id']:012d}.jpg"
             yield f"{part}-{row['image_id']}", path, question
 
@@ -171,6 +177,8 @@ def read_vqa_v2(root: Path) -> Parts:
 
 VQA_QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"
 VQA_ANNOTATIONS = "v2_mscoco_{}_annotations.json"
+_QUESTION = {"question_id": 0, "question": ""}
+_ANNOTATION = {"question_id": 0, "image_id": 0, "answer_type": "", "answers": [{"answer": ""}]}
 
 
 def _commonest_answer(answers: tuple[str, ...]) -> str:
@@ -191,25 +199,25 @@ def read_clevr(root: Path) -> Parts:
 
     def read(part: str) -> Rows:
         folder = datasets.official_file(root, f"CLEVR_v1.0/images/{part}", get_it_from=CLEVR_SITE)
-        for row in _read_json_list(root, CLEVR_QUESTIONS.format(part), "questions", CLEVR_SITE):
-            name, answer = row["image_filename"], row["answer"]
+        path = CLEVR_QUESTIONS.format(part)
+        for where, row, problem in _rows(root, path, "questions", _CLEVR_QUESTION, CLEVR_SITE):
+            name, answer = tables.plain_name(row["image_filename"]), row["answer"]
             yes_no = answer in ("yes", "no")
             kind = "yes/no" if yes_no else "count" if answer.isdecimal() else "attribute"
-            yield name, folder / name, Question(row["question"], answer, (answer,), kind)
+            question = Question(row["question"], answer, (answer,), kind, where, problem)
+            yield name, tables.find(folder, name), question
 
     return _hold_back(read("train")) | {"test": _group(read("val"))}
 
 
 CLEVR_QUESTIONS = "CLEVR_v1.0/questions/CLEVR_{}_questions.json"
+_CLEVR_QUESTION = {"image_filename": "", "question": "", "answer": ""}
 
 
-def _read_json_list(root: Path, name: str, key: str, site: str) -> list[dict]:
-    """The list under `key` of an official JSON file."""
+def _rows(root: Path, name: str, key: str, like: dict, site: str) -> Iterator:
+    """The rows of an official JSON file, with their places and problems."""
     path = datasets.official_file(root, name, get_it_from=site)
-    rows = files.read_json(path).get(key)
-    if not isinstance(rows, list):
-        raise UserError(f"{path}: expected a list under {key!r}: get it from {site}")
-    return rows
+    return files.read_json_rows(path, key, like, get_it_from=site)
 
 
 class DataSet(NamedTuple):
@@ -331,6 +339,10 @@ def make_records(
     unreadable = "no such file" if image is None else images.problem(image)
     questions = []
     for question in row.questions:
+        # However an answer is spaced, it is one class, and a line of a vocabulary holds it.
+        answer, kind = map(tables.one_line, (question.answer, question.question_type))
+        answers = tuple(map(tables.one_line, question.answers))
+        question = question._replace(answer=answer, answers=answers, question_type=kind)
         where = f"{row.path}, {question.question[:60]!r}"
         where = f"{question.where}: {where}" if question.where else where
         if broken.use(where, question.problem or unreadable or _problem(question)):

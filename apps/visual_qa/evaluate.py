@@ -77,8 +77,10 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
     from common.inputs import pipeline
     from common.inputs.text import Vocabulary
 
-    words = Vocabulary.load(run.path / "vocab_words.txt")
-    answers = Vocabulary.load(run.path / "vocab_answers.txt")
+    networks = load_networks(run)
+    embedding, logits = (networks[0].get_layer(name) for name in ("embedding", "logits"))
+    words = Vocabulary.load(run.path / "vocab_words.txt", size=embedding.input_dim)
+    answers = Vocabulary.load(run.path / "vocab_answers.txt", size=logits.units)
     examples = data.make_examples(
         data.load_split(config.data, split),
         data.Vocabularies(words, answers),
@@ -87,7 +89,7 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
         questions_per_image=config.train.questions_per_image,
     )
     batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)
-    model, blind = (_make_classifier(net, batches.element_spec) for net in load_networks(run))
+    model, blind = (_make_classifier(net, batches.element_spec) for net in networks)
     texts = ("image_id", "question", "question_type", "answers")
     names = np.asarray(answers.tokens)
     previous_images: tf.Tensor | None = None

@@ -197,9 +197,11 @@ def load_inference(run_dir: Path) -> Answerer:
         UserError: no run of this app, or its model is missing or damaged.
     """
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
+    model = run.load_model()
+    num_words, num_answers = model.get_layer("embedding").input_dim, model.get_layer("logits").units
     return Answerer(
-        run.load_model(),
-        Vocabulary.load(run.path / "vocab_words.txt"),
-        Vocabulary.load(run.path / "vocab_answers.txt"),
+        model,
+        Vocabulary.load(run.path / "vocab_words.txt", size=num_words),
+        Vocabulary.load(run.path / "vocab_answers.txt", size=num_answers),
         max_question_words=config.data.max_question_words,
     )

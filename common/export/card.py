@@ -97,6 +97,6 @@ def stored_metrics(run_path: Path) -> dict[str, object]:
     """Metrics and baselines that `evaluate` has left in a run directory, by split."""
     metrics = {}
     for path in sorted(run_path.glob("metrics-*.json")):
-        stored = files.read_json(path)
+        stored = files.read_json(path, {"split": "", "metrics": {}, "baselines": {}})
         metrics[stored["split"]] = {key: stored[key] for key in ("metrics", "baselines")}
     return metrics

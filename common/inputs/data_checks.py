@@ -120,7 +120,8 @@ class Report(NamedTuple):
         for what in dict.fromkeys(what for part in PARTS for what in counts[part]):
             lines.append(f"{what:<24}" + "".join(f"{counts[part][what]:>12,}" for part in PARTS))
         lines.append("")
-        for what, values in self.tally.lengths.items():
+        # Where every training row is broken there are none.
+        for what, values in filter(lambda item: item[1], self.tally.lengths.items()):
             least, half, most = np.quantile(values, [0, 0.5, 1])
             lines.append(f"{what}: {least:.4g} to {most:.4g}, half of them up to {half:.4g}")
         lines += self.notes

@@ -129,7 +129,7 @@ def prepare(
                 files.write_json(account, {"skipped": broken.skipped if broken else []})
     if not builder.info.splits:  # another process has prepared it since the builder was made
         builder.info.read_from_directory(folder)
-    skipped = files.read_json(account)["skipped"] if account.exists() else []
+    skipped = files.read_json(account, {"skipped": [""]})["skipped"] if account.exists() else []
     if skipped:
         more = f"; more in {account}" if len(skipped) > _NAMED else ""
         named = "; ".join(skipped[:_NAMED]) + more

@@ -4,25 +4,34 @@ Text that is no table at all is an error; a row that cannot be used carries its 
 the reader counts it and goes on.
 """
 
+import contextlib
 import csv
-import gzip
+import functools
 import logging
+import os
+import posixpath
+import re
+import stat
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from common.inputs import datasets
+from common.runs import files
 from common.runs.errors import UserError
 
 PARTS = {
     "train": "train",
+    "restval": "train",  # of Karpathy's COCO
     "val": "validation",
     "validation": "validation",
     "dev": "validation",
     "test": "test",
 }
 _HELD_BACK = 0.1  # share of the keys for validation, and for test
+_SPACES = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufeff]+")
 _IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 logger = logging.getLogger("cellstate")
@@ -42,16 +51,25 @@ class Row(NamedTuple):
     problem: str | None
 
 
-def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Iterator[Row]:
-    """Reads a table that has at least these columns, UTF-8 with or without a byte order mark.
+def one_line(text: str) -> str:
+    """Text as a label or key: composed characters (NFC), one blank for any white space.
 
-    It may be packed by gzip. In the dialect excel-tab of Python's csv, quotation marks are text.
+    >>> one_line(" yes\\r\\ncertainly ")
+    'yes certainly'
+    """
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()
+
+
+def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Iterator[Row]:
+    """Reads a table that has at least these columns; `files.read_text` says in what coding.
+
+    In the dialect excel-tab of Python's csv, quotation marks are text.
 
     Raises:
         UserError: a column is missing, it is no UTF-8, or a quotation mark is never closed.
     """
     quoting = csv.QUOTE_NONE if dialect == "excel-tab" else csv.QUOTE_MINIMAL
-    text = (f"{line}\n" for line in lines(path))
+    text = (f"{line}\n" for line in files.read_lines(path))
     reader = csv.reader(text, dialect=dialect, quoting=quoting, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -78,24 +96,6 @@ def read(path: Path, columns: Sequence[str], *, dialect: str = "excel") -> Itera
         ) from None
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, which may be packed by gzip, without their ends.
-
-    Raises:
-        UserError: the file is not UTF-8; names the line.
-    """
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}:{number}: expected UTF-8 text, got other bytes ({error.reason} at "
-                    f"byte {error.start} of the line): save the file as UTF-8"
-                ) from None
-            yield text.rstrip("\r\n")
-
-
 class Group(NamedTuple):
     """Rows that belong together: no other part has a row with their key."""
 
@@ -119,20 +119,27 @@ def read_parts(
     Raises:
         UserError: the table cannot be read, names another split, or one key in two.
     """
+    rows = read(path, columns if key is None else (key, *columns), dialect=dialect)
+    names = columns if key is None else [key]
+    return _in_parts(("\t".join(one_line(row.cells[name]) for name in names), row) for row in rows)
+
+
+def _in_parts(rows: Iterable[tuple[str, Row]]) -> dict[str, list[Group]]:
+    """Rows with their keys, in groups by part; a row that is broken or has no key decides none."""
     groups: dict[str, list[Row]] = defaultdict(list)
     part_of: dict[str, str] = {}
-    for row in read(path, columns if key is None else (key, *columns), dialect=dialect):
-        value = "\t".join(row.cells[name] for name in columns) if key is None else row.cells[key]
-        groups[value].append(row)
-        part = None if row.problem else _part(row, value)  # its cells may stand in other columns
-        if part is not None and part_of.setdefault(value, part) != part:
+    for key, row in rows:
+        groups[key].append(row)
+        # The cells of a broken row may stand in other columns.
+        part = None if row.problem or not key else _part(row, key)
+        if part is not None and part_of.setdefault(key, part) != part:
             raise UserError(
-                f"{row.where}: expected all rows of {value[:60]} in one split, got {part} after "
-                f"{part_of[value]}: a test on rows of training means nothing"
+                f"{row.where}: expected all rows of {key[:60]} in one split, got {part} after "
+                f"{part_of[key]}: a test on rows of training means nothing"
             )
     parts: dict[str, list[Group]] = defaultdict(list)
-    for value, rows in groups.items():
-        parts[part_of.get(value, "train")].append(Group(value, rows))
+    for key, of_key in groups.items():
+        parts[part_of.get(key, "train")].append(Group(key, of_key))
     return parts
 
 
@@ -147,35 +154,88 @@ class ImageRows(NamedTuple):
 def read_images(path: Path, columns: Sequence[str]) -> dict[str, list[ImageRows]]:
     """Reads a table about images that stand beside it, by part as `read_parts` does.
 
-    Its column `image` holds paths below its folder, or below one folder in it. Images without a row
-    are counted.
+    Its column `image` holds paths below its folder, or below one folder in it.
 
     Raises:
-        UserError: as `read_parts`, or no image is there.
+        UserError: as `read_parts` and `images_in_parts`.
     """
-    parts = read_parts(path, columns, key="image")
-    names = [group.key for groups in parts.values() for group in groups]
-    folder = folder_of(path.parent, map(Path, names))
-    if not any((folder / name).is_file() for name in names):
+    return images_in_parts(read(path, ("image", *columns)), path.parent, source=path)
+
+
+def images_in_parts(rows: Iterable[Row], root: Path, *, source: Path) -> dict[str, list[ImageRows]]:
+    """Images below `root`, or below one folder in it, by part, each with its rows.
+
+    A row has the cell `image`, and a cell `split` or none, as in `read_parts`. An image is its
+    file: `pics//a.png`, `./pics/a.png` and a link to it are `pics/a.png`. Images without a row are
+    counted.
+
+    Args:
+        rows: from `source`.
+        root, source: see above.
+
+    Raises:
+        UserError: no image is there, or one stands in two parts.
+    """
+    rows = list(rows)
+    folder = folder_of(root, (row.cells["image"] for row in rows))
+    name_of: dict[object, str] = {}  # by file
+
+    @functools.cache  # a photo has several rows
+    def identity(spelling: str) -> str:
+        name = plain_name(spelling)
+        try:
+            file = os.stat(find(folder, spelling))
+        except (OSError, ValueError):
+            return name
+        is_file = stat.S_ISREG(file.st_mode)
+        return name_of.setdefault((file.st_dev, file.st_ino or name), name) if is_file else name
+
+    parts = _in_parts((identity(row.cells["image"]), row) for row in rows)
+    if not name_of:
         raise UserError(
-            f"expected images beside {path}, found none of them: the column image holds "
-            "their paths below the folder"
+            f"expected images beside {source}, found none of them: it holds their paths below "
+            "its folder"
         )
-    _count_unlisted(folder, set(names))
+    _count_unlisted(folder, set(name_of.values()))
     return {
-        part: [ImageRows(name, folder / name, rows) for name, rows in groups]
+        part: [ImageRows(name, find(folder, name), of_image) for name, of_image in groups]
         for part, groups in parts.items()
     }
 
 
-def folder_of(root: Path, names: Iterable[Path]) -> Path:
+def plain_name(spelling: str) -> str:
+    """A path below a folder, spelled in one way: without `./` and `//`, characters composed."""
+    return unicodedata.normalize("NFC", posixpath.normpath(spelling)) if spelling else ""
+
+
+def folder_of(root: Path, names: Iterable[str]) -> Path:
     """Where the images are: `root`, or the folder in it that holds the first of them."""
     folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
     for name in names:
         for folder in folders:
-            if (folder / name).is_file():
+            if name and os.path.isfile(find(folder, name)):
                 return folder
     return root
+
+
+def find(folder: Path, name: str) -> Path:
+    """The path of a file below a folder, whatever Unicode form its name has on the disk."""
+    path = folder / name
+    if name.isascii() or os.path.exists(path):
+        return path
+    path = folder
+    for part in Path(name).parts:
+        with contextlib.suppress(OSError):
+            names = _composed_names(path, path.stat().st_mtime_ns)
+            part = names.get(unicodedata.normalize("NFC", part), part)
+        path /= part
+    return path
+
+
+@functools.lru_cache(maxsize=16)
+def _composed_names(folder: Path, changed_ns: int) -> dict[str, str]:
+    """The names in a folder by their composed form; `changed_ns` tells its states apart."""
+    return {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}
 
 
 def _part(row: Row, key: str) -> str:
@@ -194,7 +254,8 @@ def _part(row: Row, key: str) -> str:
 
 
 def _count_unlisted(folder: Path, listed: set[str]) -> None:
-    kinds = Counter(file.suffix.lower() for file in folder.iterdir() if file.name not in listed)
+    names = (unicodedata.normalize("NFC", name) for name in os.listdir(folder))
+    kinds = Counter(posixpath.splitext(name)[1].lower() for name in names if name not in listed)
     unlisted = sum(kinds[suffix] for suffix in _IMAGES)
     if unlisted:
         logger.info("%s: %d images without a row are left out", folder, unlisted)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from common.inputs import unicode
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -52,12 +53,13 @@ class Tokenizer:
         """The words, one space between.
 
         Args:
-            text: string, any shape, UTF-8 (each byte that is not UTF-8 counts as U+FFFD, a mark).
+            text: string, any shape, UTF-8 (each byte that is not UTF-8 counts as U+FFFD, a mark);
+                characters may be composed or not.
 
         Returns:
             string, the same shape; "" where there is no word.
         """
-        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+        text = unicode.compose(tf.strings.unicode_transcode(text, "UTF-8", "UTF-8"))
         if self.marks != "keep":
             text = tf.strings.regex_replace(text, r"[\x{2019}`]", "'")
         if self.marks == "drop":
@@ -70,6 +72,7 @@ class Tokenizer:
         text = tf.strings.regex_replace(text, r"[\pZ\p{Cc}]", " ")
         if self.lower:
             text = tf.strings.lower(text, encoding="utf-8")  # not before: it stops at a NUL
+            text = unicode.compose(text)  # again: some letters with a mark have no capital
         if self.marks == "drop":
             text = tf.strings.regex_replace(text, r"(^|\s)'+|'+(\s|$)", " ")  # quotes around words
         return tf.strings.strip(tf.strings.regex_replace(text, " +", " "))
@@ -105,28 +108,40 @@ class Vocabulary:
         return cls(_frequent(counts, min_count, max_size))
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
-        """Reads one token a line.
+    def load(cls, path: Path, *, size: int | None = None) -> "Vocabulary":
+        """Reads one token a line; `size` is how many the model has.
 
         Raises:
-            UserError: the file is absent or empty, or a token stands in it twice.
+            UserError: the file is absent, empty or cut short, a token stands in it twice, or it
+                has more or fewer than `size`.
         """
         if not path.exists():
             raise UserError(f"expected a vocabulary {path}, found none: train again")
-        try:
-            tokens = tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: expected UTF-8 text ({error}): train again") from None
-        if not tokens or len(set(tokens)) != len(tokens):
+        *tokens, rest = files.read_text(path).split("\n")
+        distinct = len(set(tokens))
+        wanted = "distinct tokens" if size is None else f"{size} distinct tokens"
+        if rest or not tokens or len(tokens) != distinct or distinct != (size or distinct):
             raise UserError(
-                f"{path}: expected distinct tokens, one a line, each line ended; "
-                f"got {len(tokens)} lines, {len(set(tokens))} distinct: train again"
+                f"{path}: expected {wanted}, one a line, each line ended; "
+                f"got {len(tokens)} lines, {distinct} distinct: train again"
             )
-        return cls(tokens)
+        return cls(tuple(tokens))
 
     def save(self, path: Path) -> None:
-        """Writes one token a line, whole or not at all."""
-        files.write_text(path, "".join(f"{token}\n" for token in self.tokens))
+        """Writes one token a line, whole or not at all.
+
+        Raises:
+            UserError: a token would not be read again as it is, such as one with a line break.
+        """
+        content = "".join(f"{token}\n" for token in self.tokens)
+        stored = files.decode_text(content.encode(errors="replace"), str(path)).split("\n")
+        odd = [token for token, read in zip(self.tokens, stored, strict=False) if token != read]
+        if odd:
+            raise UserError(
+                f"{path}: expected tokens that a line of a file can hold, got {odd[0]!r}: change "
+                "it where the data is read, as `tables.one_line` does"
+            )
+        files.write_text(path, content)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -6,6 +6,7 @@ works as well.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -39,8 +40,9 @@ def load_word_vectors(
     Row 0, padding, is zero. A word without a vector gets a random one, uniform in +-a with a such
     that its entries have the standard deviation of those found (Kim 2014,
     https://arxiv.org/abs/1408.5882); it depends on `seed` and on its place in `words`. Words are
-    looked up as written: give lower-case words to lower-case vectors. Special tokens, written
-    <like_this>, are looked up too but do not count in `coverage` and `num_found`.
+    looked up as written, those of a file in composed characters (NFC): give lower-case words to
+    lower-case vectors. Special tokens, written <like_this>, are looked up too but do not count in
+    `coverage` and `num_found`.
 
     Args:
         words: the vocabulary; `words[0]` is "<pad>".
@@ -145,10 +147,13 @@ def _checked(path: Path) -> Path:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields the lines that are not blank. Only "\\n" ends a line: words may hold other breaks."""
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    """Yields the lines that are not blank. Only "\\n" ends a line: words may hold other breaks.
+
+    Read one at a time, unlike other files, since some have gigabytes; characters are composed.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
         for number, line in enumerate(file, start=1):
-            line = line.rstrip(" \r\n")  # word2vec ends its lines with a space
+            line = unicodedata.normalize("NFC", line).rstrip(" \r\n")  # word2vec ends in a space
             if line:
                 yield number, line
 

@@ -1,17 +1,22 @@
-"""Files written whole or not at all: under a temporary name first, then renamed.
+"""Files written whole or not at all: under a temporary name first, then renamed; text read.
 
 A reader, or a kill at any moment, finds the old file or the new one, never half of one.
 """
 
+import codecs
 import contextlib
 import errno
 import fcntl
+import gzip
 import importlib.util
 import json
 import os
+import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from common.runs.errors import UserError
 
@@ -66,20 +71,126 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def read_json(path: Path):
-    """Reads JSON.
+def read_text(path: Path, *, errors: str = "strict") -> str:
+    """The text of a file that may be packed by gzip, see `decode_text`.
 
     Raises:
-        UserError: the file is absent, truncated or not JSON; the message gives line and column.
+        UserError: the file is absent, damaged, or no such text.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        encoded = path.read_bytes()
+        if path.suffix == ".gz":
+            encoded = gzip.decompress(encoded)
     except FileNotFoundError:
-        raise UserError(f"expected a file {path}, found none") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"expected a text file {path}, found none") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"expected a text file {path}, it cannot be read: {reason}") from None
+    return decode_text(encoded, str(path), errors=errors)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without their ends; see `read_text`.
+
+    Only line breaks of files end a line: U+0085, U+2028 and the like are text.
+    """
+    lines = read_text(path).split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def decode_text(encoded: bytes, name: str, *, errors: str = "strict") -> str:
+    """Text as other programs write it, UTF-8, or UTF-16 with a byte order mark.
+
+    The mark is left out, and every line ends in "\\n" alone. `errors` as for `bytes.decode`.
+
+    Raises:
+        UserError: other bytes; says where in the file `name`.
+    """
+    wide = encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = encoded.decode("utf-16" if wide else "utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        number = encoded.count(b"\n", 0, error.start) + 1
+        column = error.start - encoded.rfind(b"\n", 0, error.start) - 1
+        raise UserError(
+            f"{name}:{number}: expected UTF-8 text, got other bytes ({error.reason} at byte "
+            f"{column} of the line): save the file as UTF-8"
+        ) from None
+    return re.sub("\r+\n|\r", "\n", text) if "\r" in text else text
+
+
+def read_json(path: Path, like: object = None):
+    """Reads JSON; where `like` is a sample, JSON of its structure (see `mismatch`).
+
+    Raises:
+        UserError: the file is absent, truncated or not JSON, with line and column; or it has
+            another structure, with the place.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(
             f"{path}: expected JSON, but it is damaged or cut short ({error}); get the file again"
         ) from None
+    if like is not None and (problem := mismatch(value, like)):
+        raise UserError(f"{path}: {problem}: get the file again")
+    return value
+
+
+def read_json_rows(
+    path: Path, key: str, like: dict, *, get_it_from: str
+) -> Iterator[tuple[str, dict, str | None]]:
+    """The objects of the list under `key`: where each stands, the object, its `mismatch`.
+
+    Objects have the structure of `like` in any case: what differs is blank.
+
+    Raises:
+        UserError: as `read_json`; there is no such list, or it is empty.
+    """
+    stored = read_json(path)
+    rows = stored.get(key) if isinstance(stored, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path}: expected a list under {key!r}: get it from {get_it_from}")
+    for number, row in enumerate(rows):
+        where = f"{path}, {key}[{number}]"
+        yield where, repaired(row, like), mismatch(row, like)
+
+
+def mismatch(value: object, like: object, place: str = "") -> str | None:
+    """Where and how a JSON value differs from the structure of a sample, or None.
+
+    >>> mismatch({"id": 1, "texts": ["a", None]}, {"id": 0, "texts": [""]})
+    'expected text at .texts[1], got null'
+
+    Args:
+        value: any JSON value; an object may have more names than the sample.
+        like: "" stands for text, 0 for a whole number, 0.0 for any number, {...} for an object with
+            these names, [x] for a list of such values, [] for any list.
+        place: of the value.
+    """
+    kinds = (int, float) if type(like) is float else (type(like),)
+    halved = isinstance(value, str) and not value.isascii() and _HALF.search(value)
+    if type(value) not in kinds or halved:  # `type`: True is no whole number
+        at = f" at {place}" if place else ""
+        return f"expected {_KINDS[type(like)]}{at}, got {json.dumps(value)[:60]}"
+    inner: Iterator[tuple] = iter(())
+    if isinstance(value, dict) and isinstance(like, dict):
+        inner = ((value.get(name), part, f"{place}.{name}") for name, part in like.items())
+    elif isinstance(value, list) and isinstance(like, list) and like:
+        inner = ((part, like[0], f"{place}[{number}]") for number, part in enumerate(value))
+    return next(filter(None, (mismatch(*each) for each in inner)), None)
+
+
+def repaired(value: object, like: Any) -> Any:
+    """The value with the structure of `like`: blank where it has a `mismatch`."""
+    if isinstance(like, dict):
+        stored = value if isinstance(value, dict) else {}
+        return stored | {name: repaired(stored.get(name), part) for name, part in like.items()}
+    return (type(like)() if isinstance(like, list) else like) if mismatch(value, like) else value
+
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_HALF = re.compile("[\ud800-\udfff]")  # of a character: no file can hold it
 
 
 def package_folder(module: str, requirement: str) -> Path:

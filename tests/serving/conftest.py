@@ -12,7 +12,7 @@ import uvicorn
 
 from common.export import card
 from serving.options import Limits, Settings
-from serving.server import Serving, create_app
+from serving.server import Protocol, Serving, create_app
 
 SAMPLES = tf.TensorSpec([None, None], tf.float32, name="waveform")
 IMAGE = tf.TensorSpec([None], tf.string, name="image")
@@ -136,15 +136,20 @@ def saved_model(make_model, tmp_path_factory):
 
 
 @contextlib.contextmanager
-def serve(folders, limits=None, token=None, **settings):
-    """A client of a server on a free port, in a thread of this process."""
+def serve(folders, limits=None, token=None, *, origins=(), ready=True, **settings):
+    """A client of a server on a free port, in a thread of this process.
+
+    With `ready` as False, as soon as it answers at all.
+    """
     serving = Serving(folders, limits or Limits(), Settings(**{"poll_s": 0.05, **settings}))
     server = uvicorn.Server(
-        uvicorn.Config(create_app(serving, token), port=0, log_config=None, ws="none")
+        uvicorn.Config(
+            create_app(serving, token, origins), port=0, log_config=None, ws="none", http=Protocol
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not (server.started and serving.ready):
+    while not (server.started and (serving.ready or not ready)):
         assert thread.is_alive()
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]

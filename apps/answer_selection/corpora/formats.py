@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.inputs import datasets, tables
+from common.runs import files
 from common.runs.errors import UserError
 
 TRECQA_SITE = "the castorini repositories that carry TREC-QA (NCE-CNN-Torch), or lexdecomp (JSONL)"
@@ -15,6 +16,7 @@ TOKS_FILES = ("id.txt", "a.toks", "b.toks", "sim.txt")
 WIKIQA_COLUMNS = ("QuestionID", "Question", "Sentence", "Label")
 CSV_COLUMNS = ("question", "candidate", "label")
 VALIDATION_SHARE = 0.1
+_JSONL, _PAIR = {"question": "", "candidates": []}, {"sentence": "", "label": 0}
 
 # The sentences of train-all have <num> for such words, those of all other parts the digits.
 _NUMBER = re.compile(r"(?<!\S)\d[\d,]*(\.\d+)?(?!\S)")
@@ -66,26 +68,26 @@ def read_trecqa(root: Path, *, train: str) -> Parts:
 
 
 def _read_jsonl(path: Path) -> list[Question]:
-    questions = []
-    for number, line in enumerate(tables.lines(path), start=1):
+    rows = []
+    for number, line in enumerate(files.read_lines(path), start=1):
         try:
-            row = json.loads(line)
-            candidates = [
-                Candidate(fold_numbers(pair["sentence"]), int(pair["label"]), f"{path}:{number}")
-                for pair in row["candidates"]
-            ]
-            questions.append(Question(str(number), fold_numbers(row["question"]), candidates))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}:{number}: expected an object with question and candidates (sentence, "
-                f"label), got {line[:60]!r} ({error}): get the file from {TRECQA_SITE}"
-            ) from None
-    return questions
+            value, damage = json.loads(line), None
+        except (ValueError, RecursionError) as error:
+            value, damage = None, f"expected JSON, got {line[:60]!r} ({error})"
+        damage = damage or files.mismatch(value, _JSONL)
+        row = files.repaired(value, _JSONL)
+        for place, pair in enumerate([None] if damage else row["candidates"]):
+            problem = damage or files.mismatch(pair, _PAIR, f".candidates[{place}]")
+            pair = files.repaired(pair, _PAIR)
+            texts = map(fold_numbers, (row["question"], pair["sentence"]))
+            cells = zip(TOKS_FILES, (str(number), *texts, str(pair["label"])), strict=True)
+            rows.append(tables.Row(f"{path}:{number}", dict(cells), problem))
+    return _by_question(rows, TOKS_FILES)
 
 
 def _read_toks(folder: Path) -> list[Question]:
     columns = {
-        name: list(tables.lines(datasets.official_file(folder, name, get_it_from=TRECQA_SITE)))
+        name: files.read_lines(datasets.official_file(folder, name, get_it_from=TRECQA_SITE))
         for name in TOKS_FILES
     }
     counts = {name: len(lines) for name, lines in columns.items()}
@@ -131,7 +133,8 @@ def read_folder(root: Path) -> Parts:
     if "validation" not in parts:
         questions, parts["train"], parts["validation"] = parts["train"], [], []
         for question in questions:
-            held_back = datasets.is_held_back(question.question, share=VALIDATION_SHARE)
+            key = tables.one_line(question.question)
+            held_back = datasets.is_held_back(key, share=VALIDATION_SHARE)
             parts["validation" if held_back else "train"].append(question)
     return parts
 
@@ -143,6 +146,7 @@ def _by_question(rows: Iterable[tables.Row], columns: Sequence[str]) -> list[Que
         question_id, text, candidate, label = (cells[name] for name in columns)
         if problem is None and label not in ("0", "1"):
             problem = f"expected a label 0 or 1, got {label!r}"
-        question = questions.setdefault(question_id, Question(question_id, text, []))
+        question = Question(question_id, text, [])
+        question = questions.setdefault(tables.one_line(question_id), question)
         question.candidates.append(Candidate(candidate, int(label == "1"), where, problem))
     return list(questions.values())

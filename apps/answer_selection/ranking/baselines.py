@@ -7,6 +7,7 @@ What they know of words comes from the candidates of the training questions.
 import hashlib
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -27,7 +28,7 @@ def words(text: str) -> list[str]:
     >>> words("Who wrote <num> n_jobs?")
     ['who', 'wrote', 'num', 'n', 'jobs']
     """
-    return _WORD.findall(text.lower())
+    return _WORD.findall(unicodedata.normalize("NFC", text.lower()))
 
 
 class WordStatistics:

@@ -9,6 +9,7 @@ import numpy as np
 
 from apps.answer_selection.corpora.sentence_splitter import split_sentences
 from apps.answer_selection.ranking import baselines
+from common.runs import files
 from common.runs.errors import UserError
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # else it logs every step
@@ -25,16 +26,10 @@ def read_sentences(path: Path) -> list[str]:
     Raises:
         UserError: no such file, or it is not UTF-8.
     """
-    try:
-        encoded = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        text = encoded.decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"expected a text file {path}, got: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: expected UTF-8 text, got other bytes ({error.reason} at byte "
-            f"{error.start}): save the file as UTF-8"
-        ) from None
+    if str(path) == "-":
+        text = files.decode_text(sys.stdin.buffer.read(), "standard input")
+    else:
+        text = files.read_text(path)
     return list(dict.fromkeys(filter(baselines.words, split_sentences(text))))
 
 

@@ -131,7 +131,7 @@ class Neighbours:
                 f"expected {folder}, found none: the training has not finished; "
                 "continue it with --resume"
             )
-        captions = files.read_json(folder / "captions.json")
+        captions = files.read_json(folder / "captions.json", [[""]])
         return cls(np.load(folder / "features.npy"), captions)
 
     @staticmethod

@@ -5,7 +5,6 @@ keycaps are left out: their names are those of countries and keys.
 """
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +52,7 @@ def read() -> list[Drawing]:
     """
     files.package_folder("resvg_py", RASTERISER)
     stored = files.package_folder("emoji", NAMES) / "unicode_codes" / "emoji.json"
-    listed = json.loads(stored.read_text(encoding="utf-8"))
+    listed = files.read_json(stored)
     names = {
         _code(emoji): entry["en"].strip(":").replace("_", " ") for emoji, entry in listed.items()
     }

@@ -9,6 +9,7 @@ that program does with captions, not from its source: see tests/apps/image_capti
 import html
 import itertools
 import re
+import unicodedata
 
 _BRACKETS = str.maketrans(
     {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
@@ -72,7 +73,8 @@ def tokenize(caption: str) -> list[str]:
     >>> tokenize('A man\\'s dog isn\\'t "here" -- it\\'s well-known.')
     ['a', 'man', "'s", 'dog', 'is', "n't", 'here', 'it', "'s", 'well-known']
     """
-    text = html.unescape(caption).translate(_SPELLED).replace("\u2019", "'")
+    text = unicodedata.normalize("NFC", html.unescape(caption))
+    text = text.translate(_SPELLED).replace("\u2019", "'")
     text = "".join(sign for sign in text if sign < "\U00010000")  # Stanford's drops the others
     tokens = (match.group().lower() for match in _TOKEN.finditer(text))
     parts = (_DIVIDED.get(token, [token.translate(_BRACKETS)]) for token in tokens)

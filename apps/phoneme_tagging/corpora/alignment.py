@@ -5,6 +5,7 @@ machine's: write "forced alignment" where figures rest on them.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def words_of(text: str) -> list[str]:
     >>> words_of("She's well-known, isn't she?")
     ["she's", 'well', 'known', "isn't", 'she']
     """
-    return _WORD.findall(text.lower().replace("\u2019", "'").replace("-", " "))
+    text = unicodedata.normalize("NFC", text.lower())
+    return _WORD.findall(text.replace("\u2019", "'").replace("-", " "))
 
 
 class Aligner:
@@ -53,7 +55,7 @@ class Aligner:
         self.decoders = [
             pocketsphinx.Decoder(beam=beam, pbeam=beam, wbeam=beam, **options) for beam in _BEAMS
         ]
-        lines = [] if pronunciations is None else pronunciations.read_text("utf-8").splitlines()
+        lines = [] if pronunciations is None else files.read_lines(pronunciations)
         for number, line in enumerate(lines, start=1):
             word, *sounds = line.split() or [""]
             added = [_add(decoder, word, sounds) for decoder in self.decoders if word]
@@ -97,7 +99,7 @@ def _add(decoder, word: str, sounds: list[str]) -> bool:
     """Adds a pronunciation to those of a word; False where there is none or a phone is unknown."""
     if not sounds:  # pocketsphinx would end the process
         return False
-    word = _NUMBER.sub("", word.lower())
+    word = _NUMBER.sub("", unicodedata.normalize("NFC", word.lower()))
     name, number = word, 2
     while decoder.lookup_word(name) is not None:
         name, number = f"{word}({number})", number + 1

@@ -8,10 +8,12 @@ no table; other labels come from a text file with a line `label phone` each, `la
 no phone, "" for no label.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from common.runs import files
 from common.runs.errors import UserError
 
 PHONES_61 = tuple(
@@ -87,12 +89,12 @@ def read_map(path: Path) -> dict[str, str]:
         UserError: a line is not `label phone`.
     """
     table = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(files.read_lines(path), start=1):
         match line.split():
             case []:
                 continue
             case [label, phone] if phone in (*PHONES_61, NO_PHONE):
-                table["" if label == '""' else label] = phone
+                table["" if label == '""' else unicodedata.normalize("NFC", label)] = phone
             case _:
                 raise UserError(
                     f"{path}, line {number}: expected `label phone` with one of the 61 phones of "
@@ -107,6 +109,7 @@ def named(label: str, table: Mapping[str, str]) -> str | None:
     Raises:
         ValueError: the label is unknown; names the table to extend.
     """
+    label = unicodedata.normalize("NFC", label)
     if label in table:
         return None if table[label] == NO_PHONE else table[label]
     lower = label.lower()

@@ -15,6 +15,7 @@ https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 import hashlib
 import itertools
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from praatio.utilities import errors, textgrid_io
 
 from apps.phoneme_tagging.corpora.phones import Segment
 from common.inputs.audio import FRAME_SHIFT, SAMPLE_RATE
+from common.runs import files
 from common.runs.errors import UserError
 
 SITE = "the Linguistic Data Consortium, LDC93S1"
@@ -125,10 +127,15 @@ def _held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
 
 
 def _by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[Path, Path]:
-    """Files by their path without ending; of several, the one whose ending comes first."""
+    """Files by their path without ending, in composed characters (NFC).
+
+    Of several, the one whose ending comes first.
+    """
     paths = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
     paths.sort(key=lambda path: (-suffixes.index(path.suffix.lower()), path))
-    return {path.with_suffix(""): path for path in paths}
+    stems = (str(path.relative_to(root).with_suffix("")) for path in paths)
+    composed = (root / unicodedata.normalize("NFC", stem) for stem in stems)
+    return dict(zip(composed, paths, strict=True))
 
 
 def read_phn(path: Path) -> list[Segment]:
@@ -138,7 +145,7 @@ def read_phn(path: Path) -> list[Segment]:
         ValueError: a line is not `first last phone`.
     """
     segments = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(files.read_lines(path), start=1):
         match line.split():
             case []:
                 continue
@@ -156,12 +163,12 @@ def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segmen
     with it.
 
     Raises:
+        UserError: the file cannot be read, or is no text.
         ValueError: no TextGrid, cut short, no such tier, or intervals that overlap.
     """
     names = PHONE_TIERS if tier is None else (tier.lower(),)
-    encoding = "utf-16" if path.read_bytes()[:1] in b"\xff\xfe" else "utf-8-sig"
+    text = _NUMBER.sub(_as_decimal, files.read_text(path))
     try:
-        text = _NUMBER.sub(_as_decimal, path.read_text(encoding=encoding))
         grid = textgrid_io.parseTextgridStr(text, includeEmptyIntervals=True)["tiers"]
         tiers = [
             textgrid.IntervalTier(layer["name"], layer["entries"], layer["xmin"], layer["xmax"])
@@ -204,9 +211,9 @@ def read_ctm(path: Path, recording: str, num_samples: int) -> list[Segment]:
     Raises:
         ValueError: a line is damaged, or none is of this recording.
     """
-    name, segments = "_".join(recording.split()), []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        fields = line.split()
+    name, segments = unicodedata.normalize("NFC", "_".join(recording.split())), []
+    for number, line in enumerate(files.read_lines(path), start=1):
+        fields = unicodedata.normalize("NFC", line).split()
         if fields[:1] != [name]:
             continue
         try:

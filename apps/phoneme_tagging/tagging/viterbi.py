@@ -28,7 +28,7 @@ class PhoneCounts(NamedTuple):
     @classmethod
     def load(cls, path: Path) -> "PhoneCounts":
         """Reads phone_counts.json of a run."""
-        stored = files.read_json(path)
+        stored = files.read_json(path, {"bigrams": [[0.0]], "frames": [0.0]})
         return cls(np.asarray(stored["bigrams"]), np.asarray(stored["frames"]))
 
 

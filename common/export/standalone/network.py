@@ -23,7 +23,7 @@ class Network:
     """
 
     def __init__(self, folder: Path, name: str = "model", *, threads: int | None = None):
-        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8-sig"))
         self.outputs = self.settings["outputs"][name]
         if (folder / f"{name}.onnx").exists():
             import onnxruntime
@@ -70,4 +70,5 @@ class Network:
 
 def read_lines(path: Path) -> list[str]:
     """A vocabulary: a token a line."""
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
+    with path.open(encoding="utf-8-sig") as file:
+        return file.read().split("\n")[:-1]

@@ -23,12 +23,16 @@ def split(text: str, *, lower: bool = True, marks: str = "drop") -> list[str]:
         marks: characters that are no letter, digit, "_" or apostrophe inside a word are left out
             ("drop"), or words of their own ("split"), or part of words between spaces ("keep").
     """
+    text = unicodedata.normalize("NFC", text)
     if marks != "keep":
         text = re.sub("[\u2019`]", "'", text)
     kinds = "".join(map(_kind, text))
     words = [text[match.start() : match.end()] for match in _WORDS[marks].finditer(kinds)]
     # Joined: what a capital sigma becomes depends on the letters around it.
-    return " ".join(words).lower().split(" ") if lower and words else words
+    if not lower or not words:
+        return words
+    # Again: some letters with a mark have no capital.
+    return unicodedata.normalize("NFC", " ".join(words).lower()).split(" ")
 
 
 def standardize(text: str, *, lower: bool = True, marks: str = "drop") -> str:

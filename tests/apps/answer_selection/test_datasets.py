@@ -191,7 +191,7 @@ def test_trecqa_reads_jsonl_packed_or_not(tmp_path):
         rows = dict(zip(record["candidates"], record["labels"], strict=True))
         assert rows == {"In <num> Ann ran .": 1, "No .": 0}
     (tmp_path / "dev.jsonl").write_text(line + '{"question": "Why ?"}\n')
-    with pytest.raises(UserError, match=r"dev\.jsonl:2: expected an object with question"):
+    with pytest.raises(UserError, match=r"dev\.jsonl:2: expected a list at \.candidates, got null"):
         read("trecqa", tmp_path, "validation")
 
 

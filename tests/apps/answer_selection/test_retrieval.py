@@ -61,5 +61,5 @@ def test_a_text_that_is_missing_or_not_utf_8_is_named(folder):
     with pytest.raises(UserError, match=r"expected a text file .*nowhere\.txt"):
         retrieval.read_sentences(folder / "nowhere.txt")
     (folder / "c.txt").write_bytes("Höhle".encode("latin-1"))
-    with pytest.raises(UserError, match=r"c\.txt: expected UTF-8 text.*at byte 1"):
+    with pytest.raises(UserError, match=r"c\.txt:1: expected UTF-8 text.*at byte 1 "):
         Index(folder)

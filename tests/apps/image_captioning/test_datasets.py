@@ -74,10 +74,10 @@ def test_a_missing_split_is_named(karpathy, cache_dir):
         records("karpathy", karpathy, cache_dir, "test")
 
 
-def test_an_image_without_a_split_is_named(karpathy, cache_dir):
+def test_an_image_without_a_split_is_a_broken_row(karpathy, cache_dir):
     change(karpathy, lambda images: images[7].pop("split"))
     with pytest.raises(
-        UserError, match=r"dataset\.json: expected .* split .* got split None at image 7"
+        UserError, match=r"1 of 59, .*dataset\.json, images\[7\].*: expected text at \.split"
     ):
         records("karpathy", karpathy, cache_dir)
 
@@ -126,7 +126,7 @@ def test_broken_rows_are_named(captions_folder):
 
 def test_an_image_listed_without_a_caption_is_named(karpathy, cache_dir):
     change(karpathy, lambda images: images[12].update(sentences=[]))
-    with pytest.raises(UserError, match=r"1 of 59, the first is .*12\.png: no caption"):
+    with pytest.raises(UserError, match=r"1 of 59, the first is .*12\.png, '': no caption"):
         records("karpathy", karpathy, cache_dir)
 
 

@@ -99,7 +99,8 @@ def test_all_captions_of_published_sets_have_stanfords_words():
     captions = set()
     for path in Path(os.environ["CELLSTATE_DATA"]).glob("*/dataset.json"):
         parts = formats.read_karpathy(path).values()
-        captions |= {text for images in parts for image in images for text in image.captions}
+        rows = [row for images in parts for image in images for row in image.rows]
+        captions |= {row.cells["caption"] for row in rows}
     assert len(captions) > 1000
     captions = sorted(captions)
     differing = [

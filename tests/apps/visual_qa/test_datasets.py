@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from apps.visual_qa import check_data, config, data, datasets
+from common.inputs import datasets as preparation
 from common.runs.errors import UserError
 
 
@@ -207,6 +209,25 @@ def test_a_folder_of_ones_own_has_questions_in_a_table(photos, cache_dir):
     (validation,) = records("folder", photos, cache_dir, "validation")
     assert validation["question_type"].tolist() == [b"how many?"]
     assert validation["answers"].tolist() == [[b"3"]]
+
+
+def test_an_answer_is_one_class_however_it_is_written(photos, cache_dir):
+    spellings = ["yes certainly", "yes\ncertainly", "Yes\r\n  certainly ", "yes\rcertainly"]
+    spellings += [
+        "yes\u2028certainly",
+        "yes\u00a0certainly",
+        "yes\tcertainly\n",
+        "e\u0301",
+        "\u00e9",
+    ]
+    lines = "".join(f'image{n}.png,Is it?,"{text}"\n' for n, text in enumerate(spellings, start=1))
+    with (photos / "questions.csv").open("w", newline="") as table:
+        table.write(f"image,question,answer\n{lines}")
+    rows = [row for part in datasets.read_folder(photos).values() for row in part]
+    broken = preparation.BrokenRows("folder")
+    made = [record for row in rows for _, record in datasets.make_records(row, broken)]
+    answers = Counter(answer for record in made for answer in record["answer"])
+    assert answers == {"yes certainly": 7, "\u00e9": 2} and not broken.skipped
 
 
 def test_broken_rows_of_a_folder_are_named_by_file_and_line(photos, cache_dir):

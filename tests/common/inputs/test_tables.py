@@ -1,5 +1,7 @@
 """Tables of one's own: rows with where they stand, and images in parts."""
 
+import unicodedata
+
 import pytest
 
 from common.inputs import tables
@@ -91,6 +93,47 @@ def test_a_column_split_decides_the_parts(photos):
         "validation": ["2.png", "4.png"],
         "test": ["3.png"],
     }
+
+
+SPELLINGS = [
+    "1.png",
+    "./1.png",
+    ".//1.png",
+    "x/../1.png",
+    "inside/../1.png",
+    "link.png",
+    "hard.png",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_photo_has_one_name_however_it_is_spelled(photos, spelling):
+    (photos / "inside" / "link.png").symlink_to(photos / "inside" / "1.png")
+    (photos / "inside" / "hard.png").hardlink_to(photos / "inside" / "1.png")
+    if spelling == "ABSOLUTE":
+        spelling = photos / "inside" / "1.png"
+    rows = f"image,split\n1.png,train\n{spelling},"
+    [images] = tables.read_images(written(photos, rows + "train\n"), []).values()
+    assert [(image.name, len(image.rows)) for image in images] == [("1.png", 2)]
+    with pytest.raises(UserError, match=r"csv:3: .* 1\.png in one split, got test after train"):
+        tables.read_images(written(photos, rows + "test\n"), [])
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_table", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["café.png", "Việt/đường.png", "한글.png", "й/ё.png"])
+def test_file_names_meet_in_any_unicode_form(tmp_path, name, in_table, on_disk):
+    photo = tmp_path / unicodedata.normalize(on_disk, name)
+    photo.parent.mkdir(exist_ok=True)
+    photo.write_bytes(b"x")
+    table = written(tmp_path, f"image,text\n{unicodedata.normalize(in_table, name)},x\n{name},y\n")
+    [[image]] = tables.read_images(table, ["text"]).values()
+    assert image.path == photo and image.name == name and len(image.rows) == 2
+
+
+def test_rows_without_an_image_stand_in_any_part(photos):
+    parts = tables.read_images(written(photos, "image,split\n1.png,train\n,train\n,test\n"), [])
+    assert [image.name for image in parts["train"]] == ["1.png", ""]
 
 
 @pytest.mark.parametrize(

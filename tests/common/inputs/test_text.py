@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.export.standalone import words
-from common.inputs import text
+from common.inputs import tables, text
 from common.inputs.text import END, PAD, SPECIALS, START, UNK, Vocabulary
 from common.runs.errors import UserError
 
@@ -41,7 +41,8 @@ def table():
         ("3.5 m", "3 5 m"),
         ("ÉCOLE Straße ΑΒΓ", "école straße αβγ"),
         ("日本 語", "日本 語"),
-        ("e\u0301te\u0301", "e\u0301te\u0301"),
+        ("E\u0301te\u0301", "été"),
+        ("J\u030c \u212b", "ǰ å"),  # J has no capital with a mark; the sign is a letter
         ("a\u00a0b\u2003c\u2028d", "a b c d"),
         ("a\x00b", "a b"),
         ("?!", ""),
@@ -82,14 +83,14 @@ RAW = "\u201cDon\u2019t\u201d, he's 'SO' e\u0301t\ufeffé\u00a0x: 3.5 km/h \x00 
 @pytest.mark.parametrize(
     ("tokenizer", "expected"),
     [
-        (text.WORDS, "don't he's so e\u0301t é x 3 5 km h unk"),
+        (text.WORDS, "don't he's so ét é x 3 5 km h unk"),
         (
             text.CASED,
-            "\u201c Don't \u201d , he's ' SO ' e\u0301t é x : 3 . 5 km / h < unk >",
+            "\u201c Don't \u201d , he's ' SO ' ét é x : 3 . 5 km / h < unk >",
         ),
         (
             text.SPACES,
-            "\u201cDon\u2019t\u201d, he's 'SO' e\u0301t\ufeffé x: 3.5 km/h <unk>",
+            "\u201cDon\u2019t\u201d, he's 'SO' ét\ufeffé x: 3.5 km/h <unk>",
         ),
         (text.Tokenizer(lower=True, marks="split"), None),
     ],
@@ -107,7 +108,8 @@ def assigned() -> list[str]:
     return [c for c, small in zip(in_python, lower, strict=True) if c.lower().encode() == small]
 
 
-SPECIAL = "aB1_'\u2019` .,-\u0301\u0308\u0345Σ\u03c3İǅßéÉ\u200d\ufeff\x00\x1c\u2028"
+MARKED = "J=eA\u030c\u0338\u0323\u0302\u1100\u1161\u11a8\u037e\u1fef"  # that NFC changes
+SPECIAL = MARKED + "aB1_'\u2019` .,-\u0301\u0308\u0345Σ\u03c3İǅßéÉ\u200d\ufeff\x00\x1c\u2028"
 CHARACTERS = st.sampled_from(SPECIAL) | st.deferred(lambda: st.sampled_from(assigned()))
 
 
@@ -233,6 +235,36 @@ def test_a_label_with_odd_spaces_survives_its_file(tmp_path, label):
     labels = Vocabulary.of_labels({label: 2, "no": 1})
     labels.save(tmp_path / "vocab.txt")
     assert Vocabulary.load(tmp_path / "vocab.txt") == labels
+
+
+ANY_TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from("\n\r\x85\u2028\ufeff \t\x1c\0"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(raw=st.lists(ANY_TEXT, min_size=1))
+def test_labels_in_one_line_survive_their_file_whatever_they_are(tmp_path_factory, raw):
+    labels = Vocabulary.of_labels(dict.fromkeys(map(tables.one_line, raw), 1))
+    path = tmp_path_factory.getbasetemp() / "any_labels.txt"
+    if labels.tokens:
+        labels.save(path)
+        assert Vocabulary.load(path, size=len(labels)) == labels
+
+
+@pytest.mark.parametrize(
+    "token", ["yes\ncertainly", "a\rb", "a\r\nb", "\n", "a\n", "\r", "\ud800", "\ufeffa"]
+)
+def test_a_token_that_no_line_can_hold_is_refused_and_not_written(tmp_path, token):
+    path = tmp_path / "vocab.txt"
+    with pytest.raises(UserError, match=r"vocab\.txt: expected tokens that a line .*one_line"):
+        Vocabulary((token, "b")).save(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_vocabulary_of_another_size_than_the_model_is_refused(tmp_path, size):
+    Vocabulary(("a", "b", "c")).save(tmp_path / "vocab.txt")
+    with pytest.raises(UserError, match=rf"vocab\.txt: expected {size} distinct tokens.*3 lines"):
+        Vocabulary.load(tmp_path / "vocab.txt", size=size)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_json_is_readable_utf8_with_paths_as_text(tmp_path):
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "é": "/b"\n}\n'
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": [1, 2', b"\xff\xfe{", b"{'a': 1}"])
+@pytest.mark.parametrize("content", [b"", b'{"a": [1, 2', b"{'a': 1}", b"[" * 9999])
 def test_damaged_json_is_refused_by_name(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.json: expected JSON, but it is damaged"):
