@@ -72,16 +72,6 @@ def survey(path: Path, failed: Collection[tuple] = ()) -> Look:
     return None, others
 
 
-def look(path: Path) -> Candidate | None:
-    """The newest version in `path` that looks whole."""
-    return survey(path)[0]
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether saved_model.pb and every part of the variables are there."""
-    return not lacks(folder)
-
-
 def lacks(folder: Path) -> str:
     """Which file of a SavedModel is missing or cannot be read; "" when it looks whole."""
     if not (folder / "saved_model.pb").is_file():

@@ -220,7 +220,7 @@ def test_other_names_are_no_versions(whole, tmp_path, name):
     if name:
         shutil.copytree(whole, tmp_path / name)
     (tmp_path / "7").touch()
-    assert models.look(tmp_path) is None
+    assert models.survey(tmp_path)[0] is None
 
 
 def test_a_folder_in_which_nobody_may_look_is_said(tmp_path, monkeypatch):

@@ -28,13 +28,13 @@ def other_model(make_model, tmp_path_factory):
 
 
 def test_the_newest_whole_version_is_found(saved_model, tmp_path):
-    assert models.look(saved_model).number == 1
-    assert models.look(tmp_path) is None
+    assert models.survey(saved_model)[0].number == 1
+    assert models.survey(tmp_path)[0] is None
     for name in ("2", "10", "11.part", "x"):
         shutil.copytree(saved_model, tmp_path / name)
-    assert models.look(tmp_path).number == 10
+    assert models.survey(tmp_path)[0].number == 10
     (tmp_path / "10" / "variables" / "variables.index").unlink()
-    assert models.look(tmp_path).number == 2
+    assert models.survey(tmp_path)[0].number == 2
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_the_newest_whole_version_is_found(saved_model, tmp_path):
 )
 def test_a_version_without_a_part_is_not_whole(saved_model, tmp_path, missing):
     shutil.copytree(saved_model, tmp_path / "1")
-    assert models.is_whole(tmp_path / "1")
+    assert not models.lacks(tmp_path / "1")
     (tmp_path / "1" / missing).unlink()
-    assert not models.is_whole(tmp_path / "1")
+    assert models.lacks(tmp_path / "1")
 
 
 def test_a_version_that_still_changes_is_not_loaded(saved_model, tmp_path):
