@@ -140,8 +140,8 @@ def _hear_input(predictor: Predictor) -> Iterator[list[Phone]]:
     source = sys.stdin.buffer if sys.stdin else io.BytesIO()  # a shell may close it
     raw = source.read(3200)  # 100 ms
     if sound_files.is_file(raw):
-        encoded = raw + source.read(sound_files.MAX_BYTES)
-        yield predictor.tag(sound_files.decode(encoded)).phones
+        waveform = sound_files.decode(raw + source.read(sound_files.MAX_BYTES))
+        yield predictor.tag(waveform).phones
         return
     if len(raw) < 320:
         raise UserError(

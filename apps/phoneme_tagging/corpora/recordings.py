@@ -179,10 +179,10 @@ def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segmen
         reason = " ".join(str(error).split())
         raise ValueError(f"expected a TextGrid with intervals in order, got: {reason}") from None
     if not tiers:
+        others = ", ".join(layer["name"] for layer in grid) or "none"
         raise ValueError(
-            f"expected an interval tier named {' or '.join(names)}, found "
-            f"{', '.join(layer['name'] for layer in grid) or 'none'}: name the tier of phones with "
-            "--data.tier"
+            f"expected an interval tier named {' or '.join(names)}, found {others}: name the tier "
+            "of phones with --data.tier"
         )
     phones = tiers[0]
     entries: Any = phones.entries  # of an interval tier
@@ -197,9 +197,8 @@ def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segmen
 
 def _as_decimal(token: re.Match) -> str:
     """A number as praatio reads it, which takes no 5e-05 of Praat; strings stay as they are."""
-    if token[0].startswith('"'):
-        return token[0]
-    return np.format_float_positional(float(token[0]), trim="-")
+    word = token[0]
+    return word if word[0] == '"' else np.format_float_positional(float(word), trim="-")
 
 
 def read_ctm(path: Path, recording: str, num_samples: int) -> list[Segment]:
