@@ -8,7 +8,6 @@ answer_speed.py, at rest. `ensemble` is the mean of the seeds' scores, each in d
 mean.
 """
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -75,7 +74,7 @@ def main(
 
 def measure(folder: Path, options: Sequence[str], seeds: Sequence[int]) -> dict:
     """One row: mean and spread over the seeds, the ensemble, and each seed's lead over BM25."""
-    shutil.rmtree(folder, ignore_errors=True)
+    commands.remove_runs(folder)
     runs, found, done = [folder / str(seed) for seed in seeds], [], []
     for seed, run in zip(seeds, runs, strict=True):
         arguments = ("--run-dir", run, "--train.seed", seed, *options)

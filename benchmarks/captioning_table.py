@@ -9,7 +9,6 @@ to those of an earlier call in results/captioning_<data>.json; each keeps its op
 date.
 """
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -97,7 +96,7 @@ def train_row(
     folder: Path, options: Sequence[str], seeds: Sequence[int], *, begins_from: Path | None = None
 ) -> list[commands.Done]:
     """Trains a row anew. Each run begins from that of its seed in `begins_from`."""
-    shutil.rmtree(folder, ignore_errors=True)
+    commands.remove_runs(folder)
     done = []
     for seed in seeds:
         arguments = ["--run-dir", folder / str(seed), "--train.seed", seed, *options]

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -31,6 +32,19 @@ class Done(NamedTuple):
     output: str
     seconds: float
     peak_gib: float
+
+
+def remove_runs(folder: Path) -> None:
+    """Removes a folder of runs, for new ones in their place.
+
+    Raises:
+        SystemExit: it holds a file that belongs to no run, which has a folder log/.
+    """
+    for file in folder.rglob("*"):
+        inside = [parent for parent in file.parents if parent.is_relative_to(folder)]
+        if not (file.is_dir() or any((parent / "log").is_dir() for parent in inside)):
+            sys.exit(f"error: expected runs alone in {folder}, got {file}: name another folder")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(app: str, command: str, *arguments: object, named: bool = False) -> Done:

@@ -12,7 +12,6 @@ import functools
 import importlib
 import itertools
 import os
-import shutil
 import sys
 import textwrap
 import threading
@@ -74,7 +73,7 @@ def show(parent: Path, app: str) -> Shown:
 
     begun = time.monotonic()
     folder = parent / app
-    shutil.rmtree(folder, ignore_errors=True)
+    commands.remove_runs(folder)
     run = functools.partial(commands.run, app, named=True)
     print(f"{app}: train, evaluate, export, predict in {folder}\n", end="", flush=True)
     trained = run("train", "--run-dir", folder)

@@ -9,7 +9,6 @@ written, under --name.
 
 import functools
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def measure(app: str, folder: Path, seeds: int, split: str, train_options: list[
     results, minutes, memory, run = [], [], [], folder
     for seed in range(1, seeds + 1):
         run = folder / str(seed)
-        shutil.rmtree(run, ignore_errors=True)
+        commands.remove_runs(run)
         done = commands.run(app, "train", "--run-dir", run, "--train.seed", seed, *train_options)
         results.append(commands.evaluate(app, run, split))
         minutes.append(done.seconds / 60)

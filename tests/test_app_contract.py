@@ -326,7 +326,7 @@ def test_the_export_for_a_runtime_stands_on_its_own(app, tiny_export, format):
 
 
 def test_a_fresh_process_predicts_and_a_run_that_is_killed_there_resumes_to_the_same_weights(
-    app, run_command, tiny, tiny_options, tmp_path, pytestconfig
+    app, run_command, tiny, tiny_options, cache_dir, tmp_path, pytestconfig
 ):
     """Every batch has a checkpoint, so that kills fall into the writing of one too."""
     path, draw = tmp_path / "resumed", random.Random(0)
@@ -348,7 +348,8 @@ def test_a_fresh_process_predicts_and_a_run_that_is_killed_there_resumes_to_the_
         process.wait()
     assert isinstance(json.loads((tmp_path / "out-0").read_text()), dict)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    run_command(app, "train", "--run-dir", path, "--resume")
+    (tmp_path / "moved").symlink_to(cache_dir)  # as the data of a run may
+    run_command(app, "train", "--run-dir", path, "--resume", "--data.cache-dir", tmp_path / "moved")
     assert weights_checksum(path) == weights_checksum(tiny)
 
 
@@ -383,6 +384,40 @@ def test_checking_data_counts_every_part_and_prepares_nothing(app, tmp_path):
     assert re.search(r"^(Enough|Not enough) to train", report.verdict())
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.rglob("*.tfrecord*")), "a training would take it for whole"
+
+
+def test_what_predict_and_check_data_write_replaces_no_folder_no_input_and_no_run(
+    app, run_command, tiny, tmp_path
+):
+    given = module(app, "datasets").example_arguments()
+    inputs = [Path(value) for value in given if Path(value).is_file()]
+    (tmp_path / "results.png").mkdir()
+    (tmp_path / "results.png" / "thesis.txt").write_text("precious")
+    (tmp_path / "link.png").symlink_to("results.png")
+    paths = [tmp_path / "results.png", tmp_path / "link.png", tmp_path, tiny, tiny / "model.keras"]
+    hints = typing.get_type_hints(module(app, "predict").main, include_extras=True)
+    options = [name for name, hint in hints.items() if hint == cli.OutputFile]
+    assert {"plot", "csv", "textgrid", "ctm"} & set(hints) == set(options)
+    for option in options:
+        for path in (*paths, *inputs):
+            with pytest.raises(UserError, match="expected a new file or an older one"):
+                run_command(app, "predict", "--run-dir", tiny, *given, f"--{option}", path)
+    for path in paths[:-2]:
+        with pytest.raises(UserError, match="expected a new file or an older one"):
+            run_command(app, "check_data", "--plot", path)
+    assert (tmp_path / "results.png" / "thesis.txt").read_text() == "precious"
+
+
+def test_an_export_replaces_no_run_and_no_folder_above_one(app, run_command, tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "runs" / "a")
+    (tmp_path / "link").symlink_to("runs/a")
+    run = tmp_path / "runs" / "a"
+    before = sorted(tmp_path.rglob("*"))
+    spelled = (run, run / "log" / "..", run.parent, run / "checkpoints", tmp_path / "link")
+    for output in spelled:
+        with pytest.raises(UserError, match=r"or an older export .* name another --output"):
+            run_command(app, "export", "--run-dir", run, "--output", output)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_of_ones_own_that_is_not_there_is_one_line(app, run_command, tmp_path):

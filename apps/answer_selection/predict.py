@@ -148,7 +148,7 @@ def main(
     passages: Path | None = None,
     corpus: Path | None = None,
     top: int = 5,
-    plot: Path | None = None,
+    plot: cli.OutputFile = None,
     json: bool = False,
 ) -> None:
     """Ranks the sentences of a text by how well they answer a question.
@@ -178,15 +178,15 @@ def main(
     sentences = [
         row._replace(path=str(paths[row.text])) for row in predictor.rank(question, list(paths))
     ]
-    if plot is not None:
-        predictor.draw(question, sentences[:NUM_DRAWN], plot)
     if json:
         answer = {"question": question, "sentences": [row._asdict() for row in sentences]}
         print(json_module.dumps(answer, ensure_ascii=False))
-        return
-    for rank, row in enumerate(sentences[:top], start=1):
-        source = f"  [{row.path}]" if corpus else ""
-        print(f"{rank:3}. {row.probability:6.1%}  {row.text}{source}")
+    else:
+        for rank, row in enumerate(sentences[:top], start=1):
+            source = f"  [{row.path}]" if corpus else ""
+            print(f"{rank:3}. {row.probability:6.1%}  {row.text}{source}")
+    if plot is not None:
+        predictor.draw(question, sentences[:NUM_DRAWN], plot)
 
 
 if __name__ == "__main__":

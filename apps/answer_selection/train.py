@@ -22,8 +22,8 @@ def train(
     Args:
         config: all options.
         run_dir: a new folder; or, with `resume`, the folder of an interrupted run.
-        resume: continue that run from its last checkpoint; only `train.epochs`,
-            `train.checkpoint_minutes`, `train.strategy` and `data.service` may differ.
+        resume: continue that run from its last checkpoint; only the options in
+            `directory.MAY_CHANGE` may differ, such as `data.root` where the data has moved.
         dry_run: take two steps, print what the whole training would take, and leave nothing.
 
     Raises:

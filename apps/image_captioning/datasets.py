@@ -40,7 +40,7 @@ class _CaptionedImages(builders.Builder):
     """What the builders share: the record and the check of its image and captions."""
 
     VERSION = tfds.core.Version("1.0.0")
-    read_image = staticmethod(Path.read_bytes)
+    read_image = staticmethod(images.read)
 
     def __init__(self, *, config: Source, **kwargs):
         self.broken, self.on_beam = datasets.BrokenRows(config.name.partition("-")[0]), False
@@ -61,9 +61,7 @@ class _CaptionedImages(builders.Builder):
 
 def _records(read: Callable, image: tables.ImageRows, broken: datasets.BrokenRows) -> Iterator:
     """Checks an image and yields its (key, record); what cannot be used is counted and left out."""
-    is_file = image.path.is_file()
-    encoded = read(image.path) if is_file else b""
-    unreadable = images.problem(encoded) if is_file else "no such file"
+    encoded, unreadable = read(image.path)
     captions = []
     for row in image.rows:
         caption = row.cells["caption"].strip()
@@ -78,7 +76,10 @@ def _records(read: Callable, image: tables.ImageRows, broken: datasets.BrokenRow
 class Emoji(_CaptionedImages):
     """Drawings of Twemoji and OpenMoji; unseen combinations of subject and skin tone held out."""
 
-    read_image = staticmethod(emoji.rasterise)
+    @staticmethod
+    def read_image(path: Path) -> tuple[bytes, str | None]:
+        """The bytes of a drawing, and no problem."""
+        return emoji.rasterise(path), None
 
     def _split_generators(self, dl_manager):
         parts = {"train": [], "validation": [], "test": []}

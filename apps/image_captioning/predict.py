@@ -4,8 +4,10 @@ python -m apps.image_captioning.predict --run-dir runs/captions photo.jpg [--bea
 """
 
 import csv as csv_module
+import io
 import json as json_module
 import logging
+import os
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -166,18 +168,17 @@ def draw_captions(images: Sequence[bytes], captions: Sequence[Captions], path: P
 
 
 def images_of(paths: Sequence[Path]) -> list[Path]:
-    """The image files among `paths`, folders replaced by the images in them.
+    """The paths, folders replaced by the images in them.
 
     Raises:
-        UserError: a path does not exist, or there is no image.
+        UserError: the only path does not exist, or there is no image.
     """
     images = []
     for path in paths:
-        if not path.exists():
+        if len(paths) == 1 and not os.path.exists(path):
             raise UserError(f"expected an image file or a folder, found none at {path}")
-        inside = sorted(path.iterdir()) if path.is_dir() else []
-        images += [child for child in inside if child.suffix.lower() in _SUFFIXES]
-        images += [path] if path.is_file() else []
+        inside = sorted(path.iterdir()) if os.path.isdir(path) else [path]
+        images += [child for child in inside if child == path or child.suffix.lower() in _SUFFIXES]
     if not images:
         named = ", ".join(map(str, paths)) or "an empty list"
         raise UserError(f"expected JPEG, PNG or BMP images or folders, found none in {named}")
@@ -186,19 +187,18 @@ def images_of(paths: Sequence[Path]) -> list[Path]:
 
 def _caption_all(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[Path, Captions]]:
     """Captions in batches; of several images, those that cannot be read are named and left out."""
-    from common.inputs import pipeline
-    from common.inputs.images import problem
+    from common.inputs import images, pipeline
 
     for batch in cli.progress(list(pipeline.chunks(paths, _BATCH)), "batches of images"):
         readable = {}
         for path in batch:
-            encoded = path.read_bytes()
-            if (reason := problem(encoded)) is None:
+            encoded, reason = images.read(path)
+            if reason is None:
                 readable[path] = encoded
             elif len(paths) == 1:
-                raise UserError(f"expected an image, {path} is {reason}: use another file")
+                raise UserError(f"expected an image, got {path}, {reason}: use another file")
             else:
-                logger.warning("note: leaves out %s, it is %s", path, reason)
+                logger.warning("note: leaves out %s: %s", path, reason)
         if readable:
             yield from zip(readable, predictor.caption(list(readable.values())), strict=True)
 
@@ -211,8 +211,8 @@ def main(
     beam: int | None = None,
     alternatives: int = 1,
     rerank: bool = False,
-    csv: Path | None = None,
-    plot: Path | None = None,
+    csv: cli.OutputFile = None,
+    plot: cli.OutputFile = None,
     json: bool = False,
 ) -> None:
     """Captions photos, or all photos of a folder.
@@ -236,15 +236,8 @@ def main(
     width = max(alternatives, beam or 0) if beam or (alternatives > 1 and not rerank) else None
     predictor = Predictor.load(run_dir, beam=width, rerank=rerank)
     results = list(_caption_all(predictor, paths))
-    if csv is not None:
-        with files.replacing(csv) as temporary, temporary.open("w", newline="") as file:
-            table = csv_module.writer(file)
-            table.writerow(["image", "caption", "score"])
-            table.writerows([str(path), *captions.captions[0]] for path, captions in results)
-    if plot is not None and results:
-        drawn = results[:_MAX_DRAWN]
-        images = [path.read_bytes() for path, _ in drawn]
-        draw_captions(images, [captions for _, captions in drawn], plot)
+    if not results:
+        raise UserError(f"expected images, none of {len(paths)} can be read: use other files")
     rows = [
         {
             "image": str(path),
@@ -256,10 +249,18 @@ def main(
     ]
     if json:
         print(json_module.dumps({"images": rows}))
-        return
-    for row in rows:
+    for row in () if json else rows:
         for caption, score in row["captions"]:
             print(f"{score:8.3f}  {Path(row['image']).name}  {caption}")
+    if csv is not None:
+        table = csv_module.writer(text := io.StringIO())
+        table.writerow(["image", "caption", "score"])
+        table.writerows([str(path), *captions.captions[0]] for path, captions in results)
+        files.write_text(csv, text.getvalue())
+    if plot is not None:
+        drawn = results[:_MAX_DRAWN]
+        images = [path.read_bytes() for path, _ in drawn]
+        draw_captions(images, [captions for _, captions in drawn], plot)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def evaluate(
     run.write_json(f"speakers-{split}.json", scoring.by_speaker(rows))
     run.write_text(f"confusion-{split}.txt", scoring.confusions_as_text(rows))
     picture = run.path / f"confusion-{split}.png"
-    plots.confusion_matrix(rows, title=f"{config.data.name}, {split}", path=picture)
+    with run.adding():
+        plots.confusion_matrix(rows, title=f"{config.data.name}, {split}", path=picture)
     return result
 
 
@@ -85,18 +86,20 @@ def _tag_all(
     names = tagger.phones.numpy()[:-1].astype(str)
     network = tf.function(tagger.network, reduce_retracing=True)
     decode = tf.function(tagger.decoder, reduce_retracing=True)
-    if with_baselines and not (run.path / baselines.FILE).exists():
+    classify = None
+    if with_baselines and (run.path / baselines.FILE).exists():
+        classify = run.load_model(baselines.FILE)
+    elif with_baselines:
         # The first evaluation fits them: training need not wait for it.
         targets = data.make_targets(names.tolist(), phone_set=config.model.phone_set)
         training = data.make_examples(data.load_split(config.data, "train"), config.model)
         rows = training.map(targets).as_numpy_iterator()
-        fitted = baselines.fit(
+        classify = baselines.fit(
             ((row["features"], row["phone_id"]) for row in rows),
             num_phones=len(names),
             num_frames=int(PhoneCounts.load(run.path / "phone_counts.json").frames.sum()),
         )
-        run.save_model(fitted, baselines.FILE)
-    classify = run.load_model(baselines.FILE) if with_baselines else None
+        run.save_model(classify, baselines.FILE)
 
     examples = data.make_examples(data.load_split(config.data, split), config.model)
     batches = pipeline.evaluation_batches(examples, batch_size=config.train.batch_size)

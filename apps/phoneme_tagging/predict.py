@@ -164,9 +164,9 @@ def main(
     *,
     run_dir: Path,
     wav: tuple[Path, ...],
-    plot: Path | None = None,
-    textgrid: Path | None = None,
-    ctm: Path | None = None,
+    plot: cli.OutputFile = None,
+    textgrid: cli.OutputFile = None,
+    ctm: cli.OutputFile = None,
     json: bool = False,
 ) -> None:
     """Tags sound files with phones and their times.
@@ -187,21 +187,25 @@ def main(
             "--textgrid and from standard input, which cannot be plotted"
         )
     names = ["stdin"] if live else transcripts.recording_names(wav if ctm else ())
-    predictor, transcribed = Predictor.load(run_dir), []
-    for path in wav:
+    predictor, transcribed = Predictor.load(run_dir), {}
+
+    def hear(path: Path) -> list[Phone]:
+        return _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
+
+    for path, phones in cli.read_each(wav, hear):
+        transcribed[path] = phones
         if len(wav) > 1 and not json:
             print(f"{path}:")
-        phones = _listen(predictor, quiet=json) if live else _hear(predictor, path, plot)
-        if textgrid is not None:
-            transcripts.write_textgrid(textgrid, phones)
-        transcribed.append(phones)
         if json:
             phone_dicts = [phone._asdict() for phone in phones]
             print(json_module.dumps({"wav": str(path), "phones": phone_dicts}))
         elif not live:
             _print(phones)
+        if textgrid is not None:
+            transcripts.write_textgrid(textgrid, phones)
     if ctm is not None:
-        lines = (transcripts.as_ctm(*both) for both in zip(names, transcribed, strict=True))
+        named = [pair for pair in zip(names, wav, strict=True) if pair[1] in transcribed]
+        lines = (transcripts.as_ctm(name, transcribed[path]) for name, path in named)
         files.write_text(ctm, "".join(lines))
 
 

@@ -335,8 +335,7 @@ def make_records(
     row: ImageQuestions, broken: datasets.BrokenRows
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """The (key, record) of an image; questions that cannot be used are counted and left out."""
-    image = row.path.read_bytes() if row.path.is_file() else None
-    unreadable = "no such file" if image is None else images.problem(image)
+    image, unreadable = images.read(row.path)
     questions = []
     for question in row.questions:
         # However an answer is spaced, it is one class, and a line of a vocabulary holds it.

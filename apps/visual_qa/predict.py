@@ -124,7 +124,7 @@ def main(
     run_dir: Path,
     image: Path,
     question: str,
-    plot: Path | None = None,
+    plot: cli.OutputFile = None,
     json: bool = False,
 ) -> None:
     """Answers a question about an image.
@@ -140,14 +140,14 @@ def main(
         raise UserError(f"expected an image file for --image, found none at {image}")
     encoded = image.read_bytes()
     answer = Predictor.load(run_dir).answer(encoded, question)
-    if plot is not None:
-        draw(encoded, question, answer, plot)
     if json:
         fields = {**answer._asdict(), "attention": answer.attention.tolist()}
         print(json_module.dumps({"question": question, **fields}, ensure_ascii=False))
-        return
-    for name, probability in answer.top:
-        print(f"{probability:7.1%}  {name}")
+    else:
+        for name, probability in answer.top:
+            print(f"{probability:7.1%}  {name}")
+    if plot is not None:
+        draw(encoded, question, answer, plot)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,20 @@ with "rows", "columns" lie over the image among the inputs.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from common.runs import files
 from common.runs.directory import RunDirectory
 
 Field = dict[str, object]
 Fields = Mapping[str, Field]
+
+FILES = ("assets.extra/card.json", "card.json")  # of a SavedModel, of another runtime
+# What else an export consists of; requests to warm up TensorFlow Serving are a user's.
+_CONTENTS = (
+    *("saved_model.pb", "fingerprint.pb", "variables/*", "assets/*", "assets.extra/*.*"),
+    *("*.onnx", "*.tflite", "*.py", "__pycache__/*", "settings.json", "vocab*.txt"),
+)
 
 _ENCODERS = {"efficientnet_lite0": "EfficientNet-Lite0 weights, Apache-2.0, trained on ImageNet-1k"}
 
@@ -59,6 +66,16 @@ def wav(*dims: str | int, sample_rate: int, description: str = "") -> Field:
         description=description,
         media_type="audio/wav",
         sample_rate=sample_rate,
+    )
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder is an export: its card is there, and no file that none of them has."""
+    names = [p.relative_to(folder) for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()]
+    patterns = [PurePath(pattern) for pattern in (*FILES, *_CONTENTS)]
+    return any((folder / name).is_file() for name in FILES) and all(
+        any(name.match(str(p)) and len(name.parts) == len(p.parts) for p in patterns)
+        for name in names
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from common.export import conversion, saved_model
+from common.export.card import is_export
 from common.export.conversion import Part
 from common.lstm.layer import LSTM
 from common.runs import files
@@ -55,8 +56,7 @@ def write_runtime(
     """
     runtime, _, int8 = format.partition("_")
     conversion.require(runtime)
-    saved_model.require_replaceable(path)
-    with files.replacing(path) as folder:
+    with files.replacing(path, is_older=is_export) as folder:
         folder.mkdir()
         outputs = {}
         for name, part in parts.items():

@@ -7,6 +7,7 @@ TensorFlow does not find a table in a plain Python object, and refuses to save t
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from common.export.card import is_export
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -47,17 +49,22 @@ def write_saved_model(
         probe: a small batch for each input, by name: strings, bytes or (nested) numbers.
         others: methods of `module` that become signatures too, by name, each with its probe.
         examples: gives arguments of `predict`, which examples.json keeps for people to try; none
-            where the package that has them is not installed.
+            where the package that has them is not installed, or they cannot be written.
 
     Raises:
-        UserError: `path` holds something else than an export.
+        UserError: `path` holds something else than an export, or has a name that TensorFlow takes
+            for a pattern.
         RuntimeError: the SavedModel would not run elsewhere, or gives other results there.
     """
-    require_replaceable(path)
+    if set(files.PATTERN) & set(os.path.realpath(path)):
+        raise UserError(
+            f"expected an --output path without {' '.join(files.PATTERN)}, got {path}: name "
+            "another, TensorFlow could not load a SavedModel from there"
+        )
     probes = {"serving_default": probe, **(others or {})}
     calls = {name: getattr(module, name) for name in others or ()}
     calls["serving_default"] = module.__call__  # type: ignore[operator]
-    with files.replacing(path) as folder:
+    with files.replacing(path, is_older=is_export) as folder:
         _save(module, folder, calls)
         (folder / "assets.extra").mkdir()
         files.write_json(folder / "assets.extra" / "card.json", card)
@@ -84,22 +91,6 @@ def _save(module: tf.Module, folder: Path, calls: Mapping[str, Callable]) -> Non
             "the module uses a lookup table or a variable that it does not track: keep it as an "
             "attribute of the module, or of a tf.Module that is an attribute of it"
         ) from error
-
-
-def require_replaceable(path: Path) -> None:
-    """Checks that an export may be written to `path`: nothing is there, or an older export.
-
-    Raises:
-        UserError: another file or folder is there.
-    """
-    cards = (path / "assets.extra" / "card.json", path / "card.json")
-    if path.is_dir() and (any(card.is_file() for card in cards) or not any(path.iterdir())):
-        return
-    if path.exists():
-        raise UserError(
-            f"expected a new folder or an older export (with card.json) at {path}, got something "
-            "else: name another --output"
-        )
 
 
 def weights_of(model: keras.Model) -> list[tf.Variable]:
@@ -132,7 +123,7 @@ def _write_example(folder: Path, examples: Callable[[], Sequence[str]]) -> None:
     """examples.json: a list of inputs by name, each a text or {"file": name}, a file beside it."""
     try:
         arguments = examples()
-    except UserError:
+    except (UserError, OSError):
         return
     row = {}
     for option, value in zip(arguments[::2], arguments[1::2], strict=True):

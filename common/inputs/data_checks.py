@@ -6,7 +6,6 @@ The app counts, and states its demands, each number with its reason.
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ def command(check: "Callable[..., Report]", config_type: type) -> Callable[..., 
     def main(
         *,
         data: Annotated[config_type, data_options] = defaults,  # pyright: ignore[reportInvalidTypeForm]
-        plot: Path | None = None,
+        plot: cli.OutputFile = None,
     ) -> None:
         """Prints what is in a data set and whether it is enough for a training.
 

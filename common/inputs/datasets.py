@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,9 +83,13 @@ def official_file(root: Path | None, name: str, *, get_it_from: str) -> Path:
 
 def fingerprint(paths: Sequence[Path], *, facts: Sequence[str] = ()) -> str:
     """A short name for the state of the files and other facts, such as versions of packages."""
-    stats = [(path.resolve(), path.stat()) for path in paths]
-    state = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
-    return hashlib.sha256("\n".join([*state, *facts]).encode()).hexdigest()[:12]
+    state = []
+    for path in map(os.path.realpath, paths):
+        with contextlib.suppress(OSError):  # a dead link: its row is broken, if any names it
+            stat = os.stat(path)
+            state.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
+    text = "\n".join([*state, *facts])
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def is_held_back(key: str, *, share: float) -> bool:
@@ -166,7 +171,7 @@ def _plain_user_errors() -> Iterator[None]:
         yield
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
+        while cause is not None and not isinstance(cause, UserError | OSError):
             cause = cause.__cause__ or cause.__context__
         if cause is not None:
             raise cause from None

@@ -6,6 +6,9 @@ EXIF orientation says. No GIF: its frames
 may be larger than its header says, so that no limit on pixels could be checked before decoding.
 """
 
+import os
+from pathlib import Path
+
 import tensorflow as tf
 
 from common.inputs.orientation import PNG, turn_upright
@@ -138,6 +141,18 @@ def decode_batch(images: tf.Tensor, size: int, *, max_pixels: int = MAX_PIXELS) 
     )
     with tf.control_dependencies([good]):
         return tf.ensure_shape(pixels[:-1], [None, size, size, 3])
+
+
+def read(path: Path) -> tuple[bytes, str | None]:
+    """The bytes of an image file, and why they cannot be used: `problem`, or b"" and no file."""
+    try:
+        if os.path.isfile(path):  # not a folder, nor a pipe, which would be waited for
+            image = path.read_bytes()
+            return image, problem(image)
+    except OSError as error:
+        return b"", f"unreadable ({error.strerror})"
+    hint = ": write / for \\ in its path" if "\\" in str(path) and os.sep == "/" else ""
+    return b"", f"no such file{hint}"
 
 
 def problem(image: bytes, *, max_pixels: int = MAX_PIXELS) -> str | None:

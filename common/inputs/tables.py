@@ -192,9 +192,11 @@ def images_in_parts(rows: Iterable[Row], root: Path, *, source: Path) -> dict[st
 
     parts = _in_parts((identity(row.cells["image"]), row) for row in rows)
     if not name_of:
+        has_backslash = os.sep == "/" and any("\\" in row.cells["image"] for row in rows)
+        hint = ", with / for \\" if has_backslash else ""
         raise UserError(
             f"expected images beside {source}, found none of them: it holds their paths below "
-            "its folder"
+            f"its folder{hint}"
         )
     _count_unlisted(folder, set(name_of.values()))
     return {
@@ -210,7 +212,7 @@ def plain_name(spelling: str) -> str:
 
 def folder_of(root: Path, names: Iterable[str]) -> Path:
     """Where the images are: `root`, or the folder in it that holds the first of them."""
-    folders = [root, *sorted(child for child in root.iterdir() if child.is_dir())]
+    folders = [root, *sorted(filter(os.path.isdir, root.iterdir()))]
     for name in names:
         for folder in folders:
             if name and os.path.isfile(find(folder, name)):

@@ -131,7 +131,8 @@ class Vocabulary:
         """Writes one token a line, whole or not at all.
 
         Raises:
-            UserError: a token would not be read again as it is, such as one with a line break.
+            UserError: a token would not be read again as it is, such as one with a line break; or
+                other tokens are there: a run continues with other data than it began with.
         """
         content = "".join(f"{token}\n" for token in self.tokens)
         stored = files.decode_text(content.encode(errors="replace"), str(path)).split("\n")
@@ -140,6 +141,11 @@ class Vocabulary:
             raise UserError(
                 f"{path}: expected tokens that a line of a file can hold, got {odd[0]!r}: change "
                 "it where the data is read, as `tables.one_line` does"
+            )
+        if path.exists() and self.load(path) != self:
+            raise UserError(
+                f"expected data with the tokens of {path}, got others: resume the run with the "
+                "data that it began with (--data.root), or start another"
             )
         files.write_text(path, content)
 

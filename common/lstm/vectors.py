@@ -23,11 +23,14 @@ _digest = hashlib.sha256(b"".join(path.read_bytes() for path in _sources)).hexdi
 
 
 def compiled(function):
-    """As `numba.njit`, without the interpreter's lock and kept on disk."""
+    """As `numba.njit`, without the interpreter's lock, and kept on disk if that can be written."""
     # numba looks at the function's own file alone: without the digest in the name, a change of
     # the code that it takes in from elsewhere would leave the old machine code in use.
     function.__qualname__ += f"_{_digest}_{LANES}"
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # neither the folder of the code nor that of the user
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 class Code:

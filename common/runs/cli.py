@@ -6,23 +6,28 @@ Nothing here, and nothing an app imports before its options are read, may import
 
 import argparse
 import contextlib
-import errno
 import functools
 import importlib
 import io
+import itertools
 import logging
+import logging.handlers
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
 import tqdm
 import tyro
 
-from common.runs import directory
-from common.runs.errors import UserError
+from common.runs import directory, files
+from common.runs.errors import UserError, as_line
+
+logger = logging.getLogger("cellstate")
 
 Item = TypeVar("Item")
 
@@ -37,6 +42,9 @@ Preset = Literal["tiny", "small", "paper"]
 
 # `export --format`: for TensorFlow, or for a smaller runtime (common/export/portable.py).
 ExportFormat = Literal["saved_model", "onnx", "onnx_int8", "litert", "litert_int8"]
+
+# A file that a command writes when its work is done; `parse` looks before whether it may.
+OutputFile = Annotated[Path | None, "output"]
 
 # `evaluate` names the place of the data as `train` does: --data.root, --data.cache-dir.
 DataRoot = Annotated[Path | None, tyro.conf.arg(name="data.root")]
@@ -55,11 +63,18 @@ def run(
     default of `config` is the named preset, or the stored config of the run when it is resumed.
     With `app`, its keyword `run_dir` must be a run of that app.
 
-    Exit codes: 0 success; 2 a user's error, one line on standard error; 130 interrupted. Any other
-    exception is a defect of this project and has its stack trace.
+    Exit codes: 0 success; 2 an error of the user or of the disk (`errors.as_line`), one line on
+    standard error, also one that was logged; 130 interrupted. Any other exception is a defect of
+    this project and has its stack trace.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("cellstate").setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that cannot be written prints no stack trace
+    failures = logging.handlers.BufferingHandler(sys.maxsize)
+    failures.setLevel(logging.ERROR)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(failures)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no UTF-8
     try:
         defaults = {} if presets is None else {"config": default_config(presets, sys.argv[1:])}
         call = parse(main, sys.argv[1:], **defaults)
@@ -67,20 +82,16 @@ def run(
             directory.RunDirectory.open(call.keywords["run_dir"], app=app)
         start_tensorflow_quietly()
         call()
-    except UserError as error:
-        sys.exit(_report(str(error)))
+        sys.stdout.flush()  # a full disk or a closed pipe fails here, not at the very end
     except Exception as error:
-        # TensorFlow and HDF5 have exceptions of their own for it; the words are the system's.
-        full = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
-        if not any(words in str(error) for words in full):
+        if (line := as_line(error)) is None:
             raise
-        path = getattr(error, "filename", None)
-        where = f" while writing {path}" if path else ""
-        advice = "free some and run again; files written before are whole"
-        sys.exit(_report(f"expected free disk space, found none{where}: {advice}"))
+        sys.exit(_report(line))
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(0)
+    finally:
+        logger.removeHandler(failures)
+    sys.exit(2 if failures.buffer else 0)
 
 
 def train_command(train: Callable[..., object], config_type: type) -> Callable[..., None]:
@@ -114,7 +125,9 @@ def parse(main: Callable[..., None], arguments: list[str], **defaults: object) -
     """Reads `arguments` for the keywords of `main` and returns the call, not yet made.
 
     Raises:
-        UserError: an option is unknown (with the nearest known ones), missing or of the wrong type.
+        UserError: an option is unknown (with the nearest known ones), missing or of the wrong type,
+            or an `OutputFile` would replace something else than an older one.
+        OSError: an `OutputFile` cannot be written.
     """
 
     @functools.wraps(main)
@@ -124,16 +137,62 @@ def parse(main: Callable[..., None], arguments: list[str], **defaults: object) -
     message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
-            return tyro.cli(functools.partial(call_later, **defaults), args=arguments)
+            call = tyro.cli(functools.partial(call_later, **defaults), args=arguments)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise UserError(one_line(message.getvalue())) from None
+    _check_outputs(main, call.keywords)
+    return call
+
+
+def _check_outputs(main: Callable[..., None], options: Mapping[str, object]) -> None:
+    hints = typing.get_type_hints(main, include_extras=True)
+    for name, path in options.items():
+        if hints.get(name) == OutputFile and isinstance(path, Path):
+            target = files.require_replaceable(path)
+            folder = next(parent for parent in target.parents if parent.exists())
+            tempfile.TemporaryFile(dir=folder).close()  # one may write there
+            others = [value for other, value in options.items() if other != name]
+            if target in _paths(others) or directory.is_part_of_run(target):
+                raise UserError(
+                    f"expected a new file or an older one for --{name}, got {path}, which this "
+                    "command reads or another wrote: name another"
+                )
+
+
+def _paths(value: object) -> Iterator[Path]:
+    """All paths in nested tuples and lists, without links."""
+    if isinstance(value, tuple | list):
+        yield from itertools.chain.from_iterable(map(_paths, value))
+    elif isinstance(value, Path):
+        yield Path(os.path.realpath(value))
 
 
 def progress(items: Iterable[Item], label: str) -> Iterable[Item]:
     """The items, with a progress bar on standard error when that is a terminal."""
     return tqdm.tqdm(items, desc=label, disable=None, leave=False)
+
+
+def read_each(paths: Sequence[Path], read: Callable[[Path], Item]) -> Iterator[tuple[Path, Item]]:
+    """Each path with what `read` makes of it; of several, a bad one is named and left out.
+
+    Raises:
+        UserError, OSError: the only one cannot be read, or none can.
+    """
+    num_read = 0
+    for path in paths:
+        try:
+            content = read(path)
+        except (OSError, UserError) as error:
+            if len(paths) == 1:
+                raise
+            logger.warning("note: leaves out %s: %s", path, as_line(error))
+        else:
+            num_read += 1
+            yield path, content
+    if not num_read:
+        raise UserError(f"expected files that can be used, none of {len(paths)} can: name others")
 
 
 def bars() -> int:
@@ -199,5 +258,9 @@ def start_tensorflow_quietly() -> None:
 
 
 def _report(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print("error:", " ".join(message.splitlines()), file=sys.stderr)  # names may have line breaks
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try it again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 2

@@ -6,12 +6,14 @@ Text or `.keras`, never a pickle. Every file is written under a temporary name a
 a reader, or a kill at any moment, finds the old file or the new one, never half of one.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import logging
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,12 +23,12 @@ import typing
 import weakref
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.runs import files
-from common.runs.errors import UserError
+from common.runs.errors import UserError, as_line
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +38,14 @@ Config = TypeVar("Config")
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn")
 
 # Options that a resumed run may have another value of.
-MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.strategy", "data.service")
+MAY_CHANGE = (
+    *("train.epochs", "train.checkpoint_minutes", "train.strategy"),
+    "data.service",
+    *("data.root", "data.cache_dir", "data.phone_map", "data.pronunciations"),  # may have moved
+)
+
+# The files of a run that training and evaluation write, and no option of another command replaces.
+_FILES = ("*.json", "*.keras", "vocab*.txt", "history.csv", "log/*", "weights.*", "neighbours/*")
 
 
 class RunDirectory:
@@ -48,6 +57,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, *, writes: bool = True):
         self.path, self.writes, self.dry_run = path, writes, False
+        self._is_finished = self._is_incomplete = False
 
     @classmethod
     def begin(
@@ -144,20 +154,39 @@ class RunDirectory:
         """The config that the run was made with."""
         return read_config(self.path / "config.json", config_type)
 
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[None]:
+        """Around what writes to the run; where that fails, results are not lost.
+
+        In a run that `open_run` opened, which may be in a read-only folder, the first failure is
+        logged as an error, and the command goes on; it ends with exit code 2. In training every
+        failure is raised.
+        """
+        try:
+            yield
+        except (OSError, UserError) as error:
+            if not self._is_finished:
+                raise
+            if not self._is_incomplete:
+                logging.getLogger("cellstate").error("error: %s", as_line(error))
+            self._is_incomplete = True
+
     def write_text(self, name: str, text: str) -> None:
         """Writes `name` in the run directory, whole or not at all."""
         if self.writes:
-            files.write_text(self.path / name, text)
+            with self.adding():
+                files.write_text(self.path / name, text)
 
     def write_json(self, name: str, value: object) -> None:
         """Writes `name` in the run directory as JSON, whole or not at all."""
         if self.writes:
-            files.write_json(self.path / name, value)
+            with self.adding():
+                files.write_json(self.path / name, value)
 
     def save_model(self, model: "keras.Model", name: str = "model.keras") -> None:
         """Saves a Keras model, whole or not at all."""
         if self.writes:
-            with files.replacing(self.path / name) as temporary:
+            with self.adding(), files.replacing(self.path / name) as temporary:
                 model.save(temporary)
 
     def load_model(self, name: str = "model.keras") -> "keras.Model":
@@ -193,7 +222,9 @@ class RunDirectory:
 
     def _log_to_file(self) -> None:
         (self.path / "log").mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(self.path / "log" / "train.log", encoding="utf-8")
+        handler = logging.FileHandler(
+            self.path / "log" / "train.log", encoding="utf-8", errors="backslashreplace"
+        )
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger = logging.getLogger("cellstate")
         logger.setLevel(logging.INFO)  # also where no command line has set it, in a notebook
@@ -220,9 +251,16 @@ def open_run(
         UserError: see `RunDirectory.open` and `read_config`.
     """
     run = RunDirectory.open(path, app=app)
+    run._is_finished = True
     config: Any = run.read_config(config_type)
     moved = {"root": root or config.data.root, "cache_dir": cache_dir or config.data.cache_dir}
     return run, dataclasses.replace(config, data=dataclasses.replace(config.data, **moved))
+
+
+def is_part_of_run(path: Path) -> bool:
+    """Whether `path`, which is there, is a file that a run consists of."""
+    is_run = any((folder / "environment.json").exists() for folder in path.parents[:4])
+    return is_run and path.exists() and any(map(path.match, _FILES))
 
 
 def environment(*, seed: int, kernels: Mapping[str, str] = types.MappingProxyType({})) -> dict:
@@ -233,7 +271,7 @@ def environment(*, seed: int, kernels: Mapping[str, str] = types.MappingProxyTyp
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": seed,
         "platform": platform.platform(),
         "cpu_count": cpu_count(),

@@ -1,6 +1,7 @@
 """Files written whole or not at all: under a temporary name first, then renamed; text read.
 
-A reader, or a kill at any moment, finds the old file or the new one, never half of one.
+A reader, or a kill at any moment, finds the old file or the new one, never half of one. Every
+writer goes through `replacing`, which replaces a file by a file only.
 """
 
 import codecs
@@ -12,13 +13,16 @@ import importlib.util
 import json
 import os
 import re
+import stat
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from common.runs.errors import UserError
+
+PATTERN = "*?[\\"
 
 
 @contextlib.contextmanager
@@ -38,32 +42,70 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, is_older: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Gives a path beside `path`, with its suffix; renamed to it on success, else removed.
 
-    An existing folder at `path` is replaced as a whole.
+    Of a link the target is replaced, the link stays.
+
+    Args:
+        path: where a file shall be, or with `is_older` a folder.
+        is_older: whether a folder is an older one of the same kind, see `require_replaceable`.
+
+    Raises:
+        UserError: something is there that may not be replaced.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        temporary = Path(folder) / path.name
-        try:
+    path = require_replaceable(path, is_older=is_older)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            temporary = Path(folder) / path.name
             yield temporary
             _flush_to_disk(temporary)
             temporary.stat()  # nothing was written: the old one stays
-            if path.is_dir():  # a folder cannot be renamed over a full one
+            if is_older and path.exists():  # a folder cannot be renamed over a full one
                 path.rename(Path(folder) / "old")
             temporary.replace(path)
-        except OSError as error:
-            # HDF5 reports a full disk without the file, and Keras writes through HDF5.
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-            raise
+    except OSError as error:
+        # HDF5 reports a full disk without the file, and Keras writes through HDF5.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if error.errno and ".writing-" in str(error.filename):  # not the name that a user knows
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def require_replaceable(path: Path, *, is_older: Callable[[Path], bool] | None = None) -> Path:
+    """Checks that a file may be written to `path`; returns the path without links.
+
+    A file may take the place of a file. With `is_older` it is a folder, and may take that of an
+    empty one, or of one for which `is_older` is true.
+
+    Raises:
+        UserError: something else is there.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return path
+    if is_older is None and not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "something else"
+        raise UserError(f"expected a new file or an older one at {path}, got {kind}: name another")
+    if is_older and not (path.is_dir() and (is_older(path) or not any(path.iterdir()))):
+        raise UserError(
+            f"expected a new folder or an older export (with card.json, and nothing else in it) "
+            f"at {path}, got something else: name another --output"
+        )
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file, whole or not at all."""
+    """Writes a UTF-8 text file, whole or not at all.
+
+    Of a file name that is no UTF-8 the strange bytes are written as JSON has them, `\\udce9`.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -191,6 +233,21 @@ def repaired(value: object, like: Any) -> Any:
 
 _KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: no file can hold it
+
+
+@contextlib.contextmanager
+def without_pattern(path: Path) -> Iterator[Path]:
+    """A path to `path` for TensorFlow, which looks for files of variables by a pattern.
+
+    It would take the characters `PATTERN` in a name for one, and find nothing.
+    """
+    if not set(PATTERN) & set(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def package_folder(module: str, requirement: str) -> Path:

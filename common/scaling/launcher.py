@@ -19,6 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.runs.errors import as_line
+
 
 def launch(command: Sequence[str], *, workers: int, restarts: int = 0) -> int:
     """Runs `workers` processes of `command` to their end; the exit code, 0 when all are done.
@@ -87,7 +89,10 @@ def main() -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command or options.workers < 1:
         parser.error("expected --workers of at least 1 and, after --, the command of a training")
-    return launch(command, workers=options.workers, restarts=options.restarts)
+    try:
+        return launch(command, workers=options.workers, restarts=options.restarts)
+    except OSError as error:  # no such program
+        parser.exit(2, f"error: {as_line(error)}\n")
 
 
 if __name__ == "__main__":

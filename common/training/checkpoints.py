@@ -207,7 +207,8 @@ class Checkpoints:
         """Writes a checkpoint of the step that is done, and removes all but the last two."""
         if not self.writes:
             return
-        with files.replacing(self.folder / str(self._step())) as temporary:
+        path = self.folder / str(self._step())
+        with files.replacing(path, is_older=lambda old: (old / "state.json").exists()) as temporary:
             temporary.mkdir()
             self._values.write(str(temporary / "weights"))
             files.write_json(temporary / "state.json", state)
@@ -227,7 +228,8 @@ class Checkpoints:
             path = self.folder / str(step)
             try:
                 state = files.read_json(path / "state.json")
-                self._values.read(str(path / "weights")).assert_consumed()
+                with files.without_pattern(path) as link:
+                    self._values.read(str(link / "weights")).assert_consumed()
                 return state
             # TensorFlow raises IndexError when a file is too short.
             except (UserError, tf.errors.OpError, ValueError, IndexError, AssertionError) as error:

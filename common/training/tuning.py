@@ -7,6 +7,7 @@ The first two options of a search space should be the learning rate and the size
 import csv
 import dataclasses
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from common.runs import cli, files
 from common.runs.errors import UserError
@@ -92,24 +94,39 @@ def search(
         UserError: the folder holds a study of something else, or the training of a trial fails.
     """
     import optuna
+    import sqlalchemy
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     contents = {"app": app, "space": {name: list(kind) for name, kind in space.items()}}
     path = study_dir / "study.json"
     if not path.exists():
+        # Another process may be writing study.json.
+        if study_dir.is_dir() and any(study_dir.glob("[!.]*")) and not path.exists():
+            raise UserError(
+                f"expected a new or empty folder for --study-dir, {study_dir} holds other files: "
+                "name another"
+            )
         files.write_json(path, contents)
     elif files.read_json(path) != contents:
         raise UserError(
             f"expected a study of the same app and search space in {study_dir}, "
             f"{path} has others: name another --study-dir"
         )
+    # As a URI: in a plain path "?" begins SQLAlchemy's options, and "{" a template of Optuna.
+    database = quote(os.fsencode(os.path.realpath(study_dir / "study.db")))
+    url = sqlalchemy.URL.create("sqlite", database=f"file:{database}", query={"uri": "true"})
     study = optuna.create_study(
-        storage=f"sqlite:///{study_dir / 'study.db'}",
+        storage=url.render_as_string(),
         study_name=app,
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
         load_if_exists=True,
     )
+
+    def write_best() -> None:
+        best = changed(config, study.best_params)
+        files.write_json(study_dir / "best.json", dataclasses.asdict(best))
+
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     while len(study.get_trials(states=ended)) < trials:
         trial = study.ask()
@@ -122,8 +139,8 @@ def search(
         study.tell(trial, None if pruned else value, ended[1] if pruned else ended[0])
         stopped = ", stopped" if pruned else ""
         logger.info("trial %d: %s %.4f%s", trial.number, monitor, value, stopped)
-        best = changed(config, study.best_params)
-        files.write_json(study_dir / "best.json", dataclasses.asdict(best))
+        write_best()
+    write_best()  # also where an earlier command was stopped before it did
     _draw(study, monitor, study_dir / "study.png")
     logger.info(
         "best: %s %.4f with %s; `train --config %s`",

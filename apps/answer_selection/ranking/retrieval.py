@@ -47,8 +47,13 @@ class Index:
         self.paths: dict[str, Path] = {}  # by sentence: one that comes again is kept once
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in SUFFIXES and path.is_file():
-                for sentence in read_sentences(path):
-                    self.paths.setdefault(sentence, path)
+                try:
+                    for sentence in read_sentences(path):
+                        self.paths.setdefault(sentence, path)
+                except UserError as error:
+                    if not isinstance(error.__context__, OSError):
+                        raise
+                    logging.getLogger("cellstate").warning("note: leaves it out: %s", error)
         if not self.paths:
             kinds = ", ".join(SUFFIXES)
             raise UserError(f"expected text in files {kinds} of {folder}, found none: add some")

@@ -141,7 +141,8 @@ class Neighbours:
         for batch in batches:
             features.append(pooled(np.asarray(grid_of(batch))).astype(np.float16))
             captions += scoring.references_of(batch)
-        with files.replacing(run_dir / _FOLDER) as folder:
+        path = run_dir / _FOLDER
+        with files.replacing(path, is_older=lambda old: (old / "captions.json").exists()) as folder:
             folder.mkdir()
             np.save(folder / "features.npy", np.concatenate(features))
             (folder / "captions.json").write_text(json.dumps(captions), encoding="utf-8")

@@ -44,6 +44,16 @@ def test_a_folder_gives_sentences_with_their_file_in_the_order_of_bm25(folder):
     assert len(index.search("caves ice", most=2)) == 2
 
 
+def test_a_text_that_cannot_be_read_is_named_and_the_others_searched(folder, caplog):
+    before = Index(folder).paths
+    (folder / "unreadable.txt").symlink_to("/proc/self/mem")
+    (folder / "dead.txt").symlink_to("nowhere")
+    (folder / "loop.txt").symlink_to("loop.txt")
+    (folder / "folder.txt").mkdir()
+    assert Index(folder).paths == before
+    assert f"{folder / 'unreadable.txt'}, it cannot be read: Input/output error" in caplog.text
+
+
 @pytest.mark.parametrize("question", ["zebra", "?", ""])
 def test_a_question_that_shares_no_word_is_a_users_error(folder, question):
     with pytest.raises(UserError, match="expected a word of the question in the texts"):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -112,11 +113,32 @@ def test_a_folder_becomes_a_table_without_what_cannot_be_read(
         (photos / f"{number}.png").write_bytes(encoded_image(number))
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (photos / "notes.txt").write_text("no image")
+    (photos / "folder.jpg").mkdir()
+    os.mkfifo(photos / "pipe.png")
+    links = {"dead.jpg": "nowhere", "loop.png": "loop.png", "unreadable.bmp": "/proc/self/mem"}
+    for name, target in links.items():
+        (photos / name).symlink_to(target)
     predict.main(run_dir=caption_run, photos=(photos,), csv=tmp_path / "out.csv")
     rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert [row["image"].rsplit("/", 1)[-1] for row in rows] == ["0.png", "1.png", "2.png"]
-    assert "leaves out" in caplog.text and "broken.jpg" in caplog.text
+    for name in ("broken.jpg", "folder.jpg", "pipe.png", *links):
+        assert f"leaves out {photos / name}: " in caplog.text
     assert all(row["caption"] for row in rows)
+    named = [photos / "1.png", *map(photos.joinpath, links), photos / ("a" * 300)]
+    capsys.readouterr()
+    predict.main(run_dir=caption_run, photos=tuple(named))  # as `photos/*` in a shell names them
+    assert capsys.readouterr().out.count("1.png") == 1
+    with pytest.raises(UserError, match="expected images, none of 4 can be read"):
+        predict.main(run_dir=caption_run, photos=tuple(named[1:]))
+
+
+def test_captions_are_printed_also_where_no_file_can_be_written(caption_run, tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(encoded_image())
+    with pytest.raises(NotADirectoryError):
+        predict.main(
+            run_dir=caption_run, photos=(tmp_path / "a.png",), csv=tmp_path / "a.png" / "out.csv"
+        )
+    assert "a.png" in capsys.readouterr().out
 
 
 def test_alternatives_widen_the_beam(caption_run, tmp_path, capsys):

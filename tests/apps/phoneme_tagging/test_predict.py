@@ -56,6 +56,27 @@ def test_phones_follow_each_other_to_the_end(predictor, speech):
     assert all(0 < one.probability <= 1 for one in phones)
 
 
+def test_one_bad_recording_of_many_is_named_and_the_others_written(
+    phone_run, speech, tmp_path, caplog, capsys
+):
+    (tmp_path / "good.wav").write_bytes(sound_files.encode(speech))
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "dead.wav").symlink_to("nowhere")
+    (tmp_path / "unreadable.wav").symlink_to("/proc/self/mem")
+    bad = [tmp_path / f"{name}.wav" for name in ("bad", "folder", "dead", "unreadable", "a" * 300)]
+    wav, ctm = (*bad[:3], tmp_path / "good.wav", *bad[3:]), tmp_path / "out.ctm"
+    predict.main(run_dir=phone_run, wav=wav, ctm=ctm)
+    assert {line.split()[0] for line in ctm.read_text().splitlines()} == {"good"}
+    assert capsys.readouterr().out.count(".wav:") == 1
+    for path in bad:
+        assert f"leaves out {path}: " in caplog.text
+        with pytest.raises((UserError, OSError)):
+            predict.main(run_dir=phone_run, wav=(path,))
+    with pytest.raises(UserError, match="expected files that can be used, none of 5 can"):
+        predict.main(run_dir=phone_run, wav=tuple(bad), ctm=ctm)
+
+
 def test_the_saved_model_gives_what_predict_gives(predictor, saved, speech):
     there = ask(saved, speech)
     frames = [phone.decode() for phone in there["phone"][0]]

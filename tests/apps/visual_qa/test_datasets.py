@@ -211,6 +211,16 @@ def test_a_folder_of_ones_own_has_questions_in_a_table(photos, cache_dir):
     assert validation["answers"].tolist() == [[b"3"]]
 
 
+def test_a_folder_that_has_moved_gives_the_same_records_in_the_same_order(
+    photos, cache_dir, tmp_path
+):
+    before = records("folder", photos, cache_dir)
+    moved = photos.rename(tmp_path / "moved [1] ?#%41")
+    after = records("folder", moved, tmp_path / "cache * {x}")
+    assert [row["image_id"] for row in after] == [row["image_id"] for row in before]
+    assert [row["image"] for row in after] == [row["image"] for row in before]
+
+
 def test_an_answer_is_one_class_however_it_is_written(photos, cache_dir):
     spellings = ["yes certainly", "yes\ncertainly", "Yes\r\n  certainly ", "yes\rcertainly"]
     spellings += [

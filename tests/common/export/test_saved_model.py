@@ -144,6 +144,13 @@ def test_nothing_but_an_older_export_is_replaced(tmp_path):
     assert (tmp_path / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["a*", "?", "run [1]", "back\\slash"])
+def test_a_name_from_which_tensorflow_could_not_load_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"expected an --output path without \* \? \[ .*: name"):
+        saved_model.write_saved_model(Shout(), tmp_path / name, card=CARD, probe=PROBE)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Untracked(tf.Module):
     """Keeps its table where TensorFlow does not look."""
 

@@ -125,6 +125,14 @@ def test_a_fingerprint_changes_with_the_files(tmp_path, change):
     assert fingerprint([tmp_path / "a"]) != before
 
 
+def test_a_dead_link_among_the_files_is_no_error(tmp_path):
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "dead").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    paths = [tmp_path / name for name in ("a", "dead", "loop", "absent", "b" * 300)]
+    assert fingerprint(paths) == fingerprint(paths[:1])
+
+
 def test_a_fingerprint_changes_with_the_facts():
     assert fingerprint([], facts=["numpy 1"]) != fingerprint([], facts=["numpy 2"])
 

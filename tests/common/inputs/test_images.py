@@ -1,6 +1,7 @@
 """Facts about reading encoded images; Pillow writes them and is the oracle."""
 
 import io
+import os
 import resource
 import struct
 import zlib
@@ -47,6 +48,33 @@ def huge_png(side: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
+
+
+# Files
+
+
+def test_a_file_that_cannot_be_used_has_a_problem_whatever_it_is(tmp_path):
+    good = encoded(picture(3, 5), "PNG")
+    (tmp_path / "good.png").write_bytes(good)
+    (tmp_path / "cut.png").write_bytes(good[:50])
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    links = {"link.png": "good.png", "dead.jpg": "nowhere", "loop.jpg": "loop.jpg"}
+    for name, target in {**links, "unreadable.png": "/proc/self/mem"}.items():
+        (tmp_path / name).symlink_to(target)
+    problems = {
+        "good.png": None,
+        "link.png": None,
+        "cut.png": "damaged or cut short",
+        "unreadable.png": "unreadable (Input/output error)",
+        "photos\\good.png": "no such file: write / for \\ in its path",
+    }
+    absent = ("", "folder.jpg", "pipe.png", "dead.jpg", "loop.jpg", "good.png/a", "a\0b", "a" * 300)
+    for name in absent:
+        problems[name] = "no such file"
+    read = {name: images.read(tmp_path / name) for name in problems}
+    assert {name: problem for name, (_, problem) in read.items()} == problems
+    assert read["good.png"][0] == read["link.png"][0] == good
 
 
 # Headers

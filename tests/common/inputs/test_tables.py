@@ -1,5 +1,6 @@
 """Tables of one's own: rows with where they stand, and images in parts."""
 
+import os
 import unicodedata
 
 import pytest
@@ -95,6 +96,16 @@ def test_a_column_split_decides_the_parts(photos):
     }
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "inside\\0.png", "nowhere.png", "inside", "a\0b"])
+def test_one_name_that_leads_nowhere_leaves_the_others_readable(photos, name):
+    (photos / "dead").symlink_to("nowhere")
+    (photos / "loop").symlink_to("loop")
+    parts = tables.read_images(written(photos, f"image\n{name}\n1.png\n2.png\n"), [])
+    images = {image.name: image.path for group in parts.values() for image in group}
+    assert set(images) == {name, "1.png", "2.png"}
+    assert images["1.png"].is_file() and not os.path.isfile(images[name])
+
+
 SPELLINGS = [
     "1.png",
     "./1.png",
@@ -142,6 +153,8 @@ def test_rows_without_an_image_stand_in_any_part(photos):
         ("image,split\n1.png,train\n1.png,test\n", r"csv:3: .* 1\.png in one split, got test"),
         ("image,split\n1.png,some\n", r"csv:2: expected split train, val or test, got 'some'"),
         ("image\nnowhere.png\n", "expected images beside .*found none of them"),
+        ("image\ninside\\1.png\n", r"found none of them: .*below its folder, with / for \\$"),
+        (f"image\n{'a' * 300}.png\n", "expected images beside .*found none of them"),
         ("file;text\n1.png;a\n", r"expected the columns image, image missing in \['file;text'\]"),
     ],
 )

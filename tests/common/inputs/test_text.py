@@ -234,7 +234,15 @@ def test_a_vocabulary_survives_its_file(tmp_path):
 def test_a_label_with_odd_spaces_survives_its_file(tmp_path, label):
     labels = Vocabulary.of_labels({label: 2, "no": 1})
     labels.save(tmp_path / "vocab.txt")
+    labels.save(tmp_path / "vocab.txt")  # by a run that goes on
     assert Vocabulary.load(tmp_path / "vocab.txt") == labels
+
+
+def test_a_run_does_not_go_on_with_the_tokens_of_other_data(tmp_path):
+    Vocabulary.of_labels({"yes": 2, "no": 1}).save(tmp_path / "vocab.txt")
+    with pytest.raises(UserError, match=r"expected data with the tokens of .*vocab\.txt, got oth"):
+        Vocabulary.of_labels({"yes": 1, "no": 2}).save(tmp_path / "vocab.txt")
+    assert Vocabulary.load(tmp_path / "vocab.txt").tokens == ("yes", "no")
 
 
 ANY_TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from("\n\r\x85\u2028\ufeff \t\x1c\0"))
@@ -246,6 +254,7 @@ def test_labels_in_one_line_survive_their_file_whatever_they_are(tmp_path_factor
     labels = Vocabulary.of_labels(dict.fromkeys(map(tables.one_line, raw), 1))
     path = tmp_path_factory.getbasetemp() / "any_labels.txt"
     if labels.tokens:
+        path.unlink(missing_ok=True)
         labels.save(path)
         assert Vocabulary.load(path, size=len(labels)) == labels
 

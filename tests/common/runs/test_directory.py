@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 
+from common.export import card
 from common.runs import directory, files
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
@@ -105,7 +106,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_folder_replaces_an_older_one_as_a_whole(tmp_path):
     for name in ("old", "new"):
-        with replacing(tmp_path / "export") as folder:
+        with replacing(tmp_path / "export", is_older=Path.is_dir) as folder:
             (folder / "sub").mkdir(parents=True)
             (folder / "sub" / name).write_text(name)
     assert names(tmp_path / "export" / "sub") == ["new"]
@@ -115,7 +116,10 @@ def test_a_folder_replaces_an_older_one_as_a_whole(tmp_path):
 def test_a_failure_leaves_the_old_folder_whole(tmp_path):
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "old").write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "export") as folder:
+    with (
+        pytest.raises(ZeroDivisionError),
+        replacing(tmp_path / "export", is_older=Path.is_dir) as folder,
+    ):
         folder.mkdir()
         raise ZeroDivisionError
     assert names(tmp_path / "export") == ["old"]
@@ -124,7 +128,10 @@ def test_a_failure_leaves_the_old_folder_whole(tmp_path):
 def test_a_folder_stays_when_nothing_was_written_in_its_place(tmp_path):
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "old").write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "export"):
+    with (
+        pytest.raises(FileNotFoundError),
+        replacing(tmp_path / "export", is_older=Path.is_dir),
+    ):
         pass
     assert names(tmp_path / "export") == ["old"]
 
@@ -176,6 +183,109 @@ def test_a_full_disk_is_known_also_by_the_words_of_hdf5(tmp_path):
 def test_other_failures_of_the_disk_stay_as_they_are(tmp_path):
     with pytest.raises(PermissionError), replacing(tmp_path / "a.txt"):
         raise PermissionError(errno.EACCES, "Permission denied")
+
+
+# What may be replaced
+
+
+def put(path: Path, kind: str) -> None:
+    """Something at `path`: nothing, a file, a folder ..., a link to one of these."""
+    if kind.startswith("link to "):
+        put(path.with_name(f"{path.name} target"), kind.removeprefix("link to "))
+        path.symlink_to(f"{path.name} target")
+    elif kind == "file":
+        path.write_text("precious")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind != "nothing":
+        path.mkdir()
+    for name in CONTENTS.get(kind, ()):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("precious")
+
+
+SAVED_MODEL = ("saved_model.pb", "variables/variables.index", "assets.extra/card.json")
+RUNTIME = ("model.onnx", "runtime.py", "vocab_words.txt", "settings.json", "card.json")
+CONTENTS = {
+    "results": ("thesis.txt",),
+    "run": ("config.json", "model.keras", "log/train.log"),
+    "SavedModel": SAVED_MODEL,
+    "SavedModel with examples": (*SAVED_MODEL, "assets.extra/examples.json", "assets.extra/0.png"),
+    "SavedModel with requests": (*SAVED_MODEL, "assets.extra/tf_serving_warmup_requests"),
+    "SavedModel with a thesis": (*SAVED_MODEL, "thesis.txt"),
+    "SavedModel with a run": (*SAVED_MODEL, "variables/run/config.json"),
+    "SavedModel without card": SAVED_MODEL[:-1],
+    "runtime": RUNTIME,
+    "runtime that was called": (*RUNTIME, "__pycache__/runtime.cpython-311.pyc"),
+    "runtime with a package": (*RUNTIME, "mine/runtime.py"),
+    "runtime without card": RUNTIME[:-1],
+    "run with a card": ("config.json", "card.json"),
+}
+KINDS = ("nothing", "file", "pipe", "loop", "empty folder", *CONTENTS)
+KINDS += tuple(f"link to {kind}" for kind in KINDS if kind not in ("loop", "pipe"))
+BY_FILE = {"nothing", "file"}
+BY_EXPORT = {"nothing", "empty folder", "SavedModel", "SavedModel with examples"}
+BY_EXPORT |= {"runtime", "runtime that was called"}
+
+
+def tree(folder: Path) -> dict[str, object]:
+    """Everything below a folder, with what links and files hold."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink()
+        else path.read_bytes() if path.is_file() else path.lstat().st_mode
+        for path in folder.rglob("*")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("new", ["file", "export"])
+def test_a_file_takes_the_place_of_a_file_and_an_export_that_of_an_export(tmp_path, new, kind):
+    path = tmp_path / "results"
+    put(path, kind)
+    before = tree(tmp_path)
+    is_older, replaceable = (None, BY_FILE) if new == "file" else (card.is_export, BY_EXPORT)
+
+    def write():
+        with replacing(path, is_older=is_older) as temporary:
+            if is_older:
+                temporary.mkdir()
+            (temporary / "card.json" if is_older else temporary).write_text("new")
+
+    if kind.removeprefix("link to ") in replaceable:
+        write()
+        assert (path / "card.json" if is_older else path).read_text() == "new"
+        assert path.is_symlink() == kind.startswith("link to ")
+        assert path.is_file() or names(path) == ["card.json"]
+    else:
+        with pytest.raises(UserError, match=r"expected a new .*, got .*: name another"):
+            write()
+        assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("draw", range(30))
+def test_a_run_and_what_holds_it_stay_whatever_name_an_export_is_given(tmp_path, draw, monkeypatch):
+    """Spelled by random steps down, up, through links and on the spot, absolute or relative."""
+    put(tmp_path / "runs", "empty folder")
+    put(tmp_path / "runs" / "a", "run")
+    (tmp_path / "runs" / "latest").symlink_to("a")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "runs")
+    before, random = tree(tmp_path), np.random.default_rng(draw)
+    monkeypatch.chdir(tmp_path / random.choice(["", "runs", "runs/a"]))
+    path = str(tmp_path) if random.random() < 0.5 else "."
+    for _ in range(random.integers(7)):
+        down = [entry.name for entry in Path(path).iterdir() if entry.is_dir()]
+        steps = [*down, *down, "..", ".", ""]
+        if Path(path).resolve() == tmp_path:
+            steps.remove("..")
+        path += f"/{random.choice(steps)}"
+    target = Path(path).resolve()
+    assert target in (tmp_path, *tmp_path.rglob("*"))
+    for is_older in (card.is_export, None):
+        with pytest.raises(UserError), replacing(Path(path), is_older=is_older):
+            raise AssertionError("it may be written")
+    assert tree(tmp_path) == before
 
 
 # JSON
@@ -386,11 +496,11 @@ def test_values_that_do_not_fit_are_refused(tmp_path, change):
 
 
 def test_the_environment_names_what_a_repetition_needs(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--run-dir", "r"])
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py", "--run-dir", "r ?"])
     make_run(tmp_path / "run")
     stored = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert (stored["command"], stored["seed"], stored["lstm_kernel"]) == (
-        "train.py --run-dir r", 1, {"lstm": "loop"}
+        "train.py --run-dir 'r ?'", 1, {"lstm": "loop"}
     )  # fmt: skip
     assert stored["packages"]["keras"] == keras.__version__
     assert stored["python"] == ".".join(map(str, sys.version_info[:3]))

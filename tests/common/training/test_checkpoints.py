@@ -42,6 +42,32 @@ def test_weights_optimizer_and_dropout_seeds_come_back(tmp_path):
     assert values(other) == {7.0}
 
 
+# Where TensorFlow looks for a checkpoint, these have a meaning of their own.
+NAMES = (
+    "a*",
+    "?",
+    "run [1]",
+    "[a-",
+    "[",
+    "back\\slash",
+    "#1",
+    "50%",
+    "a b",
+    "'\"",
+    "é{x}",
+    "$HOME",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_training_continues_in_a_folder_of_any_name(tmp_path, name):
+    (model, again), folder = (build_model(), build_model()), tmp_path / name / "model"
+    save(Checkpoints(folder, model), model, 1, 2)
+    assert Checkpoints(folder, again).restore() == {"step": 2}
+    assert values(again) == {2.0}
+    assert saved_steps(folder) == ["1", "2"]
+
+
 def test_the_last_two_are_there(tmp_path):
     model = build_model()
     save(Checkpoints(tmp_path, model), model, 5, 9, 10, 11)

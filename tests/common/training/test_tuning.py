@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +97,45 @@ def test_poor_trials_are_stopped_early(study):
     stopped = sorted({path.stem for path in (study / "trials").glob("*.json")} - ended)
     assert stopped
     assert min(stopped) >= "0004", "the first four tell what is poor"
+
+
+def test_each_study_has_its_database_whatever_the_name_of_its_folder(tmp_path):
+    names = (
+        "study ?1",
+        "study ?2",
+        "study ",
+        "a#b",
+        "a#c",
+        "50%41",
+        "50A",
+        "[1]",
+        "a*",
+        "é'\"&=+{x}",
+    )
+    others = (
+        "a*",
+        os.fsdecode(b"caf\xe9"),
+        "a?mode=memory",
+        "..a/b?uri=false",
+        ":memory:",
+        "file:x",
+    )
+    for name in (*names, *others):
+        search(tmp_path / name, 1)
+        assert {"study.db", "best.json"} <= {path.name for path in (tmp_path / name).iterdir()}
+    first = tmp_path / names[0]
+    (first / "best.json").unlink()  # stopped before it was written
+    search(first, 1)
+    assert (first / "best.json").exists()
+    folders = {str(Path(name)).split("/")[0] for name in (*names, *others)}
+    assert {path.name for path in tmp_path.iterdir()} == folders
+
+
+def test_a_folder_with_other_files_is_no_new_study(tmp_path):
+    (tmp_path / "best.json").write_text("precious")
+    with pytest.raises(UserError, match=r"new or empty folder for --study-dir, .* holds other fil"):
+        search(tmp_path, 1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_another_search_space_is_another_study(study):
