@@ -3,9 +3,7 @@
 python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 """
 
-import io
 import json as json_module
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,35 +122,20 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
 
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
-    """Tags standard input, and prints each phone when it is over."""
-    phones = []
-    for ended in _hear_input(predictor):
+    """Tags standard input, and prints each phone when it is over; those of a file at once."""
+    from common.inputs import sound_files
+
+    is_file, chunks = sound_files.read_input()
+    stream, phones = None if is_file else predictor.stream(), []
+    for chunk in chunks:
+        if stream is None:
+            ended = predictor.tag(chunk).phones
+        else:
+            ended = stream.feed(chunk) if len(chunk) else stream.finish()
         if not quiet:
             _print(ended)
         phones += ended
     return phones
-
-
-def _hear_input(predictor: Predictor) -> Iterator[list[Phone]]:
-    """The phones in standard input: of a sound file at once, of raw samples while they come."""
-    from common.inputs import sound_files
-
-    source = sys.stdin.buffer if sys.stdin else io.BytesIO()  # a shell may close it
-    raw = source.read(3200)  # 100 ms
-    if sound_files.is_file(raw):
-        waveform = sound_files.decode(raw + source.read(sound_files.MAX_BYTES))
-        yield predictor.tag(waveform).phones
-        return
-    if len(raw) < 320:
-        raise UserError(
-            "expected a WAV file or at least 10 ms of raw 16-bit samples from standard input, got "
-            f"{len(raw)} bytes: look at the program that writes them"
-        )
-    stream = predictor.stream()
-    while len(raw) > 1:
-        yield stream.feed(np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15)
-        raw = source.read(3200)
-    yield stream.finish()
 
 
 def _print(phones: list[Phone]) -> None:

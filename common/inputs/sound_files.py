@@ -5,6 +5,8 @@ Outside the graph: any sample rate, 8 to 32 bits or float, any channels.
 
 import io
 import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,11 @@ from scipy import signal
 from scipy.io import wavfile
 
 from common.inputs import wav
-from common.inputs.audio import SAMPLE_RATE, WINDOW
+from common.inputs.audio import FRAME_SHIFT, SAMPLE_RATE, WINDOW
 from common.runs.errors import UserError
 
 MAX_BYTES = 2**30  # an hour of 16-bit speech has a ninth of it
+_CHUNK = 3200  # bytes of raw samples: 100 ms
 # What files of sound begin with, read here or not; raw samples hardly ever do.
 _MAGIC = (
     *(b"RIFF", b"RIFX", b"RF64", b"NIST", b"FORM", b".snd", b"caff"),
@@ -38,9 +41,32 @@ def read(path: Path) -> np.ndarray:
         raise UserError(f"{path}: {error}") from None
 
 
-def is_file(head: bytes) -> bool:
-    """Whether the first bytes of a stream are those of a sound file, not raw samples."""
-    return head.startswith(_MAGIC) or head[4:8] == b"ftyp"
+def read_input() -> tuple[bool, Iterator[np.ndarray]]:
+    """Whether standard input is a sound file, and its samples, float (samples,) at 16 kHz.
+
+    Those of a file come at once; raw 16-bit samples as they are written, with an empty end.
+
+    Raises:
+        UserError: less than 10 ms, or a file that cannot be read.
+    """
+    source = sys.stdin.buffer if sys.stdin else io.BytesIO()  # a shell may close it
+    first = source.read(_CHUNK)
+    if first.startswith(_MAGIC) or first[4:8] == b"ftyp":
+        return True, iter([decode(first + source.read(MAX_BYTES))])
+    if len(first) < 2 * FRAME_SHIFT:
+        raise UserError(
+            "expected a WAV file or at least 10 ms of raw 16-bit samples from standard input, got "
+            f"{len(first)} bytes: look at the program that writes them"
+        )
+
+    def samples() -> Iterator[np.ndarray]:
+        raw = first
+        while len(raw) > 1:
+            yield np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
+            raw = source.read(_CHUNK)
+        yield np.zeros(0)
+
+    return False, samples()
 
 
 def decode(encoded: bytes) -> np.ndarray:
