@@ -147,17 +147,7 @@ def make_parts(captioner: "Captioner") -> "dict[str, Part]":
     return {"encoder": Part(encode, {"image": image}), "step": Part(step, inputs)}
 
 
-def main(
-    *, run_dir: Path, output: Path | None = None, format: cli.ExportFormat = "saved_model"
-) -> None:
-    """Writes a run as a SavedModel: image bytes in, captions and attention out.
-
-    Args:
-        run_dir: Folder that `train` wrote.
-        output: Folder to write; RUN_DIR/FORMAT by default.
-        format: For TensorFlow, or for ONNX Runtime or LiteRT, also with matrices in eight bits.
-    """
-    print(export(run_dir, output, format=format))
+main = cli.export_command(export)
 
 
 if __name__ == "__main__":

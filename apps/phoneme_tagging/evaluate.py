@@ -9,7 +9,7 @@ string, folded to 39 phones after Lee & Hon (1989), silence included.
 import collections
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from apps.phoneme_tagging.config import APP, Config
 from common.runs import cli, directory
@@ -116,25 +116,7 @@ def _tag_all(
     return tagged
 
 
-def main(
-    *,
-    run_dir: Path,
-    split: Literal["validation", "test"] = "validation",
-    data_root: cli.DataRoot = None,
-    data_cache_dir: cli.DataCacheDir = None,
-    json: bool = False,
-) -> None:
-    """Scores a run of phoneme tagging beside baselines without memory.
-
-    Args:
-        run_dir: Folder that `train` wrote.
-        split: Which part of the data.
-        data_root: Folder with the official files, if it moved since training.
-        data_cache_dir: Where prepared data is kept, if it moved.
-        json: Print one JSON object instead of a table.
-    """
-    result = evaluate(run_dir, split, root=data_root, cache_dir=data_cache_dir)
-    print(result.as_json() if json else result.as_table())
+main = cli.evaluate_command(evaluate)
 
 
 if __name__ == "__main__":

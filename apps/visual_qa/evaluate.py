@@ -10,7 +10,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -198,25 +198,7 @@ def _frequent_types(kinds: list[str]) -> list[str]:
     return [kind if kind in frequent else "other" for kind in kinds]
 
 
-def main(
-    *,
-    run_dir: Path,
-    split: Literal["validation", "test"] = "validation",
-    data_root: cli.DataRoot = None,
-    data_cache_dir: cli.DataCacheDir = None,
-    json: bool = False,
-) -> None:
-    """Scores a run of visual question answering beside blind baselines.
-
-    Args:
-        run_dir: Folder that `train` wrote.
-        split: Which part of the data.
-        data_root: Folder with the official files, if it moved since training.
-        data_cache_dir: Where prepared data is kept, if it moved.
-        json: Print one JSON object instead of a table.
-    """
-    result = evaluate(run_dir, split, root=data_root, cache_dir=data_cache_dir)
-    print(result.as_json() if json else result.as_table())
+main = cli.evaluate_command(evaluate)
 
 
 if __name__ == "__main__":

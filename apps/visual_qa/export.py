@@ -107,17 +107,7 @@ def _write_runtime(answerer, run_path: Path, path: Path, card, probe, *, format:
     )
 
 
-def main(
-    *, run_dir: Path, output: Path | None = None, format: cli.ExportFormat = "saved_model"
-) -> None:
-    """Writes a run as a SavedModel: image bytes and question in, answers and attention out.
-
-    Args:
-        run_dir: Folder that `train` wrote.
-        output: Folder to write; RUN_DIR/FORMAT by default.
-        format: For TensorFlow, or for ONNX Runtime or LiteRT, also with matrices in eight bits.
-    """
-    print(export(run_dir, output, format=format))
+main = cli.export_command(export)
 
 
 if __name__ == "__main__":

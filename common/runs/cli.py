@@ -19,7 +19,7 @@ import tempfile
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import tqdm
 import tyro
@@ -118,6 +118,57 @@ def train_command(train: Callable[..., object], config_type: type) -> Callable[.
         """
         train(config, run_dir, resume=resume, dry_run=dry_run)
 
+    return main
+
+
+def evaluate_command(evaluate: Callable[..., Any]) -> Callable[..., None]:
+    """The `main` of an evaluate.py whose `evaluate` has no options of its own."""
+
+    def main(
+        *,
+        run_dir: Path,
+        split: Literal["validation", "test"] = "validation",
+        data_root: DataRoot = None,
+        data_cache_dir: DataCacheDir = None,
+        json: bool = False,
+    ) -> None:
+        """ABOUT.
+
+        Args:
+            run_dir: Folder that `train` wrote.
+            split: Which part of the data.
+            data_root: Folder with the official files, if it moved since training.
+            data_cache_dir: Where prepared data is kept, if it moved.
+            json: Print one JSON object instead of a table.
+        """
+        result = evaluate(run_dir, split, root=data_root, cache_dir=data_cache_dir)
+        print(result.as_json() if json else result.as_table())
+
+    return _described(main, evaluate)
+
+
+def export_command(export: Callable[..., Path]) -> Callable[..., None]:
+    """The `main` of an app's export.py, for its `export(run_dir, output, *, format)`."""
+
+    def main(
+        *, run_dir: Path, output: Path | None = None, format: ExportFormat = "saved_model"
+    ) -> None:
+        """ABOUT.
+
+        Args:
+            run_dir: Folder that `train` wrote.
+            output: Folder to write; RUN_DIR/FORMAT by default.
+            format: For TensorFlow, or for ONNX Runtime or LiteRT, also with matrices in eight bits.
+        """
+        print(export(run_dir, output, format=format))
+
+    return _described(main, export)
+
+
+def _described(main: Callable[..., None], verb: Callable) -> Callable[..., None]:
+    """`main`, whose help begins with the first line of the module that `verb` is from."""
+    about = (sys.modules[verb.__module__].__doc__ or "").split("\n")[0]
+    main.__doc__ = (main.__doc__ or "").replace("ABOUT.", about)
     return main
 
 

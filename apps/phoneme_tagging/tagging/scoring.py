@@ -203,5 +203,6 @@ def confusions_as_text(rows: Sequence[Tagged]) -> str:
     for place in np.argsort(-shares, axis=None, kind="stable")[:NUM_PAIRS]:
         reference, answer = np.unravel_index(place, shares.shape)
         share = shares[reference, answer]
-        lines.append(f"{PHONES_39[answer]:>4} for {PHONES_39[reference]:<4} {share:6.2f}")
+        if share > 0:
+            lines.append(f"{PHONES_39[answer]:>4} for {PHONES_39[reference]:<4} {share:6.2f}")
     return "\n".join(lines) + "\n"
