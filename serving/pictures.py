@@ -1,5 +1,6 @@
 """Pictures and HTML of the outputs of a model, for the page."""
 
+import contextlib
 import html
 import io
 import re
@@ -25,8 +26,14 @@ class Phone(NamedTuple):
 
 
 def over_image(image: bytes, attention: Sequence | np.ndarray) -> Image.Image:
-    """The image under attention (rows, columns), which is scaled to its own maximum."""
-    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB")
+    """The image under attention (rows, columns), which is scaled to its own maximum.
+
+    Both are upright: the models turn a photo as its EXIF says before they look at it.
+    """
+    picture = Image.open(io.BytesIO(image))
+    with contextlib.suppress(Exception):  # Pillow raises many kinds for damaged EXIF
+        picture = ImageOps.exif_transpose(picture)
+    picture = picture.convert("RGB")
     picture.thumbnail((_MOST, _MOST))
     picture = picture.resize([max(side, 96) for side in picture.size])
     shares = np.array(attention, np.float32)

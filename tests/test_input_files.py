@@ -200,7 +200,6 @@ LINE_BY_LINE = ("CR", "UTF-16", "UTF-16, high first")
 OWN_READERS = {
     "word vectors": LINE_BY_LINE,
     "word2vec": LINE_BY_LINE,
-    "textgrid": ("CR CRLF",),
 }
 
 

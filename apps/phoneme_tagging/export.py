@@ -102,6 +102,7 @@ def _write_runtime(tagger, run: RunDirectory, config: Config, path: Path, wavs, 
     from apps.phoneme_tagging.tagging import viterbi
     from common.export import portable
     from common.export.conversion import Part
+    from common.inputs import wav
 
     portable.require_portable(tagger.network.func)
     inputs = tagger.network.func.input
@@ -110,15 +111,15 @@ def _write_runtime(tagger, run: RunDirectory, config: Config, path: Path, wavs, 
         {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in inputs.items()},
     )
     probes = []
-    for wav in wavs:
-        tagged = tagger.wav(tf.constant([wav]))
+    for encoded in wavs:
+        tagged = tagger.wav(tf.constant([encoded]))
         expected = {name: tagged[name][0].numpy() for name in ("phone", "probability")}
-        probes.append(({"wav": wav}, {**expected, "start_s": tagged["start_s"].numpy()}))
+        probes.append(({"wav": encoded}, {**expected, "start_s": tagged["start_s"].numpy()}))
     portable.write_runtime(
         path,
         {"model": part},
         format=format,
-        sources=[Path(__file__).parent / "runtime.py"],
+        sources=[Path(__file__).parent / "runtime.py", Path(wav.__file__)],
         settings={
             "features": config.model.features,
             "num_mels": config.model.num_mels,

@@ -173,7 +173,7 @@ class Tagger(tf.Module):
     def wav(self, wav: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same of encoded WAV files: 16-bit PCM at 16 kHz, the mean of their channels."""
         waveform = tf.map_fn(
-            _decode_wav, wav, fn_output_signature=tf.RaggedTensorSpec([None], tf.float32)
+            audio.decode_wav, wav, fn_output_signature=tf.RaggedTensorSpec([None], tf.float32)
         )
         return self(waveform.to_tensor(), tf.cast(waveform.row_lengths(), tf.int32))
 
@@ -227,11 +227,3 @@ def _checked(waveform: tf.Tensor, num_samples: tf.Tensor) -> tf.Tensor:
     ]
     with tf.control_dependencies(checks):
         return tf.identity(waveform)
-
-
-def _decode_wav(encoded: tf.Tensor) -> tf.Tensor:
-    sound, rate = tf.audio.decode_wav(encoded)
-    message = "wav: expected 16,000 samples a second, got"
-    check = tf.debugging.Assert(rate == audio.SAMPLE_RATE, [message, rate])
-    with tf.control_dependencies([check]):
-        return tf.reduce_mean(sound, axis=1)

@@ -4,7 +4,6 @@ python -m apps.phoneme_tagging.predict --run-dir runs/phones --wav speech.wav
 """
 
 import json as json_module
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,13 +122,16 @@ def _hear(predictor: Predictor, path: Path, plot: Path | None) -> list[Phone]:
 
 
 def _listen(predictor: Predictor, *, quiet: bool) -> list[Phone]:
-    """Tags raw samples from standard input, and prints each phone when it is over."""
-    stream, phones, more = predictor.stream(), [], True
-    while more:
-        raw = sys.stdin.buffer.read(3200)  # 100 ms
-        more = len(raw) > 1
-        samples = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
-        ended = stream.feed(samples) if more else stream.finish()
+    """Tags standard input, and prints each phone when it is over; those of a file at once."""
+    from common.inputs import sound_files
+
+    is_file, chunks = sound_files.read_input()
+    stream, phones = None if is_file else predictor.stream(), []
+    for chunk in chunks:
+        if stream is None:
+            ended = predictor.tag(chunk).phones
+        else:
+            ended = stream.feed(chunk) if len(chunk) else stream.finish()
         if not quiet:
             _print(ended)
         phones += ended
@@ -154,8 +156,8 @@ def main(
 
     Args:
         run_dir: Folder that `train` wrote.
-        wav: RIFF WAVE or NIST SPHERE files, any sample rate; or - for raw 16-bit samples at 16 kHz
-            from standard input, which a run that hears forwards tags while they come.
+        wav: RIFF WAVE or NIST SPHERE files, any sample rate; or - for standard input: such a file,
+            or raw 16-bit samples at 16 kHz, which a run that hears forwards tags while they come.
         plot: Write a picture of spectrogram, posteriors and phones, e.g. out.png, of one file.
         textgrid: Write the phones for Praat, e.g. out.TextGrid, of one file.
         ctm: Write the phones of all files for the scoring tools of NIST, e.g. out.ctm.

@@ -6,12 +6,11 @@ Stands on its own: `export --format onnx` or `litert` puts it beside the model f
 """
 
 import argparse
-import io
-import wave
 from pathlib import Path
 
 import numpy as np
 from network import Network, read_lines
+from wav import read  # pyright: ignore[reportMissingImports]
 
 SAMPLE_RATE, FRAME_SHIFT, WINDOW, FFT = 16_000, 160, 400, 512
 NUM_CEPSTRA, PRE_EMPHASIS, FLOOR = 12, 0.97, 1e-7
@@ -54,14 +53,13 @@ class Runtime:
 
 def read_wav(encoded: bytes) -> np.ndarray:
     """The mean of the channels, float32 (samples,) in [-1, 1]."""
-    with wave.open(io.BytesIO(encoded)) as file:
-        kind = (file.getframerate(), file.getsampwidth())
-        if kind != (SAMPLE_RATE, 2) or file.getnframes() < WINDOW:
-            raise ValueError(
-                f"expected 16-bit PCM at 16 kHz, at least {WINDOW} samples, got {file.getparams()}"
-            )
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32)
-        return (samples / 2**15).reshape(-1, file.getnchannels()).mean(axis=1)
+    samples, rate, coding = read(encoded)
+    if (rate, coding) != (SAMPLE_RATE, "16-bit PCM") or len(samples) < WINDOW:
+        raise ValueError(
+            f"expected 16-bit PCM at {SAMPLE_RATE} Hz, at least {WINDOW} samples, got {coding} at "
+            f"{rate} Hz, {len(samples)} samples"
+        )
+    return samples.mean(axis=1).astype(np.float32)
 
 
 def features(waveform: np.ndarray, kind: str, num_mels: int) -> np.ndarray:

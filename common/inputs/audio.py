@@ -1,4 +1,4 @@
-"""Speech features in the graph: waveform (batch, samples) at 16 kHz -> (batch, frames, dim).
+"""Sound in the graph: WAV files -> waveform (samples,) at 16 kHz -> features (batch, frames, dim).
 
 One function computes them, in tf.data and in the SavedModel alike. Frame t stands for the 10 ms
 from sample 160 t on; its window of 25 ms is centred on them, with zeros beyond both ends.
@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 import tensorflow as tf
+
+from common.inputs import headers, wav
 
 SAMPLE_RATE = 16_000
 FRAME_SHIFT = 160  # samples: 10 ms
@@ -111,3 +113,69 @@ def mel_filters(num_mels: int) -> np.ndarray:
     rising = (hertz - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - hertz) / np.diff(edges)[1:]
     return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def decode_wav(encoded: tf.Tensor) -> tf.Tensor:
+    """A WAV file, 16-bit PCM at 16 kHz, string () -> mean of its channels, float32 (samples,).
+
+    Its header is read by the rule of `wav`, so that both give the same samples.
+
+    Raises:
+        tf.errors.InvalidArgumentError: another kind of file, cut short, or of another coding.
+    """
+
+    def number(place: tf.Tensor | int, width: int) -> tf.Tensor:
+        return headers.integer(encoded, place, width, little_endian=True)
+
+    form, data = tf.unstack(_find_chunks(encoded))
+    kind, channels, rate = number(form, 2), number(form + 2, 2), number(form + 4, 4)
+    kind = tf.where(kind == wav.EXTENSIBLE, number(form + 24, 2), kind)
+    block, bits = number(form + 12, 2), number(form + 14, 2)
+    width = tf.maximum(block // tf.maximum(channels, 1), (bits + 7) // 8)
+    size, whole = number(data - 4, 4), number(4, 4)
+    missing = data + size - tf.cast(tf.strings.length(encoded), tf.int64)
+    sized = (tf.maximum(size, whole) < wav.UNKNOWN) & (whole + 8 >= data + size)
+    wrong = "wav: expected a RIFF WAVE file of 16-bit PCM at 16,000 samples a second,"
+    checks = []
+    for is_right, *message in (
+        (headers.piece(encoded, 0, 4) == b"RIFF", "got another kind"),
+        (headers.piece(encoded, 8, 4) == b"WAVE", "got another kind of RIFF"),
+        (form > 0, "got no chunk fmt: it is cut short or damaged"),
+        (data > 0, "got no chunk data: it is cut short or damaged"),
+        ((missing <= wav.HEADER) | ~sized, "got one that is cut short, bytes missing:", missing),
+        (kind == wav.PCM, "got format:", kind),
+        (width == 2, "got bits:", 8 * width),
+        (channels > 0, "got channels:", channels),
+        (rate == SAMPLE_RATE, "got samples a second:", rate),
+    ):
+        with tf.control_dependencies(checks):  # the first that fails speaks
+            checks = [tf.debugging.Assert(is_right, [wrong, *message])]
+    with tf.control_dependencies(checks):
+        frame = 2 * tf.maximum(channels, 1)
+        size = tf.where(size == 0, tf.constant(wav.UNKNOWN, tf.int64), size)
+        samples = headers.piece(encoded, data, size)
+        whole_frames = tf.cast(tf.strings.length(samples), tf.int64) // frame * frame
+        numbers = tf.io.decode_raw(headers.piece(samples, 0, whole_frames), tf.int16)
+    sound = tf.cast(tf.reshape(numbers, tf.stack([-1, channels])), tf.float32) / 2.0**15
+    return tf.reduce_mean(sound, axis=1)
+
+
+def _find_chunks(encoded: tf.Tensor) -> tf.Tensor:
+    """First bytes of the chunks `fmt ` and `data`, int64 (2,), or 0; as `wav` finds them."""
+    end, needed = tf.cast(tf.strings.length(encoded), tf.int64), tf.constant([b"fmt ", b"data"])
+
+    def is_needed(place: tf.Tensor, number: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        open_ = (place + 8 <= end) & (number < wav.MAX_CHUNKS)
+        return open_ & tf.reduce_any(places == 0)
+
+    def next_chunk(place: tf.Tensor, number: tf.Tensor, places: tf.Tensor):
+        size = headers.integer(encoded, place + 4, 4, little_endian=True)
+        is_this = headers.piece(encoded, place, 4) == needed
+        places = tf.where(is_this & (places == 0), place + 8, places)
+        after = place + 8 + size
+        is_padded = tf.reduce_all(headers.piece(encoded, after, 4) != needed)
+        after += tf.where(is_padded, size % 2, 0)
+        return tf.where(is_this[1] & (size == 0), end, after), number + 1, places
+
+    start = (tf.constant(12, tf.int64), tf.constant(0), tf.zeros([2], tf.int64))
+    return tf.while_loop(is_needed, next_chunk, start)[2]

@@ -1,7 +1,8 @@
 """Encoded images to pixels: bytes (batch,) -> uint8 (batch, size, size, 3). Graph-safe.
 
 The same functions run in tf.data, in prediction and inside the SavedModel. JPEG, PNG and BMP; grey
-and palette images come out as RGB, a transparent PNG as it looks on white paper. No GIF: its frames
+and palette images come out as RGB, a transparent PNG as it looks on white paper, a photo as its
+EXIF orientation says. No GIF: its frames
 may be larger than its header says, so that no limit on pixels could be checked before decoding.
 """
 
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from common.inputs.orientation import PNG, turn_upright
+
 MAX_PIXELS = 50_000_000  # about 150 MB decoded; a 20,000 x 20,000 PNG of a few kB would need 1.2 GB
-_PNG = b"\x89PNG\r\n\x1a\n"
 _OPACITY_KINDS = (b"\3", b"\4", b"\6")  # of the colour type, byte 25
 
 
@@ -32,7 +34,7 @@ def header_size(image: tf.Tensor) -> tf.Tensor:
                 _starts(head, b"\xff\xd8\xff"),
                 lambda: tf.cast(tf.image.extract_jpeg_shape(image)[1::-1], tf.int64),
             ),
-            (_starts(head, _PNG), lambda: two_integers(16, tf.int32, little_endian=False)),
+            (_starts(head, PNG), lambda: two_integers(16, tf.int32, little_endian=False)),
             # The height of a BMP is negative when its rows run from the top.
             (_starts(head, b"BM"), lambda: tf.abs(two_integers(18, tf.int32))),
         ],
@@ -42,7 +44,7 @@ def header_size(image: tf.Tensor) -> tf.Tensor:
 
 
 def decode(image: tf.Tensor, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
-    """Decodes one image, string (), to uint8 (height, width, 3).
+    """Decodes one image, string (), to uint8 (height, width, 3), turned upright as EXIF says.
 
     Raises:
         tf.errors.InvalidArgumentError: not an image, cut short, or more than `max_pixels`.
@@ -60,11 +62,13 @@ def decode(image: tf.Tensor, *, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     ]
     with tf.control_dependencies(check):
         image = tf.identity(image)
-        return tf.cond(
+        pixels = tf.cond(
             _has_opacity(image),
             lambda: _on_white(tf.io.decode_png(image, channels=4)),
             lambda: tf.io.decode_image(image, channels=3, expand_animations=False),
         )
+        # Static rank: decode_image leaves it open, and turning and scaling need it.
+        return turn_upright(tf.ensure_shape(pixels, [None, None, 3]), image)
 
 
 def _starts(image: tf.Tensor, magic: bytes) -> tf.Tensor:
@@ -77,7 +81,7 @@ def _has_opacity(image: tf.Tensor) -> tf.Tensor:
     The others stay out: of less than eight bits, TensorFlow 2.21 reads them wrongly as such.
     """
     head = tf.strings.join([tf.strings.substr(image, 0, 26), b"\0" * 26])  # short bytes too
-    return _starts(head, _PNG) & tf.reduce_any(tf.strings.substr(head, 25, 1) == _OPACITY_KINDS)
+    return _starts(head, PNG) & tf.reduce_any(tf.strings.substr(head, 25, 1) == _OPACITY_KINDS)
 
 
 def _on_white(pixels: tf.Tensor) -> tf.Tensor:
@@ -100,10 +104,7 @@ def decode_and_resize(image: tf.Tensor, size: int, *, max_pixels: int = MAX_PIXE
     question is about. Bilinear with antialiasing.
     """
     pixels = decode(image, max_pixels=max_pixels)
-    # Static rank: decode_image leaves it open, and resize needs it.
-    resized = tf.image.resize(
-        tf.reshape(pixels, tf.shape(pixels)[:3]), [size, size], antialias=True
-    )
+    resized = tf.image.resize(pixels, [size, size], antialias=True)
     pixels = tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
     return tf.ensure_shape(pixels, [size, size, 3])
 

@@ -5,18 +5,25 @@ Outside the graph: any sample rate, 8 to 32 bits or float, any channels.
 
 import io
 import math
-import struct
-import warnings
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from scipy import signal
 from scipy.io import wavfile
 
-from common.inputs.audio import SAMPLE_RATE, WINDOW
+from common.inputs import wav
+from common.inputs.audio import FRAME_SHIFT, SAMPLE_RATE, WINDOW
 from common.runs.errors import UserError
 
 MAX_BYTES = 2**30  # an hour of 16-bit speech has a ninth of it
+_CHUNK = 3200  # bytes of raw samples: 100 ms
+# What files of sound begin with, read here or not; raw samples hardly ever do.
+_MAGIC = (
+    *(b"RIFF", b"RIFX", b"RF64", b"NIST", b"FORM", b".snd", b"caff"),
+    *(b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3"),
+)
 
 
 def read(path: Path) -> np.ndarray:
@@ -25,14 +32,41 @@ def read(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is absent, damaged, too short or too large, or of another kind.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe is neither
         raise UserError(f"expected a sound file, found none at {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: expected at most {MAX_BYTES >> 20} MiB: cut it into parts")
     try:
-        return decode(path.read_bytes())
+        with path.open("rb") as file:
+            return decode(file.read(MAX_BYTES + 1))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def read_input() -> tuple[bool, Iterator[np.ndarray]]:
+    """Whether standard input is a sound file, and its samples, float (samples,) at 16 kHz.
+
+    Those of a file come at once; raw 16-bit samples as they are written, with an empty end.
+
+    Raises:
+        UserError: less than 10 ms, or a file that cannot be read.
+    """
+    source = sys.stdin.buffer if sys.stdin else io.BytesIO()  # a shell may close it
+    first = source.read(_CHUNK)
+    if first.startswith(_MAGIC) or first[4:8] == b"ftyp":
+        return True, iter([decode(first + source.read(MAX_BYTES))])
+    if len(first) < 2 * FRAME_SHIFT:
+        raise UserError(
+            "expected a WAV file or at least 10 ms of raw 16-bit samples from standard input, got "
+            f"{len(first)} bytes: look at the program that writes them"
+        )
+
+    def samples() -> Iterator[np.ndarray]:
+        raw = first
+        while len(raw) > 1:
+            yield np.frombuffer(raw[: len(raw) // 2 * 2], "<i2") / 2.0**15
+            raw = source.read(_CHUNK)
+        yield np.zeros(0)
+
+    return False, samples()
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -41,8 +75,13 @@ def decode(encoded: bytes) -> np.ndarray:
     Raises:
         UserError: says what is wrong.
     """
+    if len(encoded) > MAX_BYTES:
+        raise UserError(f"expected at most {MAX_BYTES >> 20} MiB of sound: cut it into parts")
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WAVE":
-        samples, rate = _decode_riff(encoded)
+        try:
+            samples, rate, _ = wav.read(encoded)
+        except ValueError as error:
+            raise UserError(str(error)) from None
     elif encoded[:7] == b"NIST_1A":
         samples, rate = _decode_sphere(encoded)
     else:
@@ -50,6 +89,8 @@ def decode(encoded: bytes) -> np.ndarray:
             f"expected a RIFF WAVE or NIST SPHERE file, got {len(encoded)} bytes that begin with "
             f"{encoded[:4]!r}: convert the sound to WAV"
         )
+    if not 1000 <= rate <= 400_000:
+        raise UserError(f"expected sound at 1 to 400 kHz, got {rate} Hz: convert it to 16 kHz")
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise UserError(
@@ -80,30 +121,6 @@ def encode(samples: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _decode_riff(encoded: bytes) -> tuple[np.ndarray, int]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
-        if encoded[4:8] != b"\xff" * 4:  # a stream does not know its size
-            warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
-        try:
-            rate, samples = wavfile.read(io.BytesIO(encoded))
-        # Names and zeros: what SciPy's reader stumbles over when chunks are missing.
-        except (ValueError, NameError, ZeroDivisionError, struct.error, UserWarning) as error:
-            raise UserError(
-                "expected a whole WAV file of PCM or float samples, it is cut short or of another "
-                f"kind ({' '.join(str(error).split())}): get it again or convert it to 16-bit PCM"
-            ) from None
-    if not 1000 <= rate <= 400_000:
-        raise UserError(f"expected sound at 1 to 400 kHz, got {rate} Hz: convert it to 16 kHz")
-    if samples.dtype == np.uint8:  # the one kind without a sign
-        values = samples / 128.0 - 1.0
-    elif samples.dtype.kind == "i":  # 24 bits come in the upper ones of 32
-        values = samples / -float(np.iinfo(samples.dtype).min)
-    else:
-        values = samples.astype(np.float64)
-    return values if values.ndim == 2 else values[:, None], rate
-
-
 def _decode_sphere(encoded: bytes) -> tuple[np.ndarray, int]:
     """NIST SPHERE: a text header of `name -type value` lines, then samples."""
     try:
@@ -114,6 +131,11 @@ def _decode_sphere(encoded: bytes) -> tuple[np.ndarray, int]:
         width, count = int(fields["sample_n_bytes"]), int(fields["sample_count"])
     except (ValueError, KeyError) as error:
         raise UserError(f"expected a NIST SPHERE header, it is damaged ({error})") from None
+    if min(size, channels, count + 1) < 1:
+        raise UserError(
+            f"expected a NIST SPHERE header, it is damaged: {size} bytes of header, "
+            f"{channels} channels, {count} samples"
+        )
     coding = fields.get("sample_coding", "pcm")
     if width != 2 or coding != "pcm":
         raise UserError(

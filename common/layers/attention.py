@@ -2,6 +2,8 @@
 
 import keras
 
+from common.runs.registration import registered
+
 _MASKED = -1e9  # finite, so that a row without any real step gives zeros, not NaN
 
 
@@ -31,7 +33,7 @@ class _Attention(keras.layers.Layer):
         return None
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class AdditiveAttention(_Attention):
     """Weighs each step of `keys` by how well it answers each `query`, through a small network.
 
@@ -82,7 +84,7 @@ class AdditiveAttention(_Attention):
         return {**super().get_config(), "units": self.units, "dropout": self.rate}
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class MultiplicativeAttention(_Attention):
     """Weighs each step of `keys` by a bilinear form with each `query`.
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from common.runs.registration import registered
+
 
 class Step(NamedTuple):
     """The results of one step.
@@ -98,7 +100,7 @@ class Cell(keras.layers.Layer):
         return {**super().get_config(), "units": self.units}
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class ElmanCell(Cell):
     """Simple recurrent network: h_t = tanh(W x_t + U h_{t-1} + b).
 
@@ -115,7 +117,7 @@ class ElmanCell(Cell):
         return Step((hidden,), {"hidden": hidden})
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class GRUCell(Cell):
     """Gated recurrent unit, Cho et al. 2014, https://arxiv.org/abs/1406.1078.
 
@@ -166,7 +168,7 @@ class GRUCell(Cell):
         return {**super().get_config(), "reset_after": self.reset_after}
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class LSTMCell(Cell):
     """Long short-term memory, and what its literature varies.
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from common.layers.cells import ElmanCell, GRUCell, LSTMCell
 from common.lstm.layer import LSTM, Bidirectional
+from common.runs.registration import registered
 
 CELLS = {
     "elman": ElmanCell,
@@ -166,7 +167,7 @@ def kernels(model: keras.Model) -> dict[str, str]:
     return {layer.path: layer.computed_by for layer in layers}
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class OverGroups(keras.layers.Wrapper):
     """Runs a sequence encoder over groups of sequences, e.g. all questions about an image.
 
@@ -195,7 +196,7 @@ class OverGroups(keras.layers.Wrapper):
         return (*values_shape[:2], self.layer.outputs[1].shape[-1])
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class Recurrent(keras.layers.RNN):
     """A cell of `common.layers.cells` over a sequence; a `keras.layers.RNN`.
 

@@ -11,13 +11,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from common.lstm import loops
+from common.lstm import loops, twins
 from common.lstm.loops import converting as converting
+from common.runs.registration import registered
 
 logger = logging.getLogger("cellstate")
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class LSTM(keras.layers.LSTM):
     """Long short-term memory (Gers et al. 2000, https://doi.org/10.1162/089976600300015015).
 
@@ -31,23 +32,29 @@ class LSTM(keras.layers.LSTM):
       and options that the machine code does not have (other activations, recurrent dropout,
       float64).
 
-    Masked steps give zeros, where Keras' default repeats the last output. `unroll` is refused: in
-    Keras 3.15 an unrolled layer inside `Bidirectional` gives wrong numbers under any mask.
+    With `return_sequences` masked steps give zeros, where Keras' default repeats the last output:
+    `zero_output_for_mask` is by default what `return_sequences` is, as in Keras' `Bidirectional`.
+    `unroll` is refused: in Keras 3.15 an unrolled layer inside `Bidirectional` gives wrong numbers
+    under any mask.
     """
 
-    def __init__(self, units: int, *, zero_output_for_mask: bool = True, **options):
-        super().__init__(units, zero_output_for_mask=zero_output_for_mask, **options)
+    def __init__(self, units, *arguments, zero_output_for_mask: bool | None = None, **options):
+        super().__init__(units, *arguments, **options)
         if self.unroll:
             raise ValueError("expected unroll=False, got True: with masks Keras would go wrong")
+        self.zero_output_for_mask = (
+            self.return_sequences if zero_output_for_mask is None else zero_output_for_mask
+        )
         self.supports_jit = False  # XLA cannot compile a call out of TensorFlow
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """The loop, for `keras.layers.RNN.call`: last output, all outputs, last states."""
+        mask = as_mask(mask, sequences)
         if sequences.shape[1] == 1 and not training:
             return self.one_step(sequences, initial_state, mask)
         if not self.is_fast(training):
             return super().inner_loop(sequences, initial_state, mask, training=training)
-        if self.dropout and training:
+        if 0 < self.dropout < 1 and training:
             sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
         outputs, hidden, cell = (run if training else loops.run)(
             sequences,
@@ -58,7 +65,10 @@ class LSTM(keras.layers.LSTM):
         )
         if self.go_backwards:  # Keras gives them in the order of their making
             outputs = tf.reverse(outputs, [1])
-        return hidden, outputs, [hidden, cell]
+        last = hidden
+        if mask is not None and not self.return_sequences:  # of no step: not the initial state
+            last = tf.where(tf.reduce_any(mask, axis=1, keepdims=True), hidden, 0.0)
+        return last, outputs, [hidden, cell]
 
     def one_step(self, sequences, initial_state, mask) -> tuple:
         """As `inner_loop` for a decoder, which goes on by one step: no loop inside its own."""
@@ -92,14 +102,16 @@ class LSTM(keras.layers.LSTM):
             self.activation is keras.activations.tanh
             and self.recurrent_activation is keras.activations.sigmoid
             and not self.recurrent_dropout
-            and self.zero_output_for_mask
+            and not (self.dropout and self.cell.implementation == 1)  # a mask for each gate
+            and self.use_cudnn is not True
+            and bool(self.zero_output_for_mask) == bool(self.return_sequences)
             and self.compute_dtype != "float64"
             and not tf.config.list_logical_devices("GPU")
             and (not training or machine_code() is not None)
         )
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.layers")
 class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional`; where its two `LSTM` layers train in machine code, as one.
 
@@ -118,7 +130,7 @@ class Bidirectional(keras.layers.Bidirectional):
             sequences,
             [layer.weights_in_float32() for layer in layers],
             [states[:2], states[2:]],
-            mask,
+            as_mask(mask, sequences),
             reverses=[False, True],
         )
         if self.merge_mode == "sum":
@@ -134,11 +146,41 @@ class Bidirectional(keras.layers.Bidirectional):
         layers = self.forward_layer, self.backward_layer
         return (
             all(isinstance(layer, LSTM) and layer.is_fast(training) for layer in layers)
-            and not any(layer.dropout for layer in layers)
+            and layers[0].units == layers[1].units
+            and not layers[0].go_backwards
+            and not any(layer.dropout or layer.activity_regularizer for layer in layers)
+            and {layer.compute_dtype for layer in layers} == {self.compute_dtype}
             and self.return_sequences
             and not self.stateful
             and self.merge_mode in ("concat", "sum")
         )
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        """As the base class, which takes both layers to have the same number of units."""
+        layers = self.forward_layer, self.backward_layer
+        shapes = [layer.compute_output_shape(sequences_shape) for layer in layers]
+        outputs, states = shapes, []
+        if self.return_state:
+            outputs = [outputs for outputs, *_ in shapes]
+            states = [state for _, *states in shapes for state in states]
+        if self.merge_mode == "concat":
+            outputs = [(*outputs[0][:-1], outputs[0][-1] + outputs[1][-1])]
+        elif self.merge_mode:
+            outputs = outputs[:1]
+        return (*outputs, *states) if states or len(outputs) > 1 else outputs[0]
+
+
+def as_mask(mask, sequences):
+    """Bool (batch, time), from what Keras' layers take: other dtypes, (batch, time, 1), a list."""
+    if mask is None:
+        return None
+    mask = tf.cast(tf.nest.flatten(mask)[0], tf.bool)
+    if len(mask.shape) == 3:
+        mask = tf.squeeze(mask, -1)
+    if mask.shape[0] == 1 and sequences.shape[0] != 1:  # one for all
+        mask = tf.broadcast_to(mask, tf.shape(sequences)[:2])
+    mask.shape.assert_is_compatible_with(sequences.shape[:2])
+    return mask
 
 
 @functools.cache
@@ -210,7 +252,6 @@ def _cut(values, count: int, units: int):
 
 def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels, biases):
     """As `run`, for units that fill whole vectors, with the states side by side."""
-    code = machine_code()
     width, count = hidden.shape[-1], len(reverses)
     units = width // count
     batch, time = tf.unstack(tf.shape(inputs, tf.int64)[:2])
@@ -239,21 +280,23 @@ def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels
         packed = pack(inputs)
         recurrent = tf.stack(recurrents)
         gates, hiddens, cells, last_hidden, last_cell = _call(
-            functools.partial(code.forward, reverses=reverses),
+            "forward",
             [
                 product(packed, tf.concat(kernels, -1)) + tf.concat(biases, -1),
                 *(starts, lengths, recurrent, hidden, cell),
             ],
+            reverses=reverses,
             sizes=[4 * width, width, width, width, width],
         )
 
         def gradient(doutputs, dlast_hidden, dlast_cell):
             dhidden, dcell, *pairs = _call(
-                functools.partial(code.backward, reverses=reverses),
+                "backward",
                 [
                     *(starts, lengths, recurrent, hidden, cell, gates, hiddens, cells),
                     *(pack(doutputs), dlast_hidden, dlast_cell),
                 ],
+                reverses=reverses,
                 sizes=[width, width, *[4 * units, units] * count],
             )
             dinputs, dweights = [], []
@@ -274,9 +317,16 @@ def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels
     return lstm(inputs, hidden, cell, *kernels, *recurrent_kernels, *biases)
 
 
-def _call(function, tensors: list, *, sizes: list[int]) -> list[tf.Tensor]:
-    """Calls machine code on tensors; it gives float32 (rows, size) for each of `sizes`."""
-    results = tf.numpy_function(function, tensors, len(sizes) * [tf.float32], stateful=False)
+def _call(name: str, tensors: list, *, reverses, sizes: list[int]) -> list[tf.Tensor]:
+    """Calls a function of the machine code; it gives float32 (rows, size) for each of `sizes`.
+
+    Its gradient is that of its twin: in a graph by the registry, elsewhere by the tapes.
+    """
+    function = functools.partial(getattr(machine_code(), name), reverses=reverses)
+    gradient = twins.gradient_of(name, tuple(reverses))
+    with tf.compat.v1.get_default_graph().gradient_override_map({"PyFuncStateless": gradient}):
+        results = tf.numpy_function(function, tensors, len(sizes) * [tf.float32], stateful=False)
+    tf.__internal__.record_gradient(gradient, tensors, (), results)
     for result, size in zip(results, sizes, strict=True):
         result.set_shape([None, size])
     return results

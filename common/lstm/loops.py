@@ -100,11 +100,11 @@ def _all_steps(steps, weights, states) -> tuple:
         x=steps,
         cs_prev=cell,
         h_prev=hidden,
-        w=_in_its_order(tf.concat([kernel, recurrent], 0)),
+        w=in_other_order(tf.concat([kernel, recurrent], 0)),
         wci=peephole,
         wcf=peephole,
         wco=peephole,
-        b=_in_its_order(bias),
+        b=in_other_order(bias),
         forget_bias=0.0,
         cell_clip=-1.0,
         use_peephole=False,
@@ -115,8 +115,8 @@ def _all_steps(steps, weights, states) -> tuple:
     )
 
 
-def _in_its_order(weights):
-    """From Keras' input, forget, candidate, output gate to input, candidate, forget, output."""
+def in_other_order(weights):
+    """From input, forget, candidate, output gate to input, candidate, forget, output; and back."""
     i, f, c, o = tf.split(weights, 4, axis=-1)
     return tf.concat([i, c, f, o], axis=-1)
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from common.runs.registration import registered
 from common.training import strategies
 
 
@@ -25,7 +26,7 @@ class WeightedMean(keras.losses.Loss):
         return ops.divide_no_nan(ops.sum(weight * values), total)
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.training.losses")
 class WeightedCrossEntropy(WeightedMean):
     """Cross-entropy of class ids, averaged over the targets of weight above zero.
 

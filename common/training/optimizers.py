@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from common.runs.registration import registered
 from common.training import strategies
 from common.training.options import Precision, Schedule
 
@@ -45,7 +46,7 @@ def make_optimizer(
     return keras.optimizers.LossScaleOptimizer(adam) if precision == "float16" else adam
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.training.optimizers")
 class InverseRoot(keras.optimizers.schedules.LearningRateSchedule):
     """highest * min((step + 1) / warmup, sqrt(warmup / (step + 1))), warmup at least 1."""
 
@@ -62,7 +63,7 @@ class InverseRoot(keras.optimizers.schedules.LearningRateSchedule):
         return {"highest": self.highest, "warmup_steps": self.warmup_steps}
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.training.optimizers")
 class ClippedAdam(keras.optimizers.Adam):
     """Keras' Adam; `num_clipped` counts the steps whose gradients it clipped.
 

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from common.runs.errors import UserError
+from common.runs.registration import registered
 from common.training.options import StrategyName
 
 
@@ -82,7 +83,7 @@ def read_by_all(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("common.training.strategies")
 class Model(keras.Model):
     """A functional model that `fit` takes on several workers; make and compile it in their scope.
 

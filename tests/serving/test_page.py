@@ -14,10 +14,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from apps.answer_selection.ranking import tokenizer
+from common.inputs import images
 from serving import page, pictures, signatures, sounds, tabs
 from serving.client import Client
 from serving.errors import RequestError
@@ -60,6 +62,29 @@ def test_attention_is_brightest_where_the_model_looked():
     picture = pictures.over_image(file.getvalue(), [[0.1, 0.1, 0.1, 0.7]])
     light = np.asarray(picture.convert("L"), float).mean(axis=0)
     assert light.argmax() > 0.75 * picture.width
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_shown_upright_under_the_attention_of_the_model(orientation):
+    """The model's grid over the photo as it turns it is brightest where the photo is red."""
+    pixels = np.zeros((96, 160, 3), np.uint8)
+    pixels[:32, :40] = (255, 0, 0)  # of no symmetry
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", exif=exif)
+    seen = images.decode(tf.constant(file.getvalue())).numpy()
+    attention = seen[::8, ::8, 0] / 255.0
+    red = np.asarray(pictures.over_image(file.getvalue(), attention), int)
+    assert red.shape == seen.shape
+    bright = np.argwhere(red.sum(axis=-1) > 300).mean(axis=0)
+    np.testing.assert_allclose(bright, np.argwhere(seen[..., 0] > 0).mean(axis=0), atol=5)
+
+
+def test_a_photo_with_damaged_exif_is_shown_as_it_is_stored():
+    file = io.BytesIO()
+    Image.new("RGB", (100, 120)).save(file, "PNG", exif=b"Exif\0\0no TIFF at all")
+    assert pictures.over_image(file.getvalue(), [[1.0]]).size == (100, 120)
 
 
 def test_phones_are_the_runs_of_frames():

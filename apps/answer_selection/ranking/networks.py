@@ -16,6 +16,7 @@ from keras import ops
 
 from apps.answer_selection.config import ModelConfig
 from common.layers import attention, pooling, recurrent
+from common.runs.registration import registered
 from common.training.losses import WeightedMean
 
 _BM25_K1, _BM25_B, _BM25_LENGTH = 1.2, 0.75, 25.0
@@ -249,7 +250,7 @@ class _Plain(keras.layers.Layer):
         return None
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.answer_selection.model")
 class Pairs(_Plain):
     """Real candidates of all questions in one row: (batch, candidates, ...) -> (pairs, ...)."""
 
@@ -258,7 +259,7 @@ class Pairs(_Plain):
         return tf.gather_nd(grouped, _places(mask))
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.answer_selection.model")
 class ForEachCandidate(_Plain):
     """Repeats what belongs to a question for its candidates: (batch, ...) -> (pairs, ...)."""
 
@@ -267,7 +268,7 @@ class ForEachCandidate(_Plain):
         return tf.gather(values, _places(mask)[:, 0])
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.answer_selection.model")
 class Grouped(_Plain):
     """Back again: (pairs, ...) -> (batch, candidates, ...), zeros for candidates of padding."""
 
@@ -278,7 +279,7 @@ class Grouped(_Plain):
         return ops.reshape(grouped, (*ops.shape(mask)[:2], *ops.shape(values)[1:]))
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.answer_selection.model")
 class AfterBorder(_Plain):
     """The part of rows behind a border step: (pairs, first + 1 + rest), (pairs, first) -> rest."""
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from common.decoding import sampling
 from common.layers.cells import LSTMCell
 from common.lstm.layer import LSTM
+from common.runs.registration import registered
 from common.training import strategies
 
 
@@ -150,7 +151,7 @@ class Decoder(keras.layers.Layer):
         raise NotImplementedError
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.image_captioning.model")
 class SoftAttention(Decoder):
     """Xu et al. 2015, https://arxiv.org/abs/1502.03044: the LSTM looks before each word.
 
@@ -212,7 +213,7 @@ class SoftAttention(Decoder):
         return tf.reshape(context, [rows, self.region_dim]), tf.reshape(weights, [rows, places])
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.image_captioning.model")
 class ShowAndTell(Decoder):
     """Vinyals et al. 2015, https://arxiv.org/abs/1411.4555: the image is the LSTM's first input.
 

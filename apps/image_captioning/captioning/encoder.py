@@ -10,6 +10,7 @@ from keras import ops
 from apps.image_captioning.config import ModelConfig
 from common.layers import vision
 from common.runs.errors import UserError
+from common.runs.registration import registered
 
 _SIDE = 16  # pixels of a region's height and width that are read
 _SCALE = 4.0  # of an even colour: as large as the features of a CNN beside it, 0 to 6
@@ -55,7 +56,7 @@ def thaw(encoder: keras.Model, first: str | None, *, keep_statistics: bool) -> N
         layer.trainable = number >= start and not (normalises and keep_statistics)
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.image_captioning.model")
 class RegionColours(keras.layers.Layer):
     """Colours: pixels (batch, size, size, 3) in 0..255 -> (batch, rows, columns, bins ** 3).
 

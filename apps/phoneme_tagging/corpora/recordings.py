@@ -14,13 +14,14 @@ https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 
 import hashlib
 import itertools
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from praatio import textgrid
-from praatio.utilities import errors
+from praatio.utilities import errors, textgrid_io
 
 from apps.phoneme_tagging.corpora.phones import Segment
 from common.inputs.audio import FRAME_SHIFT, SAMPLE_RATE
@@ -35,6 +36,7 @@ LABELS = {  # by --data.name; the first that is there is read
     "align": WORDS,
 }
 SOUNDS = (".wav", ".sph")
+_NUMBER = re.compile(r'"(?:[^"]|"")*"|(?<![^\s=])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\S)')
 PHONE_TIERS = ("phones", "phone", "phonemes", "phoneme", "segments", "phonetic", "mau")
 
 
@@ -161,23 +163,28 @@ def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segmen
     with it.
 
     Raises:
+        UserError: the file cannot be read, or is no text.
         ValueError: no TextGrid, cut short, no such tier, or intervals that overlap.
     """
+    names = PHONE_TIERS if tier is None else (tier.lower(),)
+    text = _NUMBER.sub(_as_decimal, files.read_text(path))
     try:
-        grid = textgrid.openTextgrid(
-            str(path), includeEmptyIntervals=True, duplicateNamesMode="rename"
-        )
+        grid = textgrid_io.parseTextgridStr(text, includeEmptyIntervals=True)["tiers"]
+        tiers = [
+            textgrid.IntervalTier(layer["name"], layer["entries"], layer["xmin"], layer["xmax"])
+            for layer in grid
+            if layer["class"] == "IntervalTier" and layer["name"].lower() in names
+        ]
     except (errors.PraatioException, ValueError, LookupError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"expected a TextGrid with intervals in order, got: {reason}") from None
-    names = PHONE_TIERS if tier is None else (tier.lower(),)
-    tiers = [layer for layer in grid.tiers if isinstance(layer, textgrid.IntervalTier)]
-    phones = next((layer for layer in tiers if layer.name.lower() in names), None)
-    if phones is None:
+    if not tiers:
+        others = ", ".join(layer["name"] for layer in grid) or "none"
         raise ValueError(
-            f"expected an interval tier named {' or '.join(names)}, found "
-            f"{', '.join(grid.tierNames) or 'none'}: name the tier of phones with --data.tier"
+            f"expected an interval tier named {' or '.join(names)}, found {others}: name the tier "
+            "of phones with --data.tier"
         )
+    phones = tiers[0]
     entries: Any = phones.entries  # of an interval tier
     last_s = entries[-1].end if entries else 0.0
     if phones.maxTimestamp - last_s > 1e-4:  # rounding
@@ -186,6 +193,12 @@ def read_textgrid(path: Path, tier: str | None, num_samples: int) -> list[Segmen
             f"at {last_s} s: the file is cut short"
         )
     return [_segment(entry.label, entry.start, entry.end, num_samples) for entry in entries]
+
+
+def _as_decimal(token: re.Match) -> str:
+    """A number as praatio reads it, which takes no 5e-05 of Praat; strings stay as they are."""
+    word = token[0]
+    return word if word[0] == '"' else np.format_float_positional(float(word), trim="-")
 
 
 def read_ctm(path: Path, recording: str, num_samples: int) -> list[Segment]:
@@ -219,6 +232,8 @@ def read_ctm(path: Path, recording: str, num_samples: int) -> list[Segment]:
 
 
 def _segment(label: str, start_s: float, end_s: float, num_samples: int) -> Segment:
+    if not np.isfinite([start_s, end_s]).all():
+        raise ValueError(f"expected times in seconds, got {start_s} to {end_s} of {label!r}")
     end = round(end_s * SAMPLE_RATE)
     end = num_samples if num_samples < end < num_samples + FRAME_SHIFT else end
     return Segment(label, round(start_s * SAMPLE_RATE), end)

@@ -1,5 +1,6 @@
 """Encoded images to pixels, as the network learned to see them."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -10,7 +11,7 @@ FORMATS = ("JPEG", "PNG", "BMP")
 
 
 def read(encoded: bytes, size: int) -> np.ndarray:
-    """The bytes of a JPEG, PNG or BMP, scaled as a whole -> uint8 (size, size, 3).
+    """The bytes of a JPEG, PNG or BMP, upright and scaled as a whole -> uint8 (size, size, 3).
 
     Bilinear with antialiasing, as `tf.image.resize`.
 
@@ -21,7 +22,7 @@ def read(encoded: bytes, size: int) -> np.ndarray:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {width} x {height}")
-        pixels = _on_white(image)
+        pixels = _upright(_on_white(image), image)
     scaled = _scaled(_scaled(pixels, size).swapaxes(0, 1), size).swapaxes(0, 1)
     return np.round(scaled.clip(0, 255)).astype(np.uint8)
 
@@ -33,6 +34,19 @@ def _on_white(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image.convert("RGBA"), np.int32)
     share = pixels[..., 3:]
     return ((pixels[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.float32)
+
+
+def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Pixels (height, width, 3) turned as EXIF says; damaged EXIF counts as none."""
+    orientation, exif = 1, Image.Exif()
+    with contextlib.suppress(Exception):  # Pillow raises many kinds
+        exif.load(image.info.get("exif", b""))  # XMP, where `image.getexif` looks too, is not asked
+        orientation = exif.get(0x0112, 1)
+    if orientation not in range(2, 9):
+        return pixels
+    pixels = pixels.swapaxes(0, 1) if orientation > 4 else pixels
+    turns = (orientation - 1) % 4
+    return pixels[:: -1 if turns >= 2 else 1, :: -1 if turns in (1, 2) else 1]
 
 
 def _scaled(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -61,6 +61,23 @@ def test_a_corrupt_image_in_a_batch_is_named_by_its_row(saved):
         captions_of(saved, [good, good[:60], good, b"text"])
 
 
+def test_a_photo_that_is_stored_turned_is_captioned_as_the_upright_one(predictor, saved):
+    upright = Image.open(io.BytesIO(encoded_image(5, (20, 30))))
+    turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+    turns |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}  # as a camera stores it
+    photos = [as_file(upright, "PNG")]
+    for orientation, turn in turns.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photos.append(as_file(upright.transpose(Image.Transpose[turn]), "PNG", exif=exif))
+    expected, *captioned = predictor.caption(photos)
+    for captions in captioned:
+        assert captions.captions == expected.captions
+        np.testing.assert_array_equal(captions.attention, expected.attention)
+    outputs = captions_of(saved, photos)
+    assert (outputs["caption"] == outputs["caption"][0]).all()
+
+
 @pytest.mark.parametrize("image", [b"", b"not an image", encoded_image()[:70]])
 def test_an_unreadable_image_is_a_users_error(predictor, image):
     with pytest.raises(UserError, match="expected an image, got one that is"):

@@ -143,11 +143,11 @@ def as_wav(samples: np.ndarray, rate: int = 16_000) -> bytes:
 SIXTEEN_BITS = (noise(4000) * 32767).astype(np.int16)
 ENCODED = as_wav(SIXTEEN_BITS)
 NOT_TAKEN = {
-    "8 kHz": (as_wav(SIXTEEN_BITS, 8000), "expected 16,000 samples a second"),
-    "8 bits": (as_wav((SIXTEEN_BITS // 256 + 128).astype(np.uint8)), "only read 16-bit WAV"),
-    "float": (as_wav(noise(4000).astype(np.float32)), r"Expected 1 \(PCM\)"),
-    "SPHERE": (b"NIST_1A\n   1024\nend_head\n".ljust(3000), "Expected RIFF but found NIST"),
-    "empty": (b"", "too short"),
+    "8 kHz": (as_wav(SIXTEEN_BITS, 8000), "got samples a second.*8000"),
+    "8 bits": (as_wav((SIXTEEN_BITS // 256 + 128).astype(np.uint8)), "got bits.*8"),
+    "float": (as_wav(noise(4000).astype(np.float32)), "got format.*3"),
+    "SPHERE": (b"NIST_1A\n   1024\nend_head\n".ljust(3000), "got another kind"),
+    "empty": (b"", "got another kind"),
     "5 ms": (as_wav(SIXTEEN_BITS[:80]), r"(?s)expected at least 400.*\[1\]"),
 }
 

@@ -1,5 +1,8 @@
 """Recordings with labels: the official layout of TIMIT, and one's own in every form."""
 
+import itertools
+
+import numpy as np
 import pytest
 
 from apps.phoneme_tagging.corpora import phones, recordings
@@ -11,7 +14,7 @@ from .conftest import GOOD, load, load_parts, write_recordings, write_utterance
 INTERVALS = [(0.0, 0.125, "sil"), (0.125, 0.3, "IY1"), (0.3, 0.5, 's "x"')]
 
 
-def grid(intervals, *, name="Phones", end=0.5) -> str:
+def grid(intervals, *, name="Phones", end: float | str = 0.5) -> str:
     """A TextGrid with a tier of points and one of words before the tier of phones."""
     tiers = [("TextTier", "clicks", [(0.2, "a")]), ("IntervalTier", "words", [(0.0, end, "he")])]
     tiers.append(("IntervalTier", name, intervals))
@@ -30,8 +33,10 @@ def grid(intervals, *, name="Phones", end=0.5) -> str:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-def test_textgrids_of_every_encoding_are_read(tmp_path, encoding):
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_textgrids_of_every_encoding_are_read(tmp_path, encoding, newline):
     text = ("\ufeff" if encoding == "utf-16-be" else "") + grid(INTERVALS)
+    text = text.replace("\n", newline)
     (tmp_path / "a.TextGrid").write_bytes(text.encode(encoding))
     assert recordings.read_textgrid(tmp_path / "a.TextGrid", None, 7950) == [
         ("sil", 0, 2000),
@@ -41,10 +46,48 @@ def test_textgrids_of_every_encoding_are_read(tmp_path, encoding):
     assert recordings.read_textgrid(tmp_path / "a.TextGrid", "WORDS", 8000) == [("he", 0, 8000)]
 
 
+def short(intervals, end: str) -> str:
+    """The short form, where numbers and labels stand alone."""
+    rows = [value for *times, label in intervals for value in (*times, f'"{label}"')]
+    head = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", 0, end, "<exists>", 1]
+    tier = ['"IntervalTier"', '"phones"', 0, end, len(intervals)]
+    return "\n".join(map(str, [*head, *tier, *rows])) + "\n"
+
+
+NUMBERS = ["5e-05", "5E-5", "5.0e-05", "0.00005", ".5e-4", "+5e-05", "50e-6", "0.00005e0", "5.e-05"]
+
+
+@pytest.mark.parametrize("form", ["long", "short"])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_of_every_notation_are_read(tmp_path, form, number):
+    intervals = [("0e0", number, ""), (number, "2.5E-1", "5e-05"), ("2.5E-1", "5e-1", 's 1e3 ""')]
+    text = grid(intervals, end="5e-1") if form == "long" else short(intervals, "5e-1")
+    text = text.replace('""""', '""') if form == "long" else text
+    (tmp_path / "a.TextGrid").write_text(text)
+    assert recordings.read_textgrid(tmp_path / "a.TextGrid", None, 8000) == [
+        ("", 0, 1),
+        ("5e-05", 1, 4000),  # a label is no number
+        ('s 1e3 "', 4000, 8000),
+    ]
+
+
+def test_random_times_are_read_to_the_sample(tmp_path):
+    draw = np.random.default_rng(0)
+    for number in range(20):
+        times = np.unique(np.concatenate([[0], 10 ** draw.uniform(-5, 1, 6), [10]]))
+        starts = [f"{time:.{number}e}" if number > 9 else repr(float(time)) for time in times]
+        intervals = [(*pair, "iy") for pair in itertools.pairwise(starts)]
+        for text in (grid(intervals, end="1e1"), short(intervals, "1e+01")):
+            (tmp_path / "a.TextGrid").write_text(text)
+            segments = recordings.read_textgrid(tmp_path / "a.TextGrid", None, 160_000)
+            assert [segment.end for segment in segments] == np.round(times[1:] * 16_000).tolist()
+
+
 BROKEN_GRIDS = {
     "overlap": (grid([(0, 0.3, "iy"), (0.2, 0.5, "s")]), r"overlap in time.*iy.*s"),
     "no length": (grid([(0, 0.3, "iy"), (0.3, 0.3, "s")]), "cannot occur after its end"),
     "no such tier": (grid(INTERVALS, name="tones"), r"found clicks, words, tones.*--data\.tier"),
+    "no end": (short([(0, "1e999", "iy")], "1e999"), "expected"),
     "another kind": ("0 2000 h#\n", "expected a TextGrid"),
     "empty": ("", "expected a TextGrid"),
 }
@@ -139,6 +182,8 @@ def test_a_ctm_file_labels_its_recording_or_all_below_it(tmp_path, shared):
     [
         ("take0 1 0.1 long iy\n", "line 1: expected `recording channel start duration phone`"),
         ("take0 1 0.1\n", "line 1: expected `recording"),
+        ("take0 1 0 inf iy\n", "expected times in seconds, got 0.0 to inf of 'iy'"),
+        ("take0 1 nan 1e-1 iy\n", "expected times in seconds, got nan"),
         ("take1 1 0.0 0.1 iy\n", "expected lines of the recording take0, found none"),
     ],
 )

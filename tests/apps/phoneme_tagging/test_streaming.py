@@ -1,6 +1,7 @@
 """Long recordings in windows, and recordings that come in chunks: the same as the whole."""
 
 import io
+import json
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,12 +10,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.io import wavfile
 
 from apps.phoneme_tagging import model, predict
 from apps.phoneme_tagging.config import ModelConfig
 from apps.phoneme_tagging.tagging import streaming, viterbi
 from apps.phoneme_tagging.tagging.streaming import Stream
-from common.inputs import audio
+from common.inputs import audio, sound_files
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 
@@ -132,18 +134,74 @@ def test_samples_that_are_no_numbers_stop_a_stream():
         stream.feed(np.array([0.0, np.nan]))
 
 
-def test_standard_input_is_tagged_while_it_comes(monkeypatch, capsys, tmp_path):
-    predictor = make_predictor(direction="forward", delay_frames=3)
-    waveform = babble(16_000)
-    pcm = np.round(waveform.clip(-1, 1) * 32767).astype("<i2")
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(pcm.tobytes() + b"x")))
-    monkeypatch.setattr(predict.Predictor, "load", lambda run_dir: predictor)
-    predict.main(run_dir=tmp_path, wav=(predict.STANDARD_INPUT,))
-    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
-    whole = predictor.tag(pcm / 2.0**15).phones
-    assert [(float(a), float(b), phone) for a, b, phone, _ in printed] == [
-        (one.start_s, one.end_s, one.phone) for one in whole
+@pytest.fixture
+def tag_piped(monkeypatch, capsys, tmp_path):
+    """`tag_piped(predictor, encoded, **options)`: what `predict --wav -` prints, line by line."""
+
+    def tag(predictor, encoded: bytes | None, **options) -> list[str]:
+        piped = None if encoded is None else SimpleNamespace(buffer=io.BytesIO(encoded))
+        monkeypatch.setattr(sys, "stdin", piped)
+        monkeypatch.setattr(predict.Predictor, "load", lambda run_dir: predictor)
+        predict.main(run_dir=tmp_path, wav=(predict.STANDARD_INPUT,), **options)
+        return capsys.readouterr().out.splitlines()
+
+    return tag
+
+
+def as_printed(phones) -> list[str]:
+    return [
+        f"{start_s:8.3f} {end_s:8.3f}  {name:<5} {p:6.1%}" for name, start_s, end_s, p in phones
     ]
+
+
+def test_standard_input_is_tagged_while_it_comes(tag_piped):
+    predictor = make_predictor(direction="forward", delay_frames=3)
+    pcm = np.round(babble(16_000).clip(-1, 1) * 32767).astype("<i2")
+    printed = tag_piped(predictor, pcm.tobytes() + b"x")
+    assert printed == as_printed(predictor.tag(pcm / 2.0**15).phones)
+
+
+@pytest.mark.parametrize("options", [{}, {"direction": "forward", "delay_frames": 3}])
+@pytest.mark.parametrize("rate", [16_000, 8000])
+def test_a_sound_file_from_standard_input_is_read_as_one(tag_piped, tmp_path, options, rate):
+    predictor = make_predictor(**options)
+    wavfile.write(tmp_path / "speech.wav", rate, babble(9000).astype(np.float32))
+    phones = predictor.tag(sound_files.read(tmp_path / "speech.wav")).phones
+    encoded = (tmp_path / "speech.wav").read_bytes()
+    assert tag_piped(predictor, encoded) == as_printed(phones)
+    streamed = encoded[:4] + b"\xff" * 4 + encoded[8:]
+    [line] = tag_piped(predictor, streamed, json=True, ctm=tmp_path / "out.ctm")
+    assert json.loads(line)["phones"] == [phone._asdict() for phone in phones]
+    assert len((tmp_path / "out.ctm").read_text().splitlines()) == len(phones)
+
+
+FILES = (
+    b"fLaC",
+    b"OggS",
+    b"ID3\4",
+    b"FORM",
+    b"RIFX",
+    b"RF64",
+    b"\x1aE\xdf\xa3",
+    b"\0\0\0 ftypM4A ",
+)
+
+
+@pytest.mark.parametrize("magic", FILES)
+def test_sound_files_of_other_kinds_are_not_taken_for_samples(tag_piped, magic):
+    with pytest.raises(UserError, match="expected a RIFF WAVE or NIST SPHERE file, got 4000 bytes"):
+        tag_piped(make_predictor(direction="forward"), magic.ljust(4000, b"\1"))
+
+
+@pytest.mark.parametrize(
+    "encoded", [None, b"", b"x", bytes(319), b"RIFF", b"RIFF\xff\xff\xff\xffWAVE"]
+)
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_nothing_from_standard_input_is_an_error(tag_piped, encoded, direction, tmp_path):
+    for option in ({}, {"json": True}, {"ctm": tmp_path / "a"}, {"textgrid": tmp_path / "a"}):
+        with pytest.raises(UserError, match=r"^expected [^\n]*, got \d+ bytes[^\n]*$"):
+            tag_piped(make_predictor(direction=direction), encoded, **option)
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_file_at_a_time_is_drawn(tmp_path):

@@ -85,6 +85,7 @@ def test_frequent_bigrams_cost_less():
 @pytest.fixture
 def runtime(standalone):
     """The Python file of an export to another runtime."""
+    standalone("common/inputs/wav.py")  # it stands beside runtime.py in an export
     return standalone("apps/phoneme_tagging/runtime.py")
 
 

@@ -1,7 +1,9 @@
 """Sound files of all kinds become the same samples; broken ones say what is wrong."""
 
 import io
+import os
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -32,10 +34,10 @@ def wav_24_bits(samples: np.ndarray) -> bytes:
     )
 
 
-def sphere(samples: np.ndarray, order: str = "01") -> bytes:
+def sphere(samples: np.ndarray, order: str = "01", *, channels: object = 1) -> bytes:
     header = (
         "NIST_1A\n   1024\n"
-        f"channel_count -i 1\nsample_count -i {len(samples)}\nsample_rate -i 16000\n"
+        f"channel_count -i {channels}\nsample_count -i {len(samples)}\nsample_rate -i 16000\n"
         f"sample_n_bytes -i 2\nsample_byte_format -s2 {order}\nsample_coding -s3 pcm\nend_head\n"
     )
     kind = "<i2" if order == "01" else ">i2"
@@ -96,9 +98,22 @@ BROKEN = {
     "samples cut": (KINDS["16 bits"][:5000], "cut short"),
     "SPHERE cut": (KINDS["SPHERE"][:3000], "expected 16000 samples, got 988"),
     "SPHERE header": (b"NIST_1A\n   1024\nend_head\n".ljust(2000), "header, it is damaged"),
+    "SPHERE without a channel": (sphere(TONE, channels=0), "header, it is damaged: .* 0 channels"),
+    "SPHERE at 0 Hz": (sphere(TONE).replace(b"rate -i 16000", b"rate -i 00000"), "got 0 Hz"),
     "NaN": (wav(np.where(TONE > 0.499, np.nan, TONE).astype(np.float32)), "NaN"),
     "mu-law": (KINDS["16 bits"][:20] + b"\x07" + KINDS["16 bits"][21:], "MULAW"),
 }
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "-8000", "1.5", "x", "", str(10**30)])
+@pytest.mark.parametrize(
+    "field", ["   1024", "channel_count -i 1", "sample_count -i 16000", "sample_rate -i 16000"]
+)
+def test_numbers_of_a_sphere_header_that_cannot_be_are_an_error(field, value):
+    changed = field[: -len(field.split()[-1])] + value
+    encoded = sphere(TONE).replace(field.encode(), changed.encode())
+    with pytest.raises(UserError, match="expected"):
+        sound_files.decode(encoded + bytes(99))  # the samples have moved
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -111,6 +126,15 @@ def test_a_broken_file_says_what_is_wrong(kind, tmp_path):
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_an_absent_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="found none at"):
-        sound_files.read(tmp_path / "speech.wav")
+def test_an_absent_file_and_a_folder_are_named(tmp_path):
+    for path in (tmp_path / "speech.wav", tmp_path):
+        with pytest.raises(UserError, match="found none at"):
+            sound_files.read(path)
+
+
+def test_a_named_pipe_is_read_as_a_file(tmp_path):
+    os.mkfifo(tmp_path / "speech.wav")
+    writer = threading.Thread(target=(tmp_path / "speech.wav").write_bytes, args=[KINDS["float"]])
+    writer.start()
+    np.testing.assert_allclose(sound_files.read(tmp_path / "speech.wav"), TONE, atol=1e-4)
+    writer.join()
