@@ -249,10 +249,10 @@ def make_training_data(
 
 def with_features(
     train_data: TrainingData, config: DataConfig, encoder: keras.Model
-) -> TrainingData:
-    """The batches with what a frozen `encoder` sees in each image, as POOLED (batch, channels).
+) -> tuple[TrainingData, features.Features]:
+    """Batches with what a frozen `encoder` sees in each image, POOLED (batch, channels).
 
-    It is computed once, and read from disk by later trainings.
+    It is computed once, and read from disk by later trainings. Of training it is given alone too.
     """
     state = datasets.make_builder(config).info.full_name
     seen = {
@@ -266,7 +266,7 @@ def with_features(
         for split in ("train", "validation")
     }
     validation = seen["validation"].add_to(train_data.validation, POOLED)
-    return train_data._replace(seen=seen["train"], validation=validation)
+    return train_data._replace(seen=seen["train"], validation=validation), seen["train"]
 
 
 def as_training(

@@ -70,12 +70,12 @@ def train(
         records = data.load_split(config.data, "validation")
         return predict.make_samples(predict.Predictor(answerer), records)
 
+    head = models.trained_part(networks["model"])
     if on_prior:
         with strategies.chief_first(strategy):  # it computes the features
             encoder = models.pooled_encoder(networks["model"])
-            train_data = data.with_features(train_data, config.data, encoder)
-        head = models.trained_part(networks["model"])
-        head.get_layer("evidence").adapt(train_data.seen.values)
+            train_data, seen = data.with_features(train_data, config.data, encoder)
+        head.get_layer("evidence").adapt(seen.values)
 
     for name, network in networks.items():
         if on_prior and name == "model" and not dry_run:

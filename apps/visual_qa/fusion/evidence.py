@@ -4,10 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from common.runs.registration import registered
+
 _LIMIT = 5.0  # standard deviations; ReLU features have long tails
 
 
-@keras.saving.register_keras_serializable("cellstate")
+@registered("apps.visual_qa.model")
 class ImageEvidence(keras.layers.Layer):
     """Adds what the mean over an image's regions says for each answer to the logits of a question.
 
