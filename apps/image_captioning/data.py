@@ -13,7 +13,6 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -214,13 +213,7 @@ def make_batches(
 
 def load_features(split: Split, config: DataConfig, encoder: keras.Model) -> features.Features:
     """The features of a split's images, from disk where they were computed before."""
-    return features.compute(
-        split.records.map(lambda record: record["image"]),
-        encoder,
-        image_size=encoder.input.shape[1],
-        data=split.state,
-        cache_dir=Path(config.cache_dir or tfds.core.constants.DATA_DIR).expanduser(),
-    )
+    return features.compute(split.records, encoder, data=split.state, cache_dir=config.cache_dir)
 
 
 def make_buckets(lengths: list[int], *, batch_size: int) -> pipeline.Buckets:

@@ -1,11 +1,10 @@
 """Options of the visual question answering template. `replace(SMALL, ...)` in a notebook."""
 
-import contextlib
-import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from common.inputs import tables
 from common.training.options import Options
 
 APP = "visual_qa"  # the folder; run directories name it
@@ -165,18 +164,8 @@ PHOTOS = Config(  # where the text says much of the answer, and photographs are 
 
 def choose_preset(name: str | None, root: Path | None) -> str:
     """The preset for a data set: photos where most images have 200 pixels and more."""
-    from PIL import Image
-
-    if name in ("daquar", "vqa_v2"):
-        return "photos"
-    if name != "folder" or root is None:
-        return "small"
-    paths = (path for path in root.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    heights = []
-    for path in itertools.islice(paths, 32):
-        with contextlib.suppress(OSError), Image.open(path) as image:
-            heights.append(min(image.size))
-    return "photos" if sum(height >= 200 for height in heights) > len(heights) / 2 else "small"
+    is_large = name == "folder" and root is not None and tables.median_side(root) >= 200
+    return "photos" if is_large or name in ("daquar", "vqa_v2") else "small"
 
 
 DEMO_FLOORS = {"accuracy": 0.98}

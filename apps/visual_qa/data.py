@@ -14,13 +14,11 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from apps.visual_qa import datasets
 from apps.visual_qa.config import POOLED, DataConfig
@@ -257,11 +255,10 @@ def with_features(
     state = datasets.make_builder(config).info.full_name
     seen = {
         split: features.compute(
-            load_split(config, split).map(lambda record: record["image"]),
+            load_split(config, split),
             encoder,
-            image_size=encoder.input.shape[1],
-            data=f"{state} {split}",
-            cache_dir=Path(config.cache_dir or tfds.core.constants.DATA_DIR).expanduser(),
+            data=f"{state} {split}, first {config.max_images}",
+            cache_dir=config.cache_dir,
         )
         for split in ("train", "validation")
     }

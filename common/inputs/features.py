@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from common.inputs import images
 from common.runs import cli, files
@@ -47,29 +48,30 @@ class Features:
 
 
 def compute(
-    encoded: tf.data.Dataset, encoder: keras.Model, *, image_size: int, data: str, cache_dir: Path
+    records: tf.data.Dataset, encoder: keras.Model, *, data: str, cache_dir: Path | None
 ) -> Features:
     """The features of all images, from disk if they are there.
 
     Args:
-        encoded: strings (), one image each, in a fixed order, of known number.
+        records: with "image", the bytes of a file, in a fixed order, of known number.
         encoder: pixels (batch, size, size, 3) -> features (batch, ...).
-        image_size: of the pixels.
         data: names the images: what set, in which state, read by which code, which part.
-        cache_dir: the folder "features" in it keeps them.
+        cache_dir: the folder "features" in it keeps them; by default that of tensorflow-datasets.
     """
+    image_size = encoder.input.shape[1]
     digest = hashlib.sha256(json.dumps([encoder.name, image_size, data]).encode())
     for weight in encoder.weights:
         digest.update(np.ascontiguousarray(weight).data)
-    path = cache_dir / "features" / f"{digest.hexdigest()[:16]}.npy"
+    folder = Path(cache_dir or tfds.core.constants.DATA_DIR).expanduser()
+    path = folder / "features" / f"{digest.hexdigest()[:16]}.npy"
     if path.exists():
         return Features(path)
-    pixels = encoded.map(
-        lambda image: images.decode_and_resize(image, image_size),
+    pixels = records.map(
+        lambda record: images.decode_and_resize(record["image"], image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     encode, begun = _with_constant_weights(encoder), time.monotonic()
-    shape = (int(encoded.cardinality()), *encoder.output.shape[1:])
+    shape = (int(records.cardinality()), *encoder.output.shape[1:])
     with files.replacing(path) as temporary:
         values = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         for number, batch in enumerate(

@@ -28,8 +28,8 @@ def noise(seed: int) -> bytes:
 
 
 def compute(encoder, encoded, folder, data="forty images") -> features.Features:
-    dataset = tf.data.Dataset.from_tensor_slices(encoded)
-    return features.compute(dataset, encoder, image_size=8, data=data, cache_dir=folder)
+    records = tf.data.Dataset.from_tensor_slices({"image": encoded})
+    return features.compute(records, encoder, data=data, cache_dir=folder)
 
 
 def test_batches_get_the_grids_of_their_places_in_half_precision(encoder, encoded, tmp_path):
