@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import Executor
@@ -109,6 +110,18 @@ def _stamp(folder: Path) -> tuple:
     )
 
 
+@contextmanager
+def _without_pattern(folder: Path) -> Iterator[Path]:
+    """A path to a folder without the characters that TensorFlow takes for a pattern of names."""
+    if not set("*?[\\") & set(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as parent:
+        link = Path(parent) / "link"
+        link.symlink_to(folder.absolute())
+        yield link
+
+
 class Version:
     """A loaded SavedModel with a queue for each signature.
 
@@ -125,7 +138,8 @@ class Version:
         if not self.signatures:
             raise ValueError("no signature for prediction")
         tags = list(read_graph(candidate.folder).meta_info_def.tags)
-        self._loaded = tf.saved_model.load(str(candidate.folder), tags)  # its signatures use it
+        with _without_pattern(candidate.folder) as folder:
+            self._loaded = tf.saved_model.load(str(folder), tags)  # its signatures use it
         self.users = 0
         self.batchers = {
             key: Batcher(

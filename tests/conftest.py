@@ -33,6 +33,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in longest)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """What a test logs of file names that are no UTF-8 could not be sent by a parallel worker."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
 @pytest.fixture(scope="session")
 def shared_dir(tmp_path_factory) -> Path:
     """A folder of this test session, the same for all its workers."""

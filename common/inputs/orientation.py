@@ -20,16 +20,22 @@ _TAG, _SHORT, _LONG = 0x0112, 3, 4
 
 
 def turn_upright(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Turns the pixels (height, width, channels) of an encoded image, string ()."""
+    """Turns the pixels, uint8 (height, width, 3), of an encoded image, string ()."""
+    return tf.cond(_is_plain(image), lambda: pixels, lambda: _turned(pixels, image))
+
+
+# Not inlined: TensorFlow would pass over each operation of a branch that is not taken.
+@tf.function(
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+    input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.string)],
+)
+def _turned(pixels: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     orientation = read_orientation(image)
-
-    def turned() -> tf.Tensor:
-        turns = (orientation - 1) % 4
-        sides = tf.cond(orientation > 4, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-        is_reversed = [turns >= 2, (turns == 1) | (turns == 2)]  # upside down, right to left
-        return tf.reverse(sides, tf.boolean_mask([0, 1], is_reversed))
-
-    return tf.cond(orientation == 1, lambda: pixels, turned)
+    turns = (orientation - 1) % 4
+    sides = tf.cond(orientation > 4, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
+    is_reversed = [turns >= 2, (turns == 1) | (turns == 2)]  # upside down, right to left
+    return tf.reverse(sides, tf.boolean_mask([0, 1], is_reversed))
 
 
 def read_orientation(image: tf.Tensor) -> tf.Tensor:
@@ -40,6 +46,18 @@ def read_orientation(image: tf.Tensor) -> tf.Tensor:
     ]
     exif = tf.case(kinds, default=lambda: tf.constant(""))
     return tf.cond(exif == "", lambda: tf.constant(1, tf.int64), lambda: _orientation_in(exif))
+
+
+def _is_plain(image: tf.Tensor) -> tf.Tensor:
+    """Whether coding or pixels begin where they do in most images: no part is looked at then."""
+    head = tf.strings.join([tf.strings.substr(image, 0, 41), b"\0" * 41])
+
+    def has(place: int, value: bytes) -> tf.Tensor:
+        return tf.strings.substr(head, place, len(value)) == value
+
+    begins = has(0, b"\xff\xd8\xff\xdb")
+    begins |= has(0, b"\xff\xd8\xff\xe0\0\x10") & has(20, b"\xff\xdb")  # after JFIF
+    return begins | (has(0, PNG) & has(37, b"IDAT"))
 
 
 class _Part(NamedTuple):

@@ -76,9 +76,17 @@ def _tables() -> _Tables:
     return _Tables(apart, whole, order, f"[^{pattern}]*")
 
 
-@tf.function(autograph=False, input_signature=[tf.TensorSpec(None, tf.string)])
+@tf.function(
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+    input_signature=[tf.TensorSpec(None, tf.string)],
+)
 def _compose_all(text: tf.Tensor) -> tf.Tensor:
-    """As `compose`, of any text. A function of its own: traced once, whoever calls it."""
+    """As `compose`, of any text.
+
+    A function of its own: traced once, whoever calls it, and not passed over operation by operation
+    where its branch is not taken.
+    """
     tables = _tables()
     flat = tf.reshape(text, [-1])
     splits, codes = tf.raw_ops.UnicodeDecode(input=flat, input_encoding="UTF-8")

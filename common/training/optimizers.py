@@ -31,6 +31,7 @@ def make_optimizer(
     "float16" scales the loss, so that small gradients are not lost (Micikevicius et al. 2018,
     https://arxiv.org/abs/1710.03740).
     """
+    rate: Any  # Keras' annotation names a float alone
     if schedule == "inverse_root":
         rate = InverseRoot(learning_rate, warmup_steps)
     else:

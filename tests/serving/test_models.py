@@ -7,8 +7,11 @@ import shutil
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving import models
 from serving.limits import check
@@ -35,6 +38,19 @@ def test_the_newest_whole_version_is_found(saved_model, tmp_path):
     assert models.survey(tmp_path)[0].number == 10
     (tmp_path / "10" / "variables" / "variables.index").unlink()
     assert models.survey(tmp_path)[0].number == 2
+
+
+@pytest.mark.parametrize("name", ["run [1]", "a*", "b?", "c\\d", "e f", "#g%20"])
+def test_a_model_is_loaded_from_a_folder_of_any_name(saved_model, tmp_path, name):
+    shutil.copytree(saved_model, tmp_path / name)
+    candidate, _ = models.survey(tmp_path / name)
+    with ThreadPoolExecutor(1) as executor:
+        version = models.Version("m", candidate, executor, max_batch=1, max_queue=1, workers=1)
+        request = {"waveform": np.ones((1, 1), np.float32), "num_samples": np.ones(1, np.int32)}
+        original = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+        expected = original(**{key: tf.constant(value) for key, value in request.items()})
+        for key, value in version.batchers["serving_default"].call(request).items():
+            np.testing.assert_array_equal(value, expected[key])
 
 
 @pytest.mark.parametrize(

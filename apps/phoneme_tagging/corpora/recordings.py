@@ -129,9 +129,10 @@ def _held_back(speakers: set[str], *, fold: int, least: int) -> set[str]:
 def _by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[Path, Path]:
     """Files by their path without ending, in composed characters (NFC).
 
-    Of several, the one whose ending comes first.
+    Of several, the one whose ending comes first. A pipe would be waited for; a dead link is named.
     """
     paths = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
+    paths = [path for path in paths if path.is_file() or not path.exists()]
     paths.sort(key=lambda path: (-suffixes.index(path.suffix.lower()), path))
     stems = (str(path.relative_to(root).with_suffix("")) for path in paths)
     composed = (root / unicodedata.normalize("NFC", stem) for stem in stems)

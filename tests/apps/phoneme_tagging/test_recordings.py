@@ -1,6 +1,7 @@
 """Recordings with labels: the official layout of TIMIT, and one's own in every form."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -290,3 +291,12 @@ def test_timit_asks_for_its_folder(tmp_path):
 
 def test_gaps_are_no_error():
     assert phones.problem([Segment("h#", 0, 100), Segment("iy", 300, 500)], 800) is None
+
+
+def test_a_pipe_or_a_folder_is_no_recording(tmp_path):
+    os.mkfifo(tmp_path / "pipe.phn")
+    (tmp_path / "folder.phn").mkdir()
+    (tmp_path / "lost.phn").symlink_to(tmp_path / "nowhere")  # named as broken when it is read
+    (tmp_path / "file.phn").touch()
+    paths = recordings._by_stem(tmp_path, (".phn",)).values()
+    assert sorted(path.name for path in paths) == ["file.phn", "lost.phn"]

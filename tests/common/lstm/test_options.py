@@ -73,8 +73,8 @@ def results_of(layer, draws: dict, seed: int) -> list:
         tape.watch(weights)
         outputs = []
         for state in (states if draws["states"] else None, None):
-            given = layer(values, mask=mask, initial_state=state, training=draws["training"])
-            outputs += [tf.cast(output, tf.float32) for output in tf.nest.flatten(given)]
+            results = layer(values, mask=mask, initial_state=state, training=draws["training"])
+            outputs += [tf.cast(output, tf.float32) for output in tf.nest.flatten(results)]
         losses = [tf.cast(loss, tf.float32) for loss in layer.losses]
         total = tf.add_n([tf.reduce_sum(output**2) for output in outputs] + losses)
     return [*outputs, *tape.gradient(total, weights, unconnected_gradients="zero")]

@@ -54,8 +54,8 @@ def around_a_function(total, sources):
 
 WAYS = {
     "eager": by_tapes,
-    "function": lambda *given: tf.function(lambda: by_tapes(*given))(),
-    "tf.gradients": lambda *given: tf.function(lambda: by_gradients(*given))(),
+    "function": lambda *inputs: tf.function(lambda: by_tapes(*inputs))(),
+    "tf.gradients": lambda *inputs: tf.function(lambda: by_gradients(*inputs))(),
     "around": around_a_function,
 }
 
