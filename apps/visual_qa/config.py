@@ -28,9 +28,9 @@ class ModelConfig:
     """glove needs word_dim 50 (the vectors of the pip package)."""
     question_units: int = 128
     question_layers: int = 1
-    fusion: Literal["stacked_attention", "elementwise", "question_prior"] = "stacked_attention"
-    """stacked_attention: Yang et al. 2016; elementwise: question x image, Antol et al. 2015;
-    question_prior: what a frozen CNN sees corrects a trained question-only network."""
+    fusion: Literal["stacked_attention", "question_prior"] = "stacked_attention"
+    """stacked_attention: Yang et al. 2016; question_prior: what a frozen CNN sees corrects a
+    trained question-only network."""
     hops: int = 2
     """How often the question looks at the image (stacked_attention)."""
     attention_units: int = 64

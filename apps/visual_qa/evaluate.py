@@ -73,14 +73,11 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
     import tensorflow as tf
 
     from apps.visual_qa import data
-    from apps.visual_qa.model import load_networks
+    from apps.visual_qa.model import load_networks, load_vocabularies
     from common.inputs import pipeline
-    from common.inputs.text import Vocabulary
 
     networks = load_networks(run)
-    embedding, logits = (networks[0].get_layer(name) for name in ("embedding", "logits"))
-    words = Vocabulary.load(run.path / "vocab_words.txt", size=embedding.input_dim)
-    answers = Vocabulary.load(run.path / "vocab_answers.txt", size=logits.units)
+    words, answers = load_vocabularies(run, networks[0])
     examples = data.make_examples(
         data.load_split(config.data, split),
         data.Vocabularies(words, answers),

@@ -51,9 +51,8 @@ def build_model(
     if config.fusion == "question_prior":
         words, logits, weights = _question_prior(regions, config, num_words, num_answers)
     else:
-        fuse = _stacked_attention if config.fusion == "stacked_attention" else _elementwise
         words, question = _read_question(config, num_words, word_vectors)
-        fused, weights = fuse(regions, question, config)
+        fused, weights = _stacked_attention(regions, question, config)
         logits = _classify(fused, config, num_answers)
     shape = (-1, weights.shape[2], rows, columns)  # of (batch, questions, hops, regions)
     looks = keras.layers.Reshape(shape, dtype="float32", name="attention")(weights)
@@ -127,17 +126,6 @@ def _stacked_attention(regions, question, config: ModelConfig):
     evidence = _project(refined - question, config, "project_evidence")
     agreement = keras.layers.LayerNormalization(name="agreement")(query * evidence)
     return keras.ops.concatenate([refined, agreement], axis=-1), keras.ops.stack(weights, axis=2)
-
-
-def _elementwise(regions, question, config: ModelConfig):
-    """Antol et al. 2015: "deeper LSTM Q + norm I"; every region weighs the same."""
-    image = keras.layers.UnitNormalization()(keras.ops.mean(regions, axis=1))
-    image = _project(image, config, "project_regions")
-    question = _project(question, config, "project_question")
-    num_regions = regions.shape[1]
-    uniform = keras.ops.ones_like(question[:, :, :1, None]) / num_regions
-    weights = keras.ops.repeat(uniform, num_regions, axis=-1)  # one hop
-    return question * keras.ops.expand_dims(image, 1), weights
 
 
 def _question_prior(regions, config: ModelConfig, num_words: int, num_answers: int):
@@ -239,6 +227,18 @@ def load_networks(run: RunDirectory) -> tuple[keras.Model, keras.Model]:
     return run.load_model(), run.load_model("question_only.keras")
 
 
+def load_vocabularies(run: RunDirectory, model: keras.Model) -> tuple[Vocabulary, Vocabulary]:
+    """Words of the questions and answers to choose from, of the run whose `model` this is.
+
+    Raises:
+        UserError: a file is missing or damaged, or does not fit the model.
+    """
+    embedding = next(v for v in model.variables if v.path.endswith("embedding/embeddings"))
+    words = Vocabulary.load(run.path / "vocab_words.txt", size=embedding.shape[0])
+    num_answers = model.output["logits"].shape[-1]
+    return words, Vocabulary.load(run.path / "vocab_answers.txt", size=num_answers)
+
+
 def load_inference(run_dir: Path) -> Answerer:
     """The part of a run that takes raw inputs: for `predict` and `export`.
 
@@ -247,10 +247,5 @@ def load_inference(run_dir: Path) -> Answerer:
     """
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     model = run.load_model()
-    num_words, num_answers = model.get_layer("embedding").input_dim, model.get_layer("logits").units
-    return Answerer(
-        model,
-        Vocabulary.load(run.path / "vocab_words.txt", size=num_words),
-        Vocabulary.load(run.path / "vocab_answers.txt", size=num_answers),
-        max_question_words=config.data.max_question_words,
-    )
+    limit = config.data.max_question_words
+    return Answerer(model, *load_vocabularies(run, model), max_question_words=limit)

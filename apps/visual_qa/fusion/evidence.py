@@ -70,9 +70,10 @@ class ImageEvidence(keras.layers.Layer):
         alone = self.of_image(self.dropout(image, training=training))
         logits = self.prior_scale * prior + self.of_product(product) + alone[:, None]
 
-        best = ops.argmax(logits, axis=-1)
+        # Not argmax and take: of these ONNX has no translation.
+        is_best = ops.cast(logits == ops.max(logits, axis=-1, keepdims=True), "float32")
         of_product, of_image = (
-            ops.take(ops.transpose(layer.kernel), best, axis=0)
+            ops.matmul(is_best, ops.transpose(layer.kernel))
             for layer in (self.of_product, self.of_image)
         )
         active = ops.cast(image > 0, "float32")[:, None]

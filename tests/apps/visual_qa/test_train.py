@@ -7,8 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from apps.visual_qa import config, data, train
-from apps.visual_qa.model import QUESTION_ONLY, build_model, pooled_encoder, trained_part
+from apps.visual_qa import config, data, evaluate, export, train
+from apps.visual_qa.model import (
+    QUESTION_ONLY,
+    build_model,
+    load_inference,
+    pooled_encoder,
+    trained_part,
+)
 from common.inputs import images
 from common.runs.errors import UserError
 from common.training import losses
@@ -96,6 +102,20 @@ def test_with_a_prior_the_rival_is_trained_first_and_stays_as_it_is(cache_dir, t
     pixels = [images.decode_and_resize(row["image"], 16) for row in records]
     seen = pooled_encoder(model)(np.stack(pixels)).numpy()
     np.testing.assert_allclose(head.get_layer("evidence").mean, seen.mean(0), rtol=1e-2, atol=1e-3)
+
+    answered = list(evaluate.answer_questions(run, options, "validation"))
+    answerer = load_inference(run.path)
+    for record in data.load_split(options.data, "validation"):
+        questions = [text.decode() for text in record["question"].numpy()]
+        answers = answerer([record["image"].numpy()] * len(questions), questions)["answer"].numpy()
+        told = {
+            row.question: row.choices["model"]
+            for row in answered
+            if row.image_id == record["image_id"].numpy().decode()
+        }
+        assert told == dict(zip(questions, (answer.decode() for answer in answers), strict=True))
+    for format in ("onnx", "litert"):  # each compares its answers with those of the SavedModel
+        export.export(run.path, format=format)
 
 
 @pytest.mark.parametrize(
