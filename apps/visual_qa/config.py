@@ -88,8 +88,6 @@ class TrainConfig(Options):
     learning_rate: float = 3e-3
     questions_per_image: int = 16
     """A batch holds images; at most so many questions stand with one, more make a second group."""
-    question_epochs: int | None = None
-    """Of the question-only network; as many as `epochs` by default."""
     question_learning_rate: float | None = None
     """Of the question-only network; `learning_rate` by default."""
 
@@ -100,12 +98,7 @@ class TrainConfig(Options):
 
     def of_question_only(self) -> "TrainConfig":
         """The options with which the question-only network is trained."""
-        return replace(
-            self,
-            epochs=self.question_epochs or self.epochs,
-            learning_rate=self.question_learning_rate or self.learning_rate,
-            weight_decay=0.0,
-        )
+        return replace(self, learning_rate=self.question_learning_rate or self.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,15 +142,14 @@ PHOTOS = Config(  # where the text says much of the answer, and photographs are 
         word_vectors="glove",
         fusion="question_prior",
         attention_units=512,
-        dropout=0.5,
+        dropout=0.3,
     ),
     train=TrainConfig(
-        epochs=12,
-        patience=30,
+        epochs=60,
+        keep="last",
         learning_rate=1e-3,
-        weight_decay=1.0,
-        question_epochs=30,
         question_learning_rate=3e-3,
+        weight_decay=0.1,
     ),
 )
 

@@ -97,7 +97,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     make_samples: Callable[[], Samples] | None = None,
 ) -> list[dict[str, float]]:
-    """Compiles and fits a network by the options; the best epoch goes to `<name>.keras` of the run.
+    """Compiles and fits a network by the options; the epoch to keep goes to `<name>.keras`.
 
     It continues from the last checkpoint, if there is one. In a dry run it takes two steps, and
     logs the layers and how long the whole would take.
@@ -146,6 +146,7 @@ def fit(
             name=name,
             monitor=monitor,
             patience=options.patience,
+            keep=options.keep,
             minutes=options.checkpoint_minutes,
         ),
         steps_per_epoch=steps_per_epoch,

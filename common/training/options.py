@@ -8,6 +8,7 @@ from typing import Literal
 
 Schedule = Literal["cosine", "inverse_root"]
 Precision = Literal["float32", "bfloat16", "float16"]
+Keep = Literal["best", "last"]
 StrategyName = Literal["auto", "none", "mirrored", "multi_worker"]
 
 
@@ -17,6 +18,9 @@ class Options:
     """At most, each one pass over the training examples."""
     patience: int = 3
     """Stop after so many epochs without a better validation metric."""
+    keep: Keep = "best"
+    """The best epoch on validation, or the last, where few validation examples would choose by
+    chance; then `patience` stops nothing."""
     batch_size: int = 16
     """Examples in a step, of all devices together."""
     learning_rate: float = 2e-3

@@ -87,7 +87,7 @@ def test_with_a_prior_the_rival_is_trained_first_and_stays_as_it_is(cache_dir, t
         ),
         data=dataclasses.replace(tiny.data, cache_dir=cache_dir, max_images=32),
         train=dataclasses.replace(
-            tiny.train, epochs=1, question_epochs=2, weight_decay=0.1, learning_rate=0.1
+            tiny.train, weight_decay=0.1, learning_rate=0.1, question_learning_rate=0.01
         ),
     )
     run = train.train(options, tmp_path / "run")
