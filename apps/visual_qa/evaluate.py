@@ -73,10 +73,10 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
     import tensorflow as tf
 
     from apps.visual_qa import data
-    from apps.visual_qa.model import load_networks, load_vocabularies
+    from apps.visual_qa.model import QUESTION_ONLY, load_vocabularies
     from common.inputs import pipeline
 
-    networks = load_networks(run)
+    networks = run.load_model(), run.load_model(f"{QUESTION_ONLY}.keras")
     words, answers = load_vocabularies(run, networks[0])
     examples = data.make_examples(
         data.load_split(config.data, split),

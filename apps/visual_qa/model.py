@@ -218,15 +218,6 @@ class Answerer(tf.Module):
         }
 
 
-def load_networks(run: RunDirectory) -> tuple[keras.Model, keras.Model]:
-    """The best model of a run, and the best question-only network.
-
-    Raises:
-        UserError: one is missing or damaged.
-    """
-    return run.load_model(), run.load_model("question_only.keras")
-
-
 def load_vocabularies(run: RunDirectory, model: keras.Model) -> tuple[Vocabulary, Vocabulary]:
     """Words of the questions and answers to choose from, of the run whose `model` this is.
 

@@ -1,6 +1,6 @@
 """Trains visual question answering: data set -> run directory.
 
-python -m apps.visual_qa.train --run-dir runs/vqa [--preset tiny|small|paper] [--data.name ...]
+python -m apps.visual_qa.train --run-dir runs/vqa [--preset tiny|small|photos|paper]
 """
 
 import functools
@@ -44,8 +44,7 @@ def train(
     logger.info("%s: %s", config.data.name, train_data.summary())
     vectors = None
     if config.model.word_vectors == "glove":
-        vectors, coverage, _ = embeddings.load_word_vectors(words.tokens)
-        logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
+        vectors = embeddings.load_word_vectors(words.tokens).matrix
 
     networks = {}
     # The rival is trained the same way, for `evaluate` to set beside the model.
