@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from common.inputs import tables
 from common.training.options import Options
 
 APP = "visual_qa"  # the folder; run directories name it
@@ -152,14 +151,6 @@ PHOTOS = Config(  # where the text says much of the answer, and photographs are 
         weight_decay=0.1,
     ),
 )
-
-
-def choose_preset(name: str | None, root: Path | None) -> str:
-    """The preset for a data set: photos where most images have 200 pixels and more."""
-    is_large = name == "folder" and root is not None and tables.median_side(root) >= 200
-    return "photos" if is_large or name in ("daquar", "vqa_v2") else "small"
-
-
 DEMO_FLOORS = {"accuracy": 0.98}
 MONITOR = "val_accuracy"
 """The column of history.csv that chooses the epoch, and options in `tune`."""

@@ -7,7 +7,8 @@ import functools
 import logging
 from pathlib import Path
 
-from apps.visual_qa.config import APP, MONITOR, PRESETS, Config, choose_preset
+from apps.visual_qa.config import APP, MONITOR, PRESETS, Config
+from common.inputs import tables
 from common.runs import cli
 from common.runs.directory import RunDirectory
 
@@ -102,6 +103,12 @@ def train(
             make_samples=make_samples if name == "model" else None,  # the rival has no picture
         )
     return run
+
+
+def choose_preset(name: str | None, root: Path | None) -> str:
+    """The preset for a data set: photos where most images have 200 pixels and more."""
+    is_large = name == "folder" and root is not None and tables.median_side(root) >= 200
+    return "photos" if is_large or name in ("daquar", "vqa_v2") else "small"
 
 
 main = cli.train_command(train, Config)

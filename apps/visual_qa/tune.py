@@ -3,7 +3,8 @@
 python -m apps.visual_qa.tune --study-dir runs/study [--trials 20]
 """
 
-from apps.visual_qa.config import APP, MONITOR, PRESETS, SEARCH, Config, choose_preset
+from apps.visual_qa.config import APP, MONITOR, PRESETS, SEARCH, Config
+from apps.visual_qa.train import choose_preset
 from common.runs import cli
 from common.training import tuning
 

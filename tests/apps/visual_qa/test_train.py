@@ -136,7 +136,7 @@ def test_the_options_of_photographs_are_taken_for_photographs(tmp_path, name, si
         for number in range(3):
             path = tmp_path / "inside" / f"{number}.JPG"
             path.write_bytes(encoded_image(number, size, "JPEG"))
-    assert config.choose_preset(name, tmp_path if size else None) == expected
+    assert train.choose_preset(name, tmp_path if size else None) == expected
 
 
 def test_data_with_a_single_answer_is_refused(daquar, cache_dir):
