@@ -218,6 +218,6 @@ Image(data=example, width=200)
 #
 # ## Change this next
 # - `config.SMALL` as it is: two minutes, 99.9 %.
-# - `hops=1`, or `fusion="elementwise"`, which has no attention
-#   ([Antol et al. 2015](https://arxiv.org/abs/1505.00468)).
-# - Photographs and a data set of your own: [05_your_own_data](05_your_own_data.py).
+# - `hops=1`: one look in place of two.
+# - Photographs: `config.PHOTOS`, where the image corrects a network that reads the question alone.
+# - A data set of your own: [05_your_own_data](05_your_own_data.py).

@@ -27,7 +27,7 @@ ALLOWED = {
     "predict": {"config", "model"},
     "export": {"config", "datasets", "model", "predict"},
     "check_data": {"config", "datasets"},
-    "tune": {"config"},
+    "tune": {"config", "train"},  # what `train` chooses for a data set
     "runtime": set(),
 }
 NO_SUB_PACKAGES = ("__init__", "config", "runtime", "tune")

@@ -93,13 +93,7 @@ def _demands(tally: Tally) -> list[Demand]:
             MIN_USABLE,
             "add wrong candidates, other sentences of the same text for instance",
         ),
-        Demand(
-            "of the words of validation unknown in training",
-            tally.unknown_words(),
-            MAX_UNKNOWN_WORDS,
-            "add texts, or set --model.word-vectors glove",
-            most=True,
-        ),
+        tally.few_unknown_words(MAX_UNKNOWN_WORDS, "add texts, or set --model.word-vectors glove"),
     ]
 
 

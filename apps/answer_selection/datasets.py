@@ -79,18 +79,10 @@ class Source(tfds.core.BuilderConfig):
 
 
 class QuestionsWithCandidates(builders.Builder):
-    """Stores the records of any of the data sets.
-
-    Attributes:
-        broken: the candidates that cannot be used.
-    """
+    """Stores the records of any of the data sets."""
 
     name = APP
     VERSION = tfds.core.Version("1.0.0")
-
-    def __init__(self, *, config: Source, **kwargs):
-        self.broken = datasets.BrokenRows(config.name.partition("-")[0])
-        super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text()

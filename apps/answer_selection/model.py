@@ -7,7 +7,6 @@ words that the question lacks
 """
 
 import functools
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +24,6 @@ from common.inputs.text import Vocabulary
 from common.layers import embeddings
 from common.runs.directory import RunDirectory
 from common.runs.errors import UserError
-
-logger = logging.getLogger("cellstate")
 
 
 class WordTables(NamedTuple):
@@ -55,10 +52,8 @@ def load_tables(words: Vocabulary, idf: np.ndarray, config: ModelConfig) -> Word
     if config.word_vectors == "random":
         return WordTables(idf)
     buckets = (f"<bucket_{number}>" for number in range(len(idf) - len(words)))
-    vectors, coverage, _ = embeddings.load_word_vectors(
-        [*words.tokens, *buckets], path=config.word_vectors_file
-    )
-    logger.info("word vectors: for %.1f%% of the words", 100 * coverage)
+    every = [*words.tokens, *buckets]
+    vectors = embeddings.load_word_vectors(every, path=config.word_vectors_file).matrix
     if vectors.shape[1] != config.word_dim:
         raise UserError(
             f"expected word vectors of {config.word_dim} numbers, as model.word_dim says, "

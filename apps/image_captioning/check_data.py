@@ -59,7 +59,6 @@ def _count(tally: Tally, part: str, record: dict) -> None:
 
 
 def _demands(tally: Tally) -> list[Demand]:
-    captions = tally.classes["train"]
     return [
         Demand("training images", tally.counts["train"]["images"], MIN_IMAGES, "add images"),
         Demand(
@@ -74,20 +73,10 @@ def _demands(tally: Tally) -> list[Demand]:
             MIN_LEARNABLE,
             "add captions, or write them with fewer rare words",
         ),
-        Demand(
-            "of the training captions the commonest one",
-            max(captions.values(), default=0) / max(captions.total(), 1),
-            MAX_COMMONEST,
-            "tell apart in captions what differs in images",
-            most=True,
+        tally.no_single_class(
+            "captions", MAX_COMMONEST, "tell apart in captions what differs in images"
         ),
-        Demand(
-            "of the words of validation unknown in training",
-            tally.unknown_words(),
-            MAX_UNKNOWN_WORDS,
-            "add captions",
-            most=True,
-        ),
+        tally.few_unknown_words(MAX_UNKNOWN_WORDS, "add captions"),
     ]
 
 

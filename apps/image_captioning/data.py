@@ -13,7 +13,6 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -22,10 +21,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from apps.image_captioning import datasets
-from apps.image_captioning.captioning import features
 from apps.image_captioning.config import AugmentConfig, Config, DataConfig
 from apps.image_captioning.corpora import ptb
-from common.inputs import images, pipeline, text
+from common.inputs import features, images, pipeline, text
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 
@@ -215,13 +213,7 @@ def make_batches(
 
 def load_features(split: Split, config: DataConfig, encoder: keras.Model) -> features.Features:
     """The features of a split's images, from disk where they were computed before."""
-    return features.compute(
-        split.records.map(lambda record: record["image"]),
-        encoder,
-        image_size=encoder.input.shape[1],
-        data=split.state,
-        cache_dir=Path(config.cache_dir or tfds.core.constants.DATA_DIR).expanduser(),
-    )
+    return features.compute(split.records, encoder, data=split.state, cache_dir=config.cache_dir)
 
 
 def make_buckets(lengths: list[int], *, batch_size: int) -> pipeline.Buckets:

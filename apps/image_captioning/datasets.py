@@ -42,10 +42,6 @@ class _CaptionedImages(builders.Builder):
     VERSION = tfds.core.Version("1.0.0")
     read_image = staticmethod(images.read)
 
-    def __init__(self, *, config: Source, **kwargs):
-        self.broken, self.on_beam = datasets.BrokenRows(config.name.partition("-")[0]), False
-        super().__init__(config=config, **kwargs)
-
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "image": tfds.features.Image(shape=(None, None, 3)),

@@ -86,14 +86,10 @@ class Predictor:
         """
         import tensorflow as tf
 
-        from common.inputs.images import problem
+        from common.inputs.images import require
 
         for number, image in enumerate(images):
-            if (reason := problem(image)) is not None:
-                raise UserError(
-                    f"expected an image, got one that is {reason} (number {number}): "
-                    "use another file"
-                )
+            require(image, f" (number {number})")
         encoded = tf.constant(list(images))
         if self.reranking is None:
             outputs = self.captioner(encoded)

@@ -81,12 +81,8 @@ def _demands(tally: Tally) -> list[Demand]:
             MIN_LEARNABLE,
             "record words with the rare phones, or join phones with --data.phone-map",
         ),
-        Demand(
-            "of the training phones the commonest one",
-            max(train.values(), default=0) / max(train.total(), 1),
-            MAX_COMMONEST,
-            "look at the labels: --data.tier, --data.phone-map",
-            most=True,
+        tally.no_single_class(
+            "phones", MAX_COMMONEST, "look at the labels: --data.tier, --data.phone-map"
         ),
     ]
 

@@ -53,8 +53,8 @@ class Utterances(builders.Builder):
     VERSION = tfds.core.Version("2.0.0")
 
     def __init__(self, *, config: Source, **kwargs):
-        self.broken = datasets.BrokenRows(self.name)
         super().__init__(config=config, **kwargs)
+        self.broken = datasets.BrokenRows(self.name)
 
     def read(self, split: str) -> tf.data.Dataset:
         """Streams the records (see the module) of a split from disk, in a fixed order."""

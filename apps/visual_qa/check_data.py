@@ -67,13 +67,7 @@ def _demands(tally: Tally) -> list[Demand]:
             MIN_LEARNABLE,
             fewer_classes,
         ),
-        Demand(
-            "of the training questions with the commonest answer",
-            max(train.values(), default=0) / max(train.total(), 1),
-            MAX_COMMONEST,
-            "add questions with other answers",
-            most=True,
-        ),
+        tally.no_single_class("questions", MAX_COMMONEST, "add questions with other answers"),
         Demand(
             "of the validation questions with an answer that training lacks",
             data_checks.unknown_share(train, validation),
@@ -81,13 +75,7 @@ def _demands(tally: Tally) -> list[Demand]:
             fewer_classes,
             most=True,
         ),
-        Demand(
-            "of the words of validation unknown in training",
-            tally.unknown_words(),
-            MAX_UNKNOWN_WORDS,
-            "add questions",
-            most=True,
-        ),
+        tally.few_unknown_words(MAX_UNKNOWN_WORDS, "add questions"),
     ]
 
 

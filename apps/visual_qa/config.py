@@ -1,12 +1,13 @@
 """Options of the visual question answering template. `replace(SMALL, ...)` in a notebook."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from common.training.options import Options
 
 APP = "visual_qa"  # the folder; run directories name it
+POOLED = "pooled"  # features of an image, the mean over its regions: in batches, and as a layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,13 @@ class ModelConfig:
     """glove needs word_dim 50 (the vectors of the pip package)."""
     question_units: int = 128
     question_layers: int = 1
-    fusion: Literal["stacked_attention", "elementwise"] = "stacked_attention"
-    """stacked_attention: Yang et al. 2016; elementwise: question x image, Antol et al. 2015."""
+    fusion: Literal["stacked_attention", "question_prior"] = "stacked_attention"
+    """stacked_attention: Yang et al. 2016; question_prior: what a frozen CNN sees corrects a
+    trained question-only network."""
     hops: int = 2
     """How often the question looks at the image (stacked_attention)."""
     attention_units: int = 64
+    """Of each hop's hidden layer; with question_prior, of the product of question and image."""
     dropout: float = 0.0
     """Share of word vectors, LSTM inputs and answer features dropped in training."""
 
@@ -40,6 +43,8 @@ class ModelConfig:
         sizes = (self.image_size, self.word_dim, self.question_units, self.attention_units)
         if min(*sizes, self.question_layers, self.hops) < 1:
             raise ValueError("model sizes, question_layers and hops must be at least 1 (model.*)")
+        if self.fusion == "question_prior" and self.train_image_encoder:
+            raise ValueError("model.fusion question_prior needs model.no-train-image-encoder")
         if self.word_vectors == "glove" and self.word_dim != 50:
             raise ValueError(
                 f"model.word_vectors glove needs model.word_dim 50, got {self.word_dim}"
@@ -82,11 +87,17 @@ class TrainConfig(Options):
     learning_rate: float = 3e-3
     questions_per_image: int = 16
     """A batch holds images; at most so many questions stand with one, more make a second group."""
+    question_learning_rate: float | None = None
+    """Of the question-only network; `learning_rate` by default."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.questions_per_image < 1:
             raise ValueError("train.questions_per_image must be at least 1")
+
+    def of_question_only(self) -> "TrainConfig":
+        """The options with which the question-only network is trained."""
+        return replace(self, learning_rate=self.question_learning_rate or self.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +132,25 @@ PAPER = Config(  # sizes of Yang et al. 2016 for VQA: 14 x 14 regions, 1024 unit
     ),
     train=TrainConfig(epochs=50, batch_size=100, learning_rate=3e-4),
 )
+PHOTOS = Config(  # where the text says much of the answer, and photographs are few
+    model=ModelConfig(
+        image_encoder="efficientnet_lite0",
+        train_image_encoder=False,
+        image_size=448,
+        word_dim=50,
+        word_vectors="glove",
+        fusion="question_prior",
+        attention_units=512,
+        dropout=0.3,
+    ),
+    train=TrainConfig(
+        epochs=60,
+        keep="last",
+        learning_rate=1e-3,
+        question_learning_rate=3e-3,
+        weight_decay=0.1,
+    ),
+)
 DEMO_FLOORS = {"accuracy": 0.98}
 MONITOR = "val_accuracy"
 """The column of history.csv that chooses the epoch, and options in `tune`."""
@@ -129,4 +159,4 @@ SEARCH = {
     "model.question_units": ("one of", 64, 128, 256),
     "model.dropout": ("uniform", 0.0, 0.5),
 }
-PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}
+PRESETS = {"tiny": TINY, "small": SMALL, "photos": PHOTOS, "paper": PAPER}

@@ -8,6 +8,7 @@ A batch is a dict; `as_training` turns it into what `fit` takes:
     question_mask   bool   (batch, questions)           True = real
     answer_id       int32  (batch, questions)           -1 = not among the training answers
     image_id        string (batch,)
+    place           int64  (batch,)                     of the image in its part
     question, question_type  string (batch, questions); answers  string (batch, questions, humans)
 """
 
@@ -15,12 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from apps.visual_qa import datasets
-from apps.visual_qa.config import DataConfig
-from common.inputs import images, pipeline, text
+from apps.visual_qa.config import POOLED, DataConfig
+from common.inputs import features, images, pipeline, text
 from common.inputs.text import Vocabulary
 from common.runs.errors import UserError
 from common.scaling import service_batches
@@ -43,7 +45,7 @@ class Survey(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """Examples and batches for `fit`."""
+    """Examples and batches for `fit`; `seen` are features of images that are no part of them."""
 
     survey: Survey
     examples: tf.data.Dataset
@@ -51,6 +53,7 @@ class TrainingData(NamedTuple):
     buckets: pipeline.Buckets
     validation: tf.data.Dataset
     service: service_batches.Service | None
+    seen: features.Features | None = None
 
     @property
     def num_batches(self) -> int:
@@ -59,7 +62,7 @@ class TrainingData(NamedTuple):
 
     def batches(self, *, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
         """Endless shuffled batches; the order of an epoch is a function of (seed, epoch)."""
-        return pipeline.training_batches(
+        batches = pipeline.training_batches(
             self.examples,
             buckets=self.buckets,
             length=lambda example: tf.size(example["token_ids"]),
@@ -68,6 +71,7 @@ class TrainingData(NamedTuple):
             change=self.change,
             service=self.service,
         )
+        return batches if self.seen is None else self.seen.add_to(batches, POOLED)
 
     def summary(self) -> str:
         """Sizes, in a line for the log."""
@@ -151,13 +155,14 @@ def make_examples(
     word_table = vocabularies.words.make_table(unknown=text.UNK)
     answer_table = vocabularies.answers.make_table(unknown=-1)
 
-    def encode(record: dict) -> dict[str, tf.Tensor]:
+    def encode(place: tf.Tensor, record: dict) -> dict[str, tf.Tensor]:
         token_ids, token_mask = text.encode(
             record["question"], word_table, max_words=config.max_question_words
         )
         return {
             "image": record["image"],
             "image_id": record["image_id"],
+            "place": place,
             "token_ids": token_ids,
             "token_mask": token_mask,
             "question_mask": tf.ones_like(record["question"], tf.bool),
@@ -173,14 +178,14 @@ def make_examples(
         def group(start: tf.Tensor) -> dict[str, tf.Tensor]:
             return {
                 name: value
-                if name in ("image", "image_id")
+                if name in ("image", "image_id", "place")
                 else value[start : start + questions_per_image]
                 for name, value in example.items()
             }
 
         return tf.data.Dataset.from_tensor_slices(starts).map(group)
 
-    encoded = records.map(encode, num_parallel_calls=tf.data.AUTOTUNE).flat_map(groups)
+    encoded = records.enumerate().map(encode, num_parallel_calls=tf.data.AUTOTUNE).flat_map(groups)
     if image_size is None:
         return encoded
     return encoded.map(make_decoder(image_size), num_parallel_calls=tf.data.AUTOTUNE)
@@ -195,9 +200,11 @@ def make_decoder(image_size: int) -> Callable[..., dict[str, tf.Tensor]]:
 
 
 def make_training_data(
-    config: DataConfig, *, image_size: int, batch_size: int, questions_per_image: int
+    config: DataConfig, *, image_size: int | None, batch_size: int, questions_per_image: int
 ) -> TrainingData:
     """Reads the training and validation splits and makes all that `fit` needs of them.
+
+    Without an `image_size` batches have no images, see `with_features`.
 
     Decoded training images stay in memory when `config.memory_mb` has room for all; else they are
     read and decoded again each epoch, so that memory does not grow with the data set. A service
@@ -208,15 +215,18 @@ def make_training_data(
     survey = take_survey(records, config, questions_per_image=questions_per_image)
 
     def examples_of(split: tf.data.Dataset, size: int | None) -> tf.data.Dataset:
-        return make_examples(
+        examples = make_examples(
             split,
             survey.vocabularies,
             config,
             image_size=size,
             questions_per_image=questions_per_image,
         )
+        if image_size is not None:
+            return examples
+        return examples.map(lambda example: {n: v for n, v in example.items() if n != "image"})
 
-    fits = len(survey.group_cells) * 3 * image_size**2 <= config.memory_mb * 2**20
+    fits = len(survey.group_cells) * 3 * (image_size or 0) ** 2 <= config.memory_mb * 2**20
     cached = fits and service is None
     # Three buckets of like size; more would leave many small batches at an epoch's end.
     boundaries = {int(np.quantile(survey.group_cells, share)) for share in (1 / 3, 2 / 3)}
@@ -224,7 +234,7 @@ def make_training_data(
     return TrainingData(
         survey=survey,
         examples=examples_of(records, image_size).cache() if cached else examples_of(records, None),
-        change=None if cached else make_decoder(image_size),
+        change=None if cached or image_size is None else make_decoder(image_size),
         buckets=pipeline.equal_batches(sorted(boundaries), batch_size=batch_size),
         validation=pipeline.evaluation_batches(
             examples_of(held_back, image_size),
@@ -233,6 +243,27 @@ def make_training_data(
         ),
         service=service,
     )
+
+
+def with_features(
+    train_data: TrainingData, config: DataConfig, encoder: keras.Model
+) -> tuple[TrainingData, features.Features]:
+    """Batches with what a frozen `encoder` sees in each image, POOLED (batch, channels).
+
+    It is computed once, and read from disk by later trainings. Of training it is given alone too.
+    """
+    state = datasets.make_builder(config).info.full_name
+    seen = {
+        split: features.compute(
+            load_split(config, split),
+            encoder,
+            data=f"{state} {split}, first {config.max_images}",
+            cache_dir=config.cache_dir,
+        )
+        for split in ("train", "validation")
+    }
+    validation = seen["validation"].add_to(train_data.validation, POOLED)
+    return train_data._replace(seen=seen["train"], validation=validation), seen["train"]
 
 
 def as_training(
@@ -244,5 +275,5 @@ def as_training(
     `inputs` are the names that the model takes; Keras would mix up any others.
     """
     has_target = tf.logical_and(batch["question_mask"], batch["answer_id"] >= 0)
-    features = {name: batch[name] for name in inputs}
-    return features, tf.maximum(batch["answer_id"], 0), tf.cast(has_target, tf.float32)
+    arrays = {name: batch[name] for name in inputs}
+    return arrays, tf.maximum(batch["answer_id"], 0), tf.cast(has_target, tf.float32)

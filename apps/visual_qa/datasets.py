@@ -279,18 +279,10 @@ class Source(tfds.core.BuilderConfig):
 
 
 class ImagesWithQuestions(builders.Builder):
-    """Stores the records of any of the data sets.
-
-    Attributes:
-        broken: the rows that cannot be used.
-    """
+    """Stores the records of any of the data sets."""
 
     name = APP
     VERSION = tfds.core.Version("1.0.0")
-
-    def __init__(self, *, config: Source, **kwargs):
-        self.broken, self.on_beam = datasets.BrokenRows(config.data_set), False
-        super().__init__(config=config, **kwargs)
 
     def prepare(self, *, beam: str | None) -> None:
         """Writes the records, unless that is done; `beam` are options of an Apache Beam pipeline.

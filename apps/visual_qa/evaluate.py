@@ -73,14 +73,11 @@ def answer_questions(run: RunDirectory, config: Config, split: str) -> Iterator[
     import tensorflow as tf
 
     from apps.visual_qa import data
-    from apps.visual_qa.model import load_networks
+    from apps.visual_qa.model import QUESTION_ONLY, load_vocabularies
     from common.inputs import pipeline
-    from common.inputs.text import Vocabulary
 
-    networks = load_networks(run)
-    embedding, logits = (networks[0].get_layer(name) for name in ("embedding", "logits"))
-    words = Vocabulary.load(run.path / "vocab_words.txt", size=embedding.input_dim)
-    answers = Vocabulary.load(run.path / "vocab_answers.txt", size=logits.units)
+    networks = run.load_model(), run.load_model(f"{QUESTION_ONLY}.keras")
+    words, answers = load_vocabularies(run, networks[0])
     examples = data.make_examples(
         data.load_split(config.data, split),
         data.Vocabularies(words, answers),
@@ -138,6 +135,14 @@ def summarize(rows: Sequence[Answered], *, data: str, split: str) -> Evaluation:
     collapse = metrics.answer_collapse([row.choices["model"] for row in rows])
     if collapse.share > 0.9:
         notes += (f"collapse: {collapse.share:.0%} of the answers are {collapse.most_frequent!r}",)
+    gains = np.subtract(by_name["model"]["accuracy"], by_name["question_only"]["accuracy"])
+    error = float(np.std(gains) / np.sqrt(len(gains)))
+    if gains.mean() <= 2 * error:
+        notes += (
+            f"the image does not help: {100 * gains.mean():+.1f} points over question_only, with a "
+            f"standard error of {100 * error:.1f}; try more images, --preset photos where they are "
+            "photographs, or fewer epochs",
+        )
     kinds = _frequent_types([row.question_type for row in rows])
     return Evaluation(
         app=APP,

@@ -4,6 +4,7 @@ image uint8 (batch, size, size, 3), token_ids int32 and token_mask bool (batch, 
     -> logits (batch, questions, answers), attention (batch, questions, hops, rows, columns)
 """
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.visual_qa.config import APP, Config, ModelConfig
+from apps.visual_qa.config import APP, POOLED, Config, ModelConfig
+from apps.visual_qa.fusion.evidence import ImageEvidence, shares_of_regions
 from common.export import saved_model
 from common.inputs import images, text
 from common.inputs.text import Vocabulary
@@ -20,6 +22,8 @@ from common.runs import directory
 from common.runs.directory import RunDirectory
 
 NUM_TOP = 5
+QUESTION_ONLY = "question_only"  # the blind rival, and the layer that is a copy of it
+HEAD = "head"  # the layer behind the features of a frozen CNN, where they are computed beforehand
 
 
 def build_model(
@@ -31,6 +35,9 @@ def build_model(
 ) -> keras.Model:
     """The whole network (see the module), with outputs named "logits" and "attention".
 
+    With the fusion `question_prior` it has a question-only network inside, a layer of the name
+    QUESTION_ONLY, which is not trained: give it the weights of the trained one.
+
     Args:
         config: sizes and choices.
         num_words: of the vocabulary, special tokens included.
@@ -41,15 +48,14 @@ def build_model(
     grid = vision.make_image_encoder(config)(image)  # (batch, rows, columns, channels)
     _, rows, columns, channels = grid.shape
     regions = keras.layers.Reshape((rows * columns, channels), name="regions")(grid)
-    words, question = _read_question(config, num_words, word_vectors)
-
-    fuse = _stacked_attention if config.fusion == "stacked_attention" else _elementwise
-    fused, weights = fuse(regions, question, config)  # weights (batch, questions, hops, regions)
-
-    hops = weights.shape[2]
-    shape = (-1, hops, rows, columns)  # -1: the questions
+    if config.fusion == "question_prior":
+        words, logits, weights = _question_prior(regions, config, num_words, num_answers)
+    else:
+        words, question = _read_question(config, num_words, word_vectors)
+        fused, weights = _stacked_attention(regions, question, config)
+        logits = _classify(fused, config, num_answers)
+    shape = (-1, weights.shape[2], rows, columns)  # of (batch, questions, hops, regions)
     looks = keras.layers.Reshape(shape, dtype="float32", name="attention")(weights)
-    logits = _classify(fused, config, num_answers)
     return keras.Model({"image": image, **words}, {"logits": logits, "attention": looks})
 
 
@@ -60,17 +66,36 @@ def build_question_only(
     num_answers: int,
     word_vectors: np.ndarray | None = None,
 ) -> keras.Model:
-    """The blind rival: the same question encoder and classifier, no image; output "logits"."""
+    """The blind rival: the same question encoder and classifier, no image.
+
+    Outputs "logits", and "question" (batch, questions, units), the last state of its LSTM.
+    """
     words, question = _read_question(config, num_words, word_vectors)
-    return keras.Model(words, {"logits": _classify(question, config, num_answers)})
+    outputs = {"logits": _classify(question, config, num_answers), "question": question}
+    return keras.Model(words, outputs, name=QUESTION_ONLY)
+
+
+def pooled_encoder(model: keras.Model) -> keras.Model:
+    """The frozen part of a model with the fusion `question_prior`: image -> (batch, channels)."""
+    return keras.Model(model.input["image"], model.get_layer(POOLED).output, name=POOLED)
+
+
+def trained_part(model: keras.Model) -> keras.Model:
+    """What `fit` trains: the model, or its part behind what `pooled_encoder` gives."""
+    heads = [layer for layer in model.layers if layer.name == HEAD]
+    return heads[0] if heads else model
+
+
+def _word_inputs() -> dict[str, keras.KerasTensor]:
+    return {
+        "token_ids": keras.Input((None, None), dtype="int32", name="token_ids"),
+        "token_mask": keras.Input((None, None), dtype="bool", name="token_mask"),
+    }
 
 
 def _read_question(config: ModelConfig, num_words: int, word_vectors):
     """The inputs, and the last state of an LSTM over each question: (batch, questions, units)."""
-    words = {
-        "token_ids": keras.Input((None, None), dtype="int32", name="token_ids"),
-        "token_mask": keras.Input((None, None), dtype="bool", name="token_mask"),
-    }
+    words = _word_inputs()
     embed = embeddings.make_embedding(num_words, config.word_dim, vectors=word_vectors)
     encode = recurrent.make_encoder(
         config.word_dim,
@@ -103,15 +128,27 @@ def _stacked_attention(regions, question, config: ModelConfig):
     return keras.ops.concatenate([refined, agreement], axis=-1), keras.ops.stack(weights, axis=2)
 
 
-def _elementwise(regions, question, config: ModelConfig):
-    """Antol et al. 2015: "deeper LSTM Q + norm I"; every region weighs the same."""
-    image = keras.layers.UnitNormalization()(keras.ops.mean(regions, axis=1))
-    image = _project(image, config, "project_regions")
-    question = _project(question, config, "project_question")
-    num_regions = regions.shape[1]
-    uniform = keras.ops.ones_like(question[:, :, :1, None]) / num_regions
-    weights = keras.ops.repeat(uniform, num_regions, axis=-1)  # one hop
-    return question * keras.ops.expand_dims(image, 1), weights
+def _question_prior(regions, config: ModelConfig, num_words: int, num_answers: int):
+    """A trained question-only network, to whose logits the image adds what it knows better."""
+    blind = build_question_only(
+        dataclasses.replace(config, dropout=0.0), num_words=num_words, num_answers=num_answers
+    )
+    blind.trainable = False
+    words = _word_inputs()
+    prior = blind(words)
+    features = keras.Input((regions.shape[-1],), name=POOLED)
+    evidence = ImageEvidence(
+        num_answers, units=config.attention_units, dropout=config.dropout, name="evidence"
+    )
+    logits, slope, base = evidence(features, prior["question"], prior["logits"])
+    outputs = {"logits": logits, "slope": slope, "base": base}
+    head = keras.Model({POOLED: features, **words}, outputs, name=HEAD)
+
+    words = _word_inputs()
+    pooled = keras.layers.GlobalAveragePooling1D(dtype="float32", name=POOLED)(regions)
+    outputs = head({POOLED: pooled, **words})
+    weights = shares_of_regions(regions, outputs["slope"], outputs["base"])
+    return words, outputs["logits"], keras.ops.expand_dims(weights, 2)  # one hop
 
 
 def _project(features, config: ModelConfig, name: str):
@@ -181,13 +218,16 @@ class Answerer(tf.Module):
         }
 
 
-def load_networks(run: RunDirectory) -> tuple[keras.Model, keras.Model]:
-    """The best model of a run, and the best question-only network.
+def load_vocabularies(run: RunDirectory, model: keras.Model) -> tuple[Vocabulary, Vocabulary]:
+    """Words of the questions and answers to choose from, of the run whose `model` this is.
 
     Raises:
-        UserError: one is missing or damaged.
+        UserError: a file is missing or damaged, or does not fit the model.
     """
-    return run.load_model(), run.load_model("question_only.keras")
+    embedding = next(v for v in model.variables if v.path.endswith("embedding/embeddings"))
+    words = Vocabulary.load(run.path / "vocab_words.txt", size=embedding.shape[0])
+    num_answers = model.output["logits"].shape[-1]
+    return words, Vocabulary.load(run.path / "vocab_answers.txt", size=num_answers)
 
 
 def load_inference(run_dir: Path) -> Answerer:
@@ -198,10 +238,5 @@ def load_inference(run_dir: Path) -> Answerer:
     """
     run, config = directory.open_run(run_dir, app=APP, config_type=Config)
     model = run.load_model()
-    num_words, num_answers = model.get_layer("embedding").input_dim, model.get_layer("logits").units
-    return Answerer(
-        model,
-        Vocabulary.load(run.path / "vocab_words.txt", size=num_words),
-        Vocabulary.load(run.path / "vocab_answers.txt", size=num_answers),
-        max_question_words=config.data.max_question_words,
-    )
+    limit = config.data.max_question_words
+    return Answerer(model, *load_vocabularies(run, model), max_question_words=limit)

@@ -71,9 +71,7 @@ class Predictor:
 
         from common.inputs import images, text
 
-        problem = images.problem(image)
-        if problem is not None:
-            raise UserError(f"expected an image, got one that is {problem}: use another file")
+        images.require(image)
         words = text.WORDS(tf.constant([question]))[0].numpy()
         if len(words) == 0:
             raise UserError(f"expected a question of at least one word, got {question[:40]!r}")

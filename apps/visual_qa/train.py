@@ -1,6 +1,6 @@
 """Trains visual question answering: data set -> run directory.
 
-python -m apps.visual_qa.train --run-dir runs/vqa [--preset tiny|small|paper] [--data.name ...]
+python -m apps.visual_qa.train --run-dir runs/vqa [--preset tiny|small|photos|paper]
 """
 
 import functools
@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from apps.visual_qa.config import APP, MONITOR, PRESETS, Config
+from common.inputs import tables
 from common.runs import cli
 from common.runs.directory import RunDirectory
 
@@ -27,16 +28,16 @@ def train(
     """
     # TensorFlow starts here, not above: `--help` and a misspelt option need not wait for it.
     from apps.visual_qa import data, predict
-    from apps.visual_qa.model import Answerer, build_model, build_question_only
+    from apps.visual_qa import model as models
     from common.layers import embeddings, recurrent
-    from common.training import fit, losses
+    from common.training import fit, losses, strategies
 
-    options = config.train
+    options, on_prior = config.train, config.model.fusion == "question_prior"
     run, strategy = fit.start(run_dir, app=APP, config=config, resume=resume, dry_run=dry_run)
 
     train_data = data.make_training_data(
         config.data,
-        image_size=config.model.image_size,
+        image_size=None if on_prior else config.model.image_size,
         batch_size=options.batch_size,
         questions_per_image=options.questions_per_image,
     )
@@ -44,12 +45,14 @@ def train(
     logger.info("%s: %s", config.data.name, train_data.summary())
     vectors = None
     if config.model.word_vectors == "glove":
-        vectors, coverage, _ = embeddings.load_word_vectors(words.tokens)
-        logger.info("glove: vectors for %.1f%% of the words", 100 * coverage)
+        vectors = embeddings.load_word_vectors(words.tokens).matrix
 
     networks = {}
     # The rival is trained the same way, for `evaluate` to set beside the model.
-    for name, build in (("question_only", build_question_only), ("model", build_model)):
+    for name, build in (
+        (models.QUESTION_ONLY, models.build_question_only),
+        ("model", models.build_model),
+    ):
         with fit.scope(strategy, options):
             networks[name] = build(
                 config.model, num_words=len(words), num_answers=len(answers), word_vectors=vectors
@@ -63,18 +66,30 @@ def train(
 
     def make_samples():
         limit = config.data.max_question_words
-        answerer = Answerer(networks["model"], words, answers, max_question_words=limit)
+        answerer = models.Answerer(networks["model"], words, answers, max_question_words=limit)
         records = data.load_split(config.data, "validation")
         return predict.make_samples(predict.Predictor(answerer), records)
 
+    head = models.trained_part(networks["model"])
+    if on_prior:
+        with strategies.chief_first(strategy):  # it computes the features
+            encoder = models.pooled_encoder(networks["model"])
+            train_data, seen = data.with_features(train_data, config.data, encoder)
+        head.get_layer("evidence").adapt(seen.values)
+
     for name, network in networks.items():
-        as_training = functools.partial(data.as_training, inputs=network.input)
+        if on_prior and name == "model" and not dry_run:
+            rival = run.load_model(f"{models.QUESTION_ONLY}.keras")
+            head.get_layer(models.QUESTION_ONLY).set_weights(rival.get_weights())
+        trained = models.trained_part(network)
+        as_training = functools.partial(data.as_training, inputs=trained.input)
         fit.fit(
             network,
-            network.output["logits"],  # attention has no target
+            trained.output["logits"],  # attention has no target
             run,
-            options,
+            options if name == "model" else options.of_question_only(),
             name=name,
+            inputs=trained.input,
             batches=lambda epoch, as_training=as_training: train_data.batches(
                 seed=options.seed, first_epoch=epoch
             ).map(as_training),
@@ -90,7 +105,13 @@ def train(
     return run
 
 
+def choose_preset(name: str | None, root: Path | None) -> str:
+    """The preset for a data set: photos where most images have 200 pixels and more."""
+    is_large = name == "folder" and root is not None and tables.median_side(root) >= 200
+    return "photos" if is_large or name in ("daquar", "vqa_v2") else "small"
+
+
 main = cli.train_command(train, Config)
 
 if __name__ == "__main__":
-    cli.run(main, presets=PRESETS)
+    cli.run(main, presets=PRESETS, choose=choose_preset)

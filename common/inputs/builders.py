@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from common.inputs.datasets import BrokenRows
+
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore
     """A `GeneratorBasedBuilder` that is not known by name, and whose data is that of its code.
@@ -19,6 +21,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyrig
     config, and so the folder of the data, ends in a hash of the readers: of the module of the
     class, of datasets.py and corpora/ of its app and of common/inputs. Comments and docstrings do
     not count. Data of other code stays where it is, since a training may be reading it.
+
+    Attributes:
+        broken: the rows that cannot be used, under what stands before a "-" in the config's name.
+        on_beam: whether an Apache Beam pipeline prepares the data.
     """
 
     def __init_subclass__(cls, **options):
@@ -26,11 +32,11 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyrig
 
     def __init__(self, *, config: tfds.core.BuilderConfig | None = None, **options):
         code = f"code-{_digest_of_readers(type(self).__module__)}"
-        if config is None:
-            config = tfds.core.BuilderConfig(name=code)
-        elif not config.name.endswith(code):  # it does in a copy by pickle
-            config = dataclasses.replace(config, name=f"{config.name}-{code}")
-        super().__init__(config=config, **options)
+        own = config or tfds.core.BuilderConfig(name=code)
+        if not own.name.endswith(code):  # it does in a copy by pickle
+            own = dataclasses.replace(own, name=f"{own.name}-{code}")
+        self.broken, self.on_beam = BrokenRows(own.name.partition("-")[0]), False
+        super().__init__(config=own, **options)
 
 
 def _digest_of_readers(module: str) -> str:

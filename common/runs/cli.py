@@ -35,10 +35,13 @@ Item = TypeVar("Item")
 # `--config.model.units`.
 FLAT = tyro.conf.arg(name="")
 
+# From --data.name and --data.root to the name of a preset.
+PresetChoice = Callable[[str | None, Path | None], str]
+
 # `train --config FILE`; `default_config` has read it before the other options.
 ConfigFile = Annotated[Path | None, tyro.conf.arg(name="config")]
 
-Preset = Literal["tiny", "small", "paper"]
+Preset = str  # a name of the app's PRESETS; `default_config` has checked it
 
 # `export --format`: for TensorFlow, or for a smaller runtime (common/export/portable.py).
 ExportFormat = Literal["saved_model", "onnx", "onnx_int8", "litert", "litert_int8"]
@@ -55,12 +58,14 @@ def run(
     main: Callable[..., None],
     *,
     presets: Mapping[str, object] | None = None,
+    choose: PresetChoice | None = None,
     app: str | None = None,
 ) -> NoReturn:
     """Calls `main` with keywords read from the command line and exits with its code.
 
     With `presets`, `main` has the keywords `config`, `preset`, `run_dir` and `resume`, and the
-    default of `config` is the named preset, or the stored config of the run when it is resumed.
+    default of `config` is the named preset, or the stored config of the run when it is resumed;
+    without a name, the preset is the one that `choose` takes for the data, or "small".
     With `app`, its keyword `run_dir` must be a run of that app.
 
     Exit codes: 0 success; 2 an error of the user or of the disk (`errors.as_line`), one line on
@@ -76,7 +81,9 @@ def run(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no UTF-8
     try:
-        defaults = {} if presets is None else {"config": default_config(presets, sys.argv[1:])}
+        defaults = (
+            {} if presets is None else {"config": default_config(presets, sys.argv[1:], choose)}
+        )
         call = parse(main, sys.argv[1:], **defaults)
         if app is not None:
             directory.RunDirectory.open(call.keywords["run_dir"], app=app)
@@ -262,14 +269,19 @@ def one_line(box: str) -> str:
     return re.sub(r" For full helptext, see .*--help$", "", line)
 
 
-def default_config(presets: Mapping[str, object], arguments: list[str]) -> object:
+def default_config(
+    presets: Mapping[str, object], arguments: list[str], choose: PresetChoice | None = None
+) -> object:
     """The preset or file that `arguments` name, or the stored config of the run they resume.
 
     Raises:
-        UserError: the file cannot be read, or holds no options of this app.
+        UserError: there is no such preset; the file cannot be read, or holds no options of this
+            app.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--preset", default="small")
+    early.add_argument("--preset")
+    early.add_argument("--data.name", dest="name")
+    early.add_argument("--data.root", dest="root", type=Path)
     early.add_argument("--config", type=Path)
     early.add_argument("--run-dir", "--run_dir", type=Path)
     early.add_argument("--resume", action="store_true")
@@ -277,11 +289,16 @@ def default_config(presets: Mapping[str, object], arguments: list[str]) -> objec
         options, _ = early.parse_known_args(arguments)
     except argparse.ArgumentError:  # e.g. `--preset` without a value: the full parser explains it
         return presets["small"]
-    preset = presets.get(options.preset, presets["small"])
     path = options.config
     if options.resume and options.run_dir and (options.run_dir / "config.json").exists():
         path = options.run_dir / "config.json"
-    return preset if path is None else directory.read_config(path, type(preset))
+    if path is not None:
+        return directory.read_config(path, type(presets["small"]))
+    if options.preset is None and choose is not None:
+        return presets[choose(options.name, options.root)]
+    if (name := options.preset or "small") not in presets:
+        raise UserError(f"expected --preset to be one of {', '.join(presets)}, got {name}")
+    return presets[name]
 
 
 def start_tensorflow_quietly() -> None:

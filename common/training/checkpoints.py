@@ -16,6 +16,7 @@ import tensorflow as tf
 from common.runs import directory, files
 from common.runs.errors import UserError
 from common.training import strategies
+from common.training.options import Keep
 
 logger = logging.getLogger("cellstate")
 
@@ -37,6 +38,8 @@ class Checkpointing(keras.callbacks.Callback):
         name: `<name>.keras`, `checkpoints/<name>`; the history of "model" is history.csv.
         monitor: a metric of `fit` that should be high.
         patience: epochs without a better value before training stops.
+        keep: whether the best epoch is saved, or each, so that the last one stays; then `patience`
+            stops nothing.
         minutes: between two checkpoints within an epoch; 0: after every batch.
     """
 
@@ -48,11 +51,12 @@ class Checkpointing(keras.callbacks.Callback):
         name: str,
         monitor: str,
         patience: int,
+        keep: Keep = "best",
         minutes: float = 10.0,
     ):
         super().__init__()
         self.run, self.best, self.name = run, best, name
-        self.monitor, self.patience, self.minutes = monitor, patience, minutes
+        self.monitor, self.patience, self.keep, self.minutes = monitor, patience, keep, minutes
         self.history: list[dict[str, float]] = []
         self._part: dict | None = None  # of a broken epoch, until it begins again
 
@@ -69,7 +73,7 @@ class Checkpointing(keras.callbacks.Callback):
     @property
     def finished(self) -> bool:
         """Whether early stopping has ended the training."""
-        values = [row[self.monitor] for row in self.history]
+        values = [row[self.monitor] for row in self.history if self.keep == "best"]
         return bool(values) and len(values) - 1 - int(np.argmax(values)) >= self.patience
 
     @property
@@ -136,9 +140,9 @@ class Checkpointing(keras.callbacks.Callback):
         if hasattr(self._adam, "num_clipped"):
             row["clipped_share"] = float(clipped / steps)
         row["train_seconds"] = round(self._seconds + self._trained - self._begun, 3)
-        better = row[self.monitor] > self.best_value
+        is_kept = self.keep == "last" or row[self.monitor] > self.best_value
         self.history.append(row)
-        if better:
+        if is_kept:
             self.run.save_model(self.best, f"{self.name}.keras")
         if self._adam.use_ema:
             self._adam.swap_averages()

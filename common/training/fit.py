@@ -90,13 +90,14 @@ def fit(
     num_examples: int,
     unit: str,
     name: str = "model",
+    inputs: Mapping | None = None,
     metrics: Sequence | Mapping | None = None,
     weighted_metrics: Sequence | Mapping | None = None,
     validation_data: tf.data.Dataset | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     make_samples: Callable[[], Samples] | None = None,
 ) -> list[dict[str, float]]:
-    """Compiles and fits a network by the options; the best epoch goes to `<name>.keras` of the run.
+    """Compiles and fits a network by the options; the epoch to keep goes to `<name>.keras`.
 
     It continues from the last checkpoint, if there is one. In a dry run it takes two steps, and
     logs the layers and how long the whole would take.
@@ -110,6 +111,7 @@ def fit(
         monitor: the metric that chooses the best epoch, higher is better.
         num_examples, unit: in an epoch, and what they are, for the log of how many a second.
         name: of the network; the history of "model" is history.csv.
+        inputs: those of a part of the network that alone is trained; by default the network's.
         validation_data: finite batches.
         callbacks: called before checkpoints are written; they may add metrics to the epoch's logs.
         make_samples: makes a function that gives validation examples for TensorBoard.
@@ -118,7 +120,7 @@ def fit(
         The history, a row for each epoch; empty after a dry run.
     """
     with network.distribute_strategy.scope():
-        model = strategies.Model(network.input, outputs)
+        model = strategies.Model(inputs or network.input, outputs)
         model.compile(
             optimizer=optimizers.make_optimizer(
                 options.learning_rate,
@@ -127,6 +129,7 @@ def fit(
                 total_steps=steps_per_epoch * options.epochs,
                 clip_norm=options.clip_norm,
                 average=options.average,
+                weight_decay=options.weight_decay,
                 precision=options.precision,
             ),
             loss=loss,
@@ -143,6 +146,7 @@ def fit(
             name=name,
             monitor=monitor,
             patience=options.patience,
+            keep=options.keep,
             minutes=options.checkpoint_minutes,
         ),
         steps_per_epoch=steps_per_epoch,

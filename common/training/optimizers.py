@@ -18,6 +18,7 @@ def make_optimizer(
     total_steps: int,
     clip_norm: float,
     average: float,
+    weight_decay: float = 0.0,
     precision: Precision = "float32",
 ) -> keras.optimizers.Optimizer:
     """Adam by the options of these names, see `options.Options`; `total_steps` of the training.
@@ -25,8 +26,10 @@ def make_optimizer(
     Cosine: Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983; inverse root: Vaswani et al.
     2017, https://arxiv.org/abs/1706.03762. `average` is the decay of the moving average of the
     weights (Polyak & Juditsky 1992, https://doi.org/10.1137/0330046), which `Checkpointing`
-    validates and saves. "float16" scales the loss, so that small gradients are not lost
-    (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
+    validates and saves. The decay of the weights is decoupled from the gradient (Loshchilov &
+    Hutter 2019, https://arxiv.org/abs/1711.05101); biases and scales have none.
+    "float16" scales the loss, so that small gradients are not lost (Micikevicius et al. 2018,
+    https://arxiv.org/abs/1710.03740).
     """
     rate: Any  # Keras' annotation names a float alone
     if schedule == "inverse_root":
@@ -38,8 +41,9 @@ def make_optimizer(
             warmup_target=learning_rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         )
+    decay = {"weight_decay": weight_decay} if weight_decay else {}
     averaged = {"use_ema": True, "ema_momentum": average} if average else {}
-    adam = ClippedAdam(rate, global_clipnorm=clip_norm, **averaged)
+    adam = ClippedAdam(rate, global_clipnorm=clip_norm, **decay, **averaged)
     return keras.optimizers.LossScaleOptimizer(adam) if precision == "float16" else adam
 
 
@@ -74,6 +78,7 @@ class ClippedAdam(keras.optimizers.Adam):
     def build(self, variables):
         """Makes the counters beside Adam's own variables."""
         if not self.built:
+            self.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
             self.num_clipped = self.add_variable((), dtype="int32", name="num_clipped")
             self.gradient_norm = self.add_variable((), dtype="float32", name="gradient_norm")
         super().build(variables)

@@ -8,6 +8,7 @@ from typing import Literal
 
 Schedule = Literal["cosine", "inverse_root"]
 Precision = Literal["float32", "bfloat16", "float16"]
+Keep = Literal["best", "last"]
 StrategyName = Literal["auto", "none", "mirrored", "multi_worker"]
 
 
@@ -17,6 +18,9 @@ class Options:
     """At most, each one pass over the training examples."""
     patience: int = 3
     """Stop after so many epochs without a better validation metric."""
+    keep: Keep = "best"
+    """The best epoch on validation, or the last, where few validation examples would choose by
+    chance; then `patience` stops nothing."""
     batch_size: int = 16
     """Examples in a step, of all devices together."""
     learning_rate: float = 2e-3
@@ -27,6 +31,8 @@ class Options:
     """Steps over which the learning rate rises from zero."""
     clip_norm: float = 5.0
     """Gradients are scaled down to this global norm."""
+    weight_decay: float = 0.0
+    """Matrices shrink by this times the learning rate in each step (AdamW)."""
     average: float = 0.0
     """Decay of a moving average of the weights, which is validated and saved; 0: none."""
     precision: Precision = "float32"
@@ -46,5 +52,7 @@ class Options:
                 raise ValueError(f"expected train.{name} of at least 1, got {value}")
         if not 0 <= self.average < 1:
             raise ValueError(f"expected train.average in [0, 1), got {self.average}")
+        if self.weight_decay < 0:
+            raise ValueError(f"expected train.weight_decay of at least 0, got {self.weight_decay}")
         if self.warmup_steps < 0:
             raise ValueError(f"expected train.warmup_steps of at least 0, got {self.warmup_steps}")

@@ -113,3 +113,26 @@ def test_daquar_answers_never_seen_in_training_are_wrong_and_moved_files_are_fou
     result = evaluate.evaluate(run, root=moved)
     assert result.details["accuracy by type"]["how many"] == 0.0
     assert result.num_examples % 3 == 0
+
+
+@pytest.mark.parametrize(("extra", "warns"), [(0, True), (3, True), (12, False)])
+def test_an_image_that_does_not_help_is_said_in_a_line(extra, warns):
+    """Of 100 questions the rival has 40 right, and the model `extra` more."""
+    names = ("model", *evaluate.BLIND)
+    rows = [
+        evaluate.Answered(
+            image_id="",
+            question="what?",
+            question_type="what",
+            answers=("yes",),
+            choices=dict.fromkeys(names, "yes" if place < 40 else "no")
+            | {"model": "yes" if place < 40 + extra else "no"},
+            probability=1.0,
+        )
+        for place in range(100)
+    ]
+    notes = evaluate.summarize(rows, data="folder", split="test").notes
+    said = [note for note in notes if note.startswith("the image does not help")]
+    assert len(said) == warns
+    if warns:
+        assert f"{extra:+.1f} points" in said[0] and "\n" not in said[0]

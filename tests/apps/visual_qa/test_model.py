@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 
 from apps.visual_qa import config
-from apps.visual_qa.model import build_model, build_question_only
+from apps.visual_qa.fusion.evidence import ImageEvidence, shares_of_regions
+from apps.visual_qa.model import (
+    QUESTION_ONLY,
+    build_model,
+    build_question_only,
+    pooled_encoder,
+    trained_part,
+)
 from common.runs.errors import UserError
 
 SIZES = {"num_words": 11, "num_answers": 6}
 OPTIONS = dataclasses.replace(config.TINY.model, dropout=0.0)
-ELEMENTWISE = dataclasses.replace(OPTIONS, fusion="elementwise", question_layers=2)
+PRIOR = dataclasses.replace(OPTIONS, fusion="question_prior", train_image_encoder=False)
 
 
 def make_batch(batch=2, questions=3, time=5, seed=0):
@@ -31,10 +38,21 @@ def call(model, batch):
     return {name: np.asarray(value) for name, value in outputs.items()}
 
 
-@pytest.fixture(scope="module", params=[OPTIONS, ELEMENTWISE], ids=["attention", "elementwise"])
+@pytest.fixture(
+    scope="module",
+    params=[OPTIONS, PRIOR],
+    ids=["attention", "question_prior"],
+)
 def model(request):
     keras.utils.set_random_seed(0)
-    return build_model(request.param, **SIZES)
+    model = build_model(request.param, **SIZES)
+    if request.param == PRIOR:  # as it is after training, and with features beyond the limit
+        evidence = trained_part(model).get_layer("evidence")
+        for layer in (evidence.of_product, evidence.of_image):
+            layer.kernel.assign(np.random.default_rng(0).normal(size=layer.kernel.shape))
+        seen = pooled_encoder(model)(make_batch(batch=8)["image"]).numpy()
+        evidence.adapt(seen[:2])
+    return model
 
 
 @pytest.mark.parametrize(("batch", "questions", "time"), [(1, 1, 1), (3, 4, 9)])
@@ -83,9 +101,23 @@ def test_the_image_counts(model):
     assert np.abs(logits - other_logits).max() > 1e-3 * np.abs(logits).max()
 
 
-@pytest.mark.parametrize("options", [OPTIONS, ELEMENTWISE], ids=["attention", "elementwise"])
-def test_every_weight_moves_after_one_step(options):
-    model = build_model(options, **SIZES)
+def evidence_of_random_weights():
+    """The layer, features (2, 4) of which some are beyond the limit, question and prior."""
+    keras.utils.set_random_seed(3)
+    evidence = ImageEvidence(5, units=7, dropout=0.5)
+    random = np.random.default_rng(1)
+    pooled, question, prior = (
+        random.normal(size=shape).astype("float32") for shape in ((2, 4), (2, 3, 6), (2, 3, 5))
+    )
+    evidence(pooled, question, prior)
+    for weight in evidence.trainable_weights:
+        weight.assign(random.normal(size=weight.shape))
+    evidence.adapt(random.normal(scale=0.3, size=(50, 4)).astype("float32"))
+    return evidence, pooled, question, prior
+
+
+def test_every_weight_moves_after_one_step():
+    model = build_model(dataclasses.replace(OPTIONS, question_layers=2), **SIZES)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
     trained = keras.Model(model.input, model.output["logits"])
     trained.compile(
@@ -164,26 +196,18 @@ def test_stacked_attention_follows_the_paper():
     np.testing.assert_allclose(outputs["logits"], hidden @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
-def test_elementwise_follows_the_paper():
-    """Antol et al. 2015: tanh of the L2-normalised image times tanh of the question."""
-    keras.utils.set_random_seed(1)
-    model = build_model(ELEMENTWISE, **SIZES)
-    part = {layer.name: layer for layer in model.layers}
-    inside = keras.Model(model.input, [part["regions"].output, part["questions"].output])
-    batch = make_batch()
-    regions, question = (np.asarray(value) for value in inside(batch))
-    image = regions.mean(axis=1)
-    image = image / np.linalg.norm(image, axis=-1, keepdims=True)
-    kernel, bias = part["project_regions"].get_weights()
-    image = np.tanh(image @ kernel + bias)
-    kernel, bias = part["project_question"].get_weights()
-    fused = np.tanh(question @ kernel + bias) * image[:, None]
-    kernel, bias = part["hidden"].get_weights()
-    hidden = np.maximum(fused @ kernel + bias, 0.0)
-    kernel, bias = part["logits"].get_weights()
-    np.testing.assert_allclose(
-        call(model, batch)["logits"], hidden @ kernel + bias, rtol=1e-4, atol=1e-5
-    )
+def test_evidence_follows_its_equations():
+    evidence, pooled, question, prior = evidence_of_random_weights()
+    weights = {weight.path.split("/", 1)[1]: weight.numpy() for weight in evidence.weights}
+    standardized = (pooled - weights["mean"]) / weights["deviation"]
+    assert (np.abs(standardized) > 5).any()
+    assert (np.abs(standardized) < 5).any()
+    inside = np.clip(standardized, -5, 5)
+    image = np.maximum(inside @ weights["image/kernel"] + weights["image/bias"], 0)[:, None]
+    asked = np.tanh(question @ weights["question/kernel"] + weights["question/bias"])
+    logits = weights["prior_scale"] * prior + (image * asked) @ weights["product/kernel"]
+    expected = logits + image @ weights["alone/kernel"]
+    np.testing.assert_allclose(evidence(pooled, question, prior)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_misspelt_encoder_is_named():
@@ -194,3 +218,40 @@ def test_a_misspelt_encoder_is_named():
 def test_an_image_size_that_does_not_suit_the_encoder_is_a_users_error():
     with pytest.raises(UserError, match=r"model\.image_encoder small_cnn: .* multiple of 4"):
         build_model(dataclasses.replace(OPTIONS, image_size=18), **SIZES)
+
+
+def test_with_a_prior_training_begins_with_the_answers_of_the_question_only_network():
+    blind = build_question_only(dataclasses.replace(PRIOR, dropout=0.5), **SIZES)
+    model = build_model(PRIOR, **SIZES)
+    head = trained_part(model)
+    head.get_layer(QUESTION_ONLY).set_weights(blind.get_weights())
+    batch = make_batch()
+    np.testing.assert_array_equal(call(model, batch)["logits"], call(blind, batch)["logits"])
+    evidence = head.get_layer("evidence")
+    assert {id(w) for w in head.trainable_weights} == {id(w) for w in evidence.trainable_weights}
+
+
+def test_the_part_that_is_trained_gives_what_the_whole_gives():
+    model = build_model(PRIOR, **SIZES)
+    batch = make_batch()
+    pooled = pooled_encoder(model)(batch["image"]).numpy()
+    logits = call(trained_part(model), {**batch, "pooled": pooled})["logits"]
+    np.testing.assert_array_equal(logits, call(model, batch)["logits"])
+
+
+def test_regions_share_what_they_add_to_the_logit_of_the_answer():
+    """Differences of the logit when a region looks like an average photo, against the output."""
+    evidence, pooled, question, prior = evidence_of_random_weights()
+    random = np.random.default_rng(2)
+    regions = pooled[:, None] + random.normal(size=(2, 9, 4)).astype("float32")
+    pooled = regions.mean(1)
+    logits, slope, base = (np.asarray(v) for v in evidence(pooled, question, prior))
+    shares = np.asarray(shares_of_regions(regions, slope, base))
+    for image, asked in np.ndindex(2, 3):
+        best, parts = logits[image, asked].argmax(), []
+        for region in range(9):
+            less = np.array(pooled)  # a thousandth of the way to an average photo: it is linear
+            less[image] += (evidence.mean - regions[image, region]) / 1000
+            changed = np.asarray(evidence(less, question, prior)[0])[image, asked, best]
+            parts.append(max(float(logits[image, asked, best] - changed), 0.0))
+        np.testing.assert_allclose(shares[image, asked], np.array(parts) / sum(parts), atol=0.02)

@@ -7,10 +7,19 @@ import keras
 import numpy as np
 import pytest
 
-from apps.visual_qa import config, data
-from apps.visual_qa.model import build_model
+from apps.visual_qa import config, data, evaluate, export, train
+from apps.visual_qa.model import (
+    QUESTION_ONLY,
+    build_model,
+    load_inference,
+    pooled_encoder,
+    trained_part,
+)
+from common.inputs import images
 from common.runs.errors import UserError
 from common.training import losses
+
+from .conftest import encoded_image
 
 
 def compiled(model: keras.Model, learning_rate, *, eagerly: bool = False) -> keras.Model:
@@ -69,6 +78,67 @@ def test_the_network_of_the_paper_learns_on_top_of_a_pretrained_encoder(cache_di
         np.testing.assert_array_equal(new, old)
 
 
+def test_with_a_prior_the_rival_is_trained_first_and_stays_as_it_is(cache_dir, tmp_path):
+    tiny = config.TINY
+    options = dataclasses.replace(
+        tiny,
+        model=dataclasses.replace(
+            tiny.model, fusion="question_prior", train_image_encoder=False, dropout=0.5
+        ),
+        data=dataclasses.replace(tiny.data, cache_dir=cache_dir, max_images=32),
+        train=dataclasses.replace(
+            tiny.train, weight_decay=0.1, learning_rate=0.1, question_learning_rate=0.01
+        ),
+    )
+    run = train.train(options, tmp_path / "run")
+    rival, model = run.load_model("question_only.keras"), run.load_model()
+    head = trained_part(model)
+    prior = head.get_layer(QUESTION_ONLY)
+    for new, old in zip(prior.get_weights(), rival.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert float(head.get_layer("evidence").prior_scale) != 1.0
+    # What the evidence is standardised by are the features of the training images.
+    records = data.load_split(options.data, "train")
+    pixels = [images.decode_and_resize(row["image"], 16) for row in records]
+    seen = pooled_encoder(model)(np.stack(pixels)).numpy()
+    np.testing.assert_allclose(head.get_layer("evidence").mean, seen.mean(0), rtol=1e-2, atol=1e-3)
+
+    answered = list(evaluate.answer_questions(run, options, "validation"))
+    answerer = load_inference(run.path)
+    for record in data.load_split(options.data, "validation"):
+        questions = [text.decode() for text in record["question"].numpy()]
+        answers = answerer([record["image"].numpy()] * len(questions), questions)["answer"].numpy()
+        told = {
+            row.question: row.choices["model"]
+            for row in answered
+            if row.image_id == record["image_id"].numpy().decode()
+        }
+        assert told == dict(zip(questions, (answer.decode() for answer in answers), strict=True))
+    for format in ("onnx", "litert"):  # each compares its answers with those of the SavedModel
+        export.export(run.path, format=format)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        ("daquar", None, "photos"),
+        ("vqa_v2", None, "photos"),
+        ("easy_vqa", None, "small"),
+        (None, None, "small"),
+        ("folder", (240, 200), "photos"),
+        ("folder", (400, 199), "small"),
+    ],
+)
+def test_the_options_of_photographs_are_taken_for_photographs(tmp_path, name, size, expected):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "broken.png").write_bytes(b"no image")
+    if size:
+        for number in range(3):
+            path = tmp_path / "inside" / f"{number}.JPG"
+            path.write_bytes(encoded_image(number, size, "JPEG"))
+    assert train.choose_preset(name, tmp_path if size else None) == expected
+
+
 def test_data_with_a_single_answer_is_refused(daquar, cache_dir):
     path = daquar / "qa.894.raw.train.txt"
     lines = path.read_text().splitlines()
@@ -86,6 +156,7 @@ def test_data_with_a_single_answer_is_refused(daquar, cache_dir):
         {"dropout": 1.0},
         {"hops": 0},
         {"word_vectors": "glove", "word_dim": 64},
+        {"fusion": "question_prior"},
     ],
 )
 def test_impossible_model_options_are_refused(change):

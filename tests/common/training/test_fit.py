@@ -44,10 +44,10 @@ def build_model(seed: int, *, average: float = 0.0) -> keras.Model:
 
 
 def make_checkpointing(
-    path, model, *, name="model", patience=100, monitor="val_accuracy"
+    path, model, *, name="model", patience=100, keep="best", monitor="val_accuracy"
 ) -> Checkpointing:
     checkpointing = Checkpointing(
-        RunDirectory(path), model, name=name, monitor=monitor, patience=patience
+        RunDirectory(path), model, name=name, monitor=monitor, patience=patience, keep=keep
     )
     checkpointing.set_model(model)
     checkpointing.set_params({"steps": 1})
@@ -154,6 +154,14 @@ def test_a_better_value_gives_new_patience(tmp_path, model):
 def test_a_training_that_had_finished_is_finished_when_resumed(tmp_path, model):
     go_through(make_checkpointing(tmp_path, model, patience=1), [0.5] * 5)
     assert make_checkpointing(tmp_path, build_model(seed=2), patience=1).finished
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 5)])
+def test_the_epoch_to_keep_is_saved(tmp_path, model, keep, kept):
+    values = [0.1, 0.5, 0.4, 0.5, 0.3]
+    patience = 1 if keep == "last" else 100
+    go_through(make_checkpointing(tmp_path, model, keep=keep, patience=patience), values)
+    assert number_of(RunDirectory(tmp_path).load_model()) == kept
 
 
 # How it continues

@@ -113,3 +113,13 @@ def test_half_precision_keeps_gradients_that_are_too_small_for_it():
     model.fit(tiny, tiny * 0.5, epochs=1, verbose=0)
     assert float(model.get_weights()[0][0, 0]) > 0
     assert int(model.optimizer.inner_optimizer.iterations) == 1
+
+
+def test_matrices_decay_apart_from_the_gradient_and_biases_do_not():
+    optimizer = ClippedAdam(0.1, weight_decay=0.5)
+    vector, matrix = (keras.Variable(np.ones(shape, "float32")) for shape in ((3,), (2, 2)))
+    gradients = [tf.zeros(3), tf.zeros((2, 2))]
+    for _ in range(3):
+        optimizer.apply_gradients(zip(gradients, (vector, matrix), strict=True))
+    np.testing.assert_array_equal(vector, 1.0)
+    np.testing.assert_allclose(matrix, (1 - 0.1 * 0.5) ** 3, rtol=1e-6)

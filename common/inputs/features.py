@@ -1,8 +1,8 @@
-"""What a frozen CNN sees in each image, computed once: float16 grids in a file on disk.
+"""What a frozen CNN sees in each image, computed once: float16 features in a file on disk.
 
 The name of the file tells the encoder, a checksum of its weights, the size of the images and the
 data with its code, so that features of others are never taken for these. It is written whole or not
-at all. Memory holds one batch of grids, when they are made and when they are read.
+at all. Memory holds one batch of features, when they are made and when they are read.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from common.inputs import images
 from common.runs import cli, files
@@ -24,57 +25,62 @@ _BATCH = 32
 
 
 class Features:
-    """Grids on disk, by the place of their image in the data set."""
+    """Features on disk, by the place of their image in the data set.
+
+    Attributes:
+        values: float16 (images, ...), such as grids (images, rows, columns, channels).
+    """
 
     def __init__(self, path: Path):
-        self.grids = np.load(path, mmap_mode="r")  # (images, rows, columns, channels)
+        self.values = np.load(path, mmap_mode="r")
 
-    def add_to(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Batches with "place" (batch,) get "grid" (batch, rows, columns, channels) float16."""
+    def add_to(self, batches: tf.data.Dataset, name: str = "grid") -> tf.data.Dataset:
+        """Batches with "place" (batch,) get their features, float16 (batch, ...), as `name`."""
 
         def read(places: np.ndarray) -> np.ndarray:
-            return np.asarray(self.grids[places])
+            return np.asarray(self.values[places])
 
         def add(batch: dict) -> dict:
-            grid = tf.numpy_function(read, [batch["place"]], tf.float16, stateful=False)
-            return {**batch, "grid": tf.ensure_shape(grid, [None, *self.grids.shape[1:]])}
+            values = tf.numpy_function(read, [batch["place"]], tf.float16, stateful=False)
+            return {**batch, name: tf.ensure_shape(values, [None, *self.values.shape[1:]])}
 
         return batches.map(add, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 def compute(
-    encoded: tf.data.Dataset, encoder: keras.Model, *, image_size: int, data: str, cache_dir: Path
+    records: tf.data.Dataset, encoder: keras.Model, *, data: str, cache_dir: Path | None
 ) -> Features:
     """The features of all images, from disk if they are there.
 
     Args:
-        encoded: strings (), one image each, in a fixed order, of known number.
-        encoder: pixels (batch, size, size, 3) -> grid (batch, rows, columns, channels).
-        image_size: of the pixels.
+        records: with "image", the bytes of a file, in a fixed order, of known number.
+        encoder: pixels (batch, size, size, 3) -> features (batch, ...).
         data: names the images: what set, in which state, read by which code, which part.
-        cache_dir: the folder "features" in it keeps them.
+        cache_dir: the folder "features" in it keeps them; by default that of tensorflow-datasets.
     """
+    image_size = encoder.input.shape[1]
     digest = hashlib.sha256(json.dumps([encoder.name, image_size, data]).encode())
     for weight in encoder.weights:
         digest.update(np.ascontiguousarray(weight).data)
-    path = cache_dir / "features" / f"{digest.hexdigest()[:16]}.npy"
+    folder = Path(cache_dir or tfds.core.constants.DATA_DIR).expanduser()
+    path = folder / "features" / f"{digest.hexdigest()[:16]}.npy"
     if path.exists():
         return Features(path)
-    pixels = encoded.map(
-        lambda image: images.decode_and_resize(image, image_size),
+    pixels = records.map(
+        lambda record: images.decode_and_resize(record["image"], image_size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     encode, begun = _with_constant_weights(encoder), time.monotonic()
-    shape = (int(encoded.cardinality()), *encoder.output.shape[1:])
+    shape = (int(records.cardinality()), *encoder.output.shape[1:])
     with files.replacing(path) as temporary:
-        grids = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        values = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         for number, batch in enumerate(
             cli.progress(pixels.batch(_BATCH).prefetch(2), "batches of features")
         ):
-            grids[number * _BATCH : (number + 1) * _BATCH] = encode(batch)
-        grids.flush()
+            values[number * _BATCH : (number + 1) * _BATCH] = encode(batch)
+        values.flush()
     seconds = time.monotonic() - begun
-    logger.info("features of %s: %d images in %.0f s, kept in %s", data, len(grids), seconds, path)
+    logger.info("features of %s: %d images in %.0f s, kept in %s", data, len(values), seconds, path)
     return Features(path)
 
 

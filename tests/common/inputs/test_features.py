@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.image_captioning.captioning import features
-from common.inputs import images
-
-from .conftest import encoded_image
+from common.inputs import features, images
 
 NUM_IMAGES = 40  # more than a batch
 
@@ -22,12 +19,17 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def encoded() -> list[bytes]:
-    return [encoded_image(seed, (9, 7)) for seed in range(NUM_IMAGES)]
+    return [noise(seed) for seed in range(NUM_IMAGES)]
+
+
+def noise(seed: int) -> bytes:
+    pixels = tf.random.stateless_uniform((7, 9, 3), [seed, 0], maxval=256, dtype=tf.int32)
+    return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
 
 
 def compute(encoder, encoded, folder, data="forty images") -> features.Features:
-    dataset = tf.data.Dataset.from_tensor_slices(encoded)
-    return features.compute(dataset, encoder, image_size=8, data=data, cache_dir=folder)
+    records = tf.data.Dataset.from_tensor_slices({"image": encoded})
+    return features.compute(records, encoder, data=data, cache_dir=folder)
 
 
 def test_batches_get_the_grids_of_their_places_in_half_precision(encoder, encoded, tmp_path):
@@ -40,13 +42,13 @@ def test_batches_get_the_grids_of_their_places_in_half_precision(encoder, encode
 
 
 def test_features_are_kept_for_the_same_weights_and_data(encoder, encoded, tmp_path):
-    first = compute(encoder, encoded, tmp_path).grids
+    first = compute(encoder, encoded, tmp_path).values
     # A second time no image is read.
-    np.testing.assert_array_equal(compute(encoder, [b"no image"], tmp_path).grids, first)
+    np.testing.assert_array_equal(compute(encoder, [b"no image"], tmp_path).values, first)
     compute(encoder, encoded[:1], tmp_path, data="others")
     weights = encoder.get_weights()
     encoder.set_weights([weight + 1 for weight in weights])
-    assert not np.array_equal(compute(encoder, encoded, tmp_path).grids, first)
+    assert not np.array_equal(compute(encoder, encoded, tmp_path).values, first)
     encoder.set_weights(weights)
     assert len(list((tmp_path / "features").iterdir())) == 3
 
@@ -55,4 +57,4 @@ def test_an_interrupted_computation_leaves_nothing(encoder, encoded, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError):
         compute(encoder, [*encoded, b"no image"], tmp_path)
     assert not list((tmp_path / "features").iterdir())
-    assert len(compute(encoder, encoded, tmp_path).grids) == NUM_IMAGES
+    assert len(compute(encoder, encoded, tmp_path).values) == NUM_IMAGES

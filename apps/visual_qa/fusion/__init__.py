@@ -1,0 +1,1 @@
+"""What joins image and question, beyond the layers of common/layers."""
