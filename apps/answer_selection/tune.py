@@ -7,7 +7,7 @@ from apps.answer_selection.config import APP, MONITOR, PRESETS, SEARCH, Config
 from common.runs import cli
 from common.training import tuning
 
-main = tuning.command(APP, Config, SEARCH, MONITOR)
+main = tuning.command(APP, Config, PRESETS, SEARCH, MONITOR)
 
 if __name__ == "__main__":
     cli.run(main, presets=PRESETS)

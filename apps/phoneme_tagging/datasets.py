@@ -52,10 +52,6 @@ class Utterances(builders.Builder):
 
     VERSION = tfds.core.Version("2.0.0")
 
-    def __init__(self, *, config: Source, **kwargs):
-        super().__init__(config=config, **kwargs)
-        self.broken = datasets.BrokenRows(self.name)
-
     def read(self, split: str) -> tf.data.Dataset:
         """Streams the records (see the module) of a split from disk, in a fixed order."""
         records = self.as_dataset(split=split, shuffle_files=False)
@@ -158,7 +154,7 @@ def make_builder(config: DataConfig) -> Utterances:
         names = [requirement.partition("==")[0] for requirement in packages.values()]
         facts = [f"{package} {metadata.version(package)}" for package in names]
         state = f"{datasets.fingerprint([], facts=facts)}-{config.num_utterances}"
-        source = Source(name=state, num_utterances=config.num_utterances)
+        source = Source(name=f"espeak-{state}", num_utterances=config.num_utterances)
         return Espeak(config=source, data_dir=data_dir)
     root = config.root
     if root is None or not root.is_dir():
@@ -174,7 +170,7 @@ def make_builder(config: DataConfig) -> Utterances:
     paths += [path for path in tables.values() if path is not None]
     state = datasets.fingerprint(paths, facts=[config.name, config.tier or ""])
     source = Source(
-        name=f"{state}-fold{config.fold}",
+        name=f"{config.name}-{state}-fold{config.fold}",
         root=root,
         fold=config.fold,
         suffixes=recordings.LABELS.get(config.name, ()),

@@ -89,7 +89,7 @@ def train(
     return run
 
 
-main = cli.train_command(train, Config)
+main = cli.train_command(train, Config, PRESETS)
 
 if __name__ == "__main__":
     cli.run(main, presets=PRESETS)

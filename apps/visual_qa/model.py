@@ -130,7 +130,7 @@ def _stacked_attention(regions, question, config: ModelConfig):
 
 def _question_prior(regions, config: ModelConfig, num_words: int, num_answers: int):
     """A trained question-only network, to whose logits the image adds what it knows better."""
-    blind = build_question_only(
+    blind = build_question_only(  # frozen weights alone would not end its dropout
         dataclasses.replace(config, dropout=0.0), num_words=num_words, num_answers=num_answers
     )
     blind.trainable = False

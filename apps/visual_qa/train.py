@@ -111,7 +111,7 @@ def choose_preset(name: str | None, root: Path | None) -> str:
     return "photos" if is_large or name in ("daquar", "vqa_v2") else "small"
 
 
-main = cli.train_command(train, Config)
+main = cli.train_command(train, Config, PRESETS)
 
 if __name__ == "__main__":
     cli.run(main, presets=PRESETS, choose=choose_preset)

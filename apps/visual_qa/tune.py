@@ -8,7 +8,7 @@ from apps.visual_qa.train import choose_preset
 from common.runs import cli
 from common.training import tuning
 
-main = tuning.command(APP, Config, SEARCH, MONITOR)
+main = tuning.command(APP, Config, PRESETS, SEARCH, MONITOR)
 
 if __name__ == "__main__":
     cli.run(main, presets=PRESETS, choose=choose_preset)

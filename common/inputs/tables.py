@@ -213,7 +213,7 @@ def median_side(folder: Path, most: int = 32) -> int:
     sides = []
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
     for path in itertools.islice(paths, most):
-        with contextlib.suppress(OSError), Image.open(path) as image:
+        with contextlib.suppress(OSError, Image.DecompressionBombError), Image.open(path) as image:
             sides.append(min(image.size))
     return sorted(sides)[len(sides) // 2] if sides else 0
 

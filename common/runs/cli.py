@@ -41,8 +41,6 @@ PresetChoice = Callable[[str | None, Path | None], str]
 # `train --config FILE`; `default_config` has read it before the other options.
 ConfigFile = Annotated[Path | None, tyro.conf.arg(name="config")]
 
-Preset = str  # a name of the app's PRESETS; `default_config` has checked it
-
 # `export --format`: for TensorFlow, or for a smaller runtime (common/export/portable.py).
 ExportFormat = Literal["saved_model", "onnx", "onnx_int8", "litert", "litert_int8"]
 
@@ -101,14 +99,22 @@ def run(
     sys.exit(2 if failures.buffer else 0)
 
 
-def train_command(train: Callable[..., object], config_type: type) -> Callable[..., None]:
+def preset_option(presets: Mapping[str, object]) -> Any:
+    """The type of `--preset`, which `default_config` has read before the other options."""
+    about = "Where the defaults below come from; small, or what suits the data, if not given."
+    return Annotated[Literal[tuple(presets)] | None, tyro.conf.arg(help=about)]
+
+
+def train_command(
+    train: Callable[..., object], config_type: type, presets: Mapping[str, object]
+) -> Callable[..., None]:
     """The `main` of an app's train.py, for its `train(config, run_dir, *, resume, dry_run)`."""
 
     def main(
         *,
         run_dir: Path,
         config: Annotated[config_type, FLAT],  # pyright: ignore[reportInvalidTypeForm]
-        preset: Preset = "small",
+        preset: preset_option(presets) = None,  # pyright: ignore[reportInvalidTypeForm]
         config_file: ConfigFile = None,
         resume: bool = False,
         dry_run: bool = False,
@@ -118,7 +124,6 @@ def train_command(train: Callable[..., object], config_type: type) -> Callable[.
         Args:
             run_dir: New folder for the run.
             config: All options.
-            preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
             config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
             resume: Continue the run in --run-dir with its own options.
             dry_run: Take two steps, print the layers and the expected minutes, and leave nothing.
@@ -275,8 +280,7 @@ def default_config(
     """The preset or file that `arguments` name, or the stored config of the run they resume.
 
     Raises:
-        UserError: there is no such preset; the file cannot be read, or holds no options of this
-            app.
+        UserError: the file cannot be read, or holds no options of this app.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset")
@@ -294,11 +298,8 @@ def default_config(
         path = options.run_dir / "config.json"
     if path is not None:
         return directory.read_config(path, type(presets["small"]))
-    if options.preset is None and choose is not None:
-        return presets[choose(options.name, options.root)]
-    if (name := options.preset or "small") not in presets:
-        raise UserError(f"expected --preset to be one of {', '.join(presets)}, got {name}")
-    return presets[name]
+    name = options.preset or (choose(options.name, options.root) if choose else "small")
+    return presets.get(name, presets["small"])  # the full parser refuses a name that there is not
 
 
 def start_tensorflow_quietly() -> None:

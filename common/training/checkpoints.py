@@ -73,8 +73,10 @@ class Checkpointing(keras.callbacks.Callback):
     @property
     def finished(self) -> bool:
         """Whether early stopping has ended the training."""
-        values = [row[self.monitor] for row in self.history if self.keep == "best"]
-        return bool(values) and len(values) - 1 - int(np.argmax(values)) >= self.patience
+        values = [row[self.monitor] for row in self.history]
+        if self.keep == "last" or not values:
+            return False
+        return len(values) - 1 - int(np.argmax(values)) >= self.patience
 
     @property
     def best_value(self) -> float:

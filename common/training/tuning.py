@@ -28,14 +28,20 @@ _POLL_S = 0.1  # between two looks at the history of a trial
 SearchSpace = Mapping[str, tuple]
 
 
-def command(app: str, config_type: type, space: SearchSpace, monitor: str) -> Callable[..., None]:
+def command(
+    app: str,
+    config_type: type,
+    presets: Mapping[str, object],
+    space: SearchSpace,
+    monitor: str,
+) -> Callable[..., None]:
     """The `main` of an app's tune.py; arguments as in `search`."""
 
     def main(
         *,
         study_dir: Path,
         config: Annotated[config_type, cli.FLAT],  # pyright: ignore[reportInvalidTypeForm]
-        preset: cli.Preset = "small",
+        preset: cli.preset_option(presets) = None,  # pyright: ignore[reportInvalidTypeForm]
         config_file: cli.ConfigFile = None,
         trials: int = 20,
     ) -> None:
@@ -44,7 +50,6 @@ def command(app: str, config_type: type, space: SearchSpace, monitor: str) -> Ca
         Args:
             study_dir: New folder for the trials, or that of a study to continue.
             config: All options, where the search does not set them.
-            preset: Where the defaults below come from: tiny (seconds), small (minutes), paper.
             config_file: A JSON file that they come from instead: a run's, or the best of `tune`.
             trials: How many in all, those that are done counted.
         """

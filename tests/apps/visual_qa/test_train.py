@@ -6,6 +6,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from apps.visual_qa import config, data, evaluate, export, train
 from apps.visual_qa.model import (
@@ -108,12 +109,14 @@ def test_with_a_prior_the_rival_is_trained_first_and_stays_as_it_is(cache_dir, t
     for record in data.load_split(options.data, "validation"):
         questions = [text.decode() for text in record["question"].numpy()]
         answers = answerer([record["image"].numpy()] * len(questions), questions)["answer"].numpy()
-        told = {
+        by_question = {
             row.question: row.choices["model"]
             for row in answered
             if row.image_id == record["image_id"].numpy().decode()
         }
-        assert told == dict(zip(questions, (answer.decode() for answer in answers), strict=True))
+        assert by_question == dict(
+            zip(questions, (answer.decode() for answer in answers), strict=True)
+        )
     for format in ("onnx", "litert"):  # each compares its answers with those of the SavedModel
         export.export(run.path, format=format)
 
@@ -132,6 +135,7 @@ def test_with_a_prior_the_rival_is_trained_first_and_stays_as_it_is(cache_dir, t
 def test_the_options_of_photographs_are_taken_for_photographs(tmp_path, name, size, expected):
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "broken.png").write_bytes(b"no image")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "inside" / "bomb.png")
     if size:
         for number in range(3):
             path = tmp_path / "inside" / f"{number}.JPG"

@@ -385,6 +385,27 @@ def test_a_preset_gives_the_defaults(train, arguments):
     assert train("--run-dir", "r", *arguments) == (0, PRESETS["paper"])
 
 
+def test_a_preset_that_is_not_named_is_chosen_by_the_data():
+    seen = []
+
+    def choose(name, root):
+        seen.append((name, root))
+        return "tiny"
+
+    words = ["--data.name", "own", "--data.root=photos"]
+    assert cli.default_config(PRESETS, words, choose) == PRESETS["tiny"]
+    assert cli.default_config(PRESETS, [*words, "--preset", "paper"], choose) == PRESETS["paper"]
+    assert seen == [("own", Path("photos"))]
+
+
+def test_a_preset_that_an_app_lacks_is_refused():
+    main = cli.train_command(lambda *_, **__: None, Config, PRESETS)
+    words = ["--run-dir", "r", "--config", "c.json", "--preset"]
+    cli.parse(main, [*words, "tiny"], config=PRESETS["tiny"])
+    with pytest.raises(UserError, match="huge"):
+        cli.parse(main, [*words, "huge"], config=PRESETS["tiny"])
+
+
 def test_an_option_goes_over_its_preset(train):
     _, config = train("--run-dir", "r", "--preset", "tiny", "--train.epochs", "7")
     assert config == Config(model=ModelConfig(units=2), train=TrainConfig(epochs=7))
