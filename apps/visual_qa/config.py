@@ -109,12 +109,7 @@ class Config:
 
 TINY = Config(
     model=ModelConfig(
-        image_size=16,
-        cnn_channels=(8, 16),
-        word_dim=8,
-        question_units=16,
-        attention_units=16,
-        dropout=0.0,
+        image_size=16, cnn_channels=(8, 16), word_dim=8, question_units=16, attention_units=16
     ),
     data=DataConfig(max_images=128),
     train=TrainConfig(epochs=2, batch_size=16),
@@ -144,11 +139,7 @@ PHOTOS = Config(  # where the text says much of the answer, and photographs are 
         dropout=0.3,
     ),
     train=TrainConfig(
-        epochs=60,
-        keep="last",
-        learning_rate=1e-3,
-        question_learning_rate=3e-3,
-        weight_decay=0.1,
+        epochs=60, keep="last", learning_rate=1e-3, question_learning_rate=3e-3, weight_decay=0.1
     ),
 )
 DEMO_FLOORS = {"accuracy": 0.98}
