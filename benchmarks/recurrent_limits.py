@@ -1,4 +1,4 @@
-"""What the LSTM costs besides time: memory, long sequences, compilation; and exported inference.
+"""What the LSTM costs besides time: memory, long sequences, compilation.
 
     python -m benchmarks.recurrent_limits [--torch-python PYTHON]
 
@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,7 @@ def main(*, rounds: int = 15, torch_python: Path | None = None, only: tuple[str,
         "command": "python -m benchmarks.recurrent_limits",
         "date": datetime.date.today().isoformat(),
         "git_commit": machine["git_commit"],
-        "machine": f"{machine['cpu_count']} CPU cores",
+        "machine": f"{machine['cpu_count']} CPU cores, {machine['processor']}",
         "rounds": rounds,
     }
     measures = {
@@ -55,8 +54,6 @@ def main(*, rounds: int = 15, torch_python: Path | None = None, only: tuple[str,
         "compilations": lambda: alone(compilations),
         "microseconds_a_step": lambda: microseconds_a_step(rounds),
         "memory_mib": lambda: [memory(shape, python) for shape in SHAPES],
-        "inference_ms": lambda: [inference(batch, python, rounds) for batch in (1, 32)],
-        "loop_parts_us": lambda: [loop_parts(batch, rounds) for batch in (1, 32)],
     }
     path = commands.RESULTS / "recurrent_limits.json"
     stored = files.read_json(path) if only else {}
@@ -151,91 +148,6 @@ def our_memory(shape: Shape) -> float:
     train()
     train = make_keras_steps(shape, None, ours=True)["train"]
     return peak_memory(train)
-
-
-def inference(batch: int, python: Path | None, rounds: int) -> dict:
-    """Milliseconds of one call of an exported bidirectional layer, beside PyTorch's."""
-    import keras
-    import tensorflow as tf
-
-    from common.lstm import layer as fast_lstm
-
-    shape = Shape(batch, 100, 128, 256, True, 1)
-    layer = fast_lstm.Bidirectional(fast_lstm.LSTM(shape.units, return_sequences=True))
-    inputs = keras.Input((None, shape.input_dim))
-    values = tf.random.normal([batch, shape.time, shape.input_dim])
-    with tempfile.TemporaryDirectory() as folder:
-        keras.Model(inputs, layer(inputs)).export(folder, verbose=False)
-        loaded = tf.saved_model.load(folder)
-
-    def call():
-        begun = time.perf_counter()
-        loaded.serve(values)
-        return time.perf_counter() - begun
-
-    calls = {"saved_model": call}
-    if python is not None:
-        calls["torch"] = TorchWorker(python).make_steps(shape)["forward"]
-    seconds = {name: [] for name in calls}
-    for _ in range(rounds + 5):
-        for name, taken in seconds.items():
-            time.sleep(0.05)
-            taken.append(calls[name]())
-    medians = {
-        name: round(1e3 * statistics.median(taken[5:]), 2) for name, taken in seconds.items()
-    }
-    return {"shape": list(shape), **medians}
-
-
-def loop_parts(batch: int, rounds: int) -> dict:
-    """Microseconds a step of a TensorFlow loop that does less and less of an LSTM of 256 units."""
-    import tensorflow as tf
-
-    units, length = 256, 100
-    recurrent = tf.Variable(tf.random.normal([units, 4 * units], stddev=0.05))
-    projected = tf.random.normal([length, batch, 4 * units])
-
-    def gates(sums, cell):
-        i, f, g, o = tf.split(sums, 4, axis=1)
-        cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
-        return tf.sigmoid(o) * tf.tanh(cell), cell
-
-    steps = {
-        "loop": lambda now, hidden, cell: (hidden, cell),
-        "loop and product": lambda now, hidden, cell: (
-            tf.matmul(hidden, recurrent)[:, :units],
-            cell,
-        ),
-        "loop and gates": lambda now, hidden, cell: gates(now, cell),
-        "all": lambda now, hidden, cell: gates(tf.matmul(hidden, recurrent) + now, cell),
-    }
-
-    def make_loop(step):
-        @tf.function(autograph=False)
-        def run():
-            array = tf.TensorArray(tf.float32, length, element_shape=[batch, 4 * units])
-            inputs = array.unstack(projected)
-            outputs = tf.TensorArray(tf.float32, length, element_shape=[batch, units])
-
-            def body(t, hidden, cell, outputs):
-                hidden, cell = step(inputs.read(t), hidden, cell)
-                return t + 1, hidden, cell, outputs.write(t, hidden)
-
-            zeros = tf.zeros([batch, units])
-            *_, outputs = tf.while_loop(lambda t, *_: t < length, body, (0, zeros, zeros, outputs))
-            return outputs.stack()
-
-        return run
-
-    microseconds: dict[str, float] = {"batch": batch}
-    for name, step in steps.items():
-        run, seconds = make_loop(step), []
-        for _ in range(rounds + 5):
-            begun = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - begun)
-        microseconds[name] = round(1e6 * statistics.median(seconds[5:]) / length, 1)
-    return microseconds
 
 
 if __name__ == "__main__":

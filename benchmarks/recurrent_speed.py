@@ -2,10 +2,12 @@
 
     python -m benchmarks.recurrent_speed [--torch-python PYTHON]
 
-The three take turns within each round, so that a slow spell of the machine falls on all of them;
-figures are medians over the rounds, ratios are within this run. PyTorch runs in an environment of
-its own (runs/torch), made at first use; without it its columns are left out. bfloat16: Keras'
-mixed_bfloat16, PyTorch's autocast.
+The three take turns, so that a slow spell of the machine falls on all of them. A turn is some steps
+one after the other, as in a training, and begins when the threads of the one before are asleep;
+its first steps, which find other numbers in the caches, do not count. Figures are medians, ratios
+are within this run. "exported" is our forward pass as a SavedModel has it. PyTorch runs in an
+environment of its own (runs/torch), made at first use; without it its columns are left out.
+bfloat16: Keras' mixed_bfloat16, PyTorch's autocast.
 """
 
 import datetime
@@ -40,6 +42,7 @@ class Shape(NamedTuple):
     layers: int
 
 
+BEFORE, TIMED = 2, 6  # steps of a turn
 SHAPES = [
     Shape(64, 100, 128, 256, False, 1),
     Shape(32, 300, 123, 128, True, 2),
@@ -49,11 +52,11 @@ SHAPES = [
 ]
 
 
-def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
+def main(*, rounds: int = 5, torch_python: Path | None = None) -> None:
     """Prints the table and writes results/recurrent_speed.json.
 
     Args:
-        rounds: Timed turns of each; five more come before them.
+        rounds: Turns of each; one more comes before them.
         torch_python: A Python that has PyTorch; made in runs/torch when not given.
     """
     cli.start_tensorflow_quietly()
@@ -61,7 +64,7 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
     python = torch_python or make_torch_environment()
     torch = None if python is None else TorchWorker(python)
     peak = gemm_peak()
-    print(f"GEMM rate {peak:.0f} GFLOP/s; medians of {rounds} rounds, ms", flush=True)
+    print(f"GEMM rate {peak:.0f} GFLOP/s; medians of {rounds * TIMED} steps, ms", flush=True)
     results = []
     for shape, case in itertools.product(SHAPES, ("full", "ragged", "bfloat16")):
         lengths, low = ragged_lengths(shape) if case == "ragged" else None, case == "bfloat16"
@@ -85,7 +88,8 @@ def main(*, rounds: int = 15, torch_python: Path | None = None) -> None:
         "command": "python -m benchmarks.recurrent_speed",
         "date": datetime.date.today().isoformat(),
         "git_commit": machine["git_commit"],
-        "machine": f"{machine['cpu_count']} CPU cores, {fast_lstm.LSTM(1).computed_by}",
+        "machine": f"{machine['cpu_count']} CPU cores, {machine['processor']}",
+        "kernel": fast_lstm.LSTM(1).computed_by,
         "gemm_gflops": round(peak, 1),
         "rounds": rounds,
         "rows": results,
@@ -137,26 +141,36 @@ def make_keras_steps(shape: Shape, lengths, *, ours: bool, bfloat16: bool = Fals
         gradients: Any = tape.gradient(loss, [inputs, *weights])
         return [tf.reduce_sum(gradient) for gradient in gradients]
 
-    forward = tf.function(lambda: run(False))
+    exported = tf.function(lambda: run(False))
+
+    @tf.function
+    def forward():
+        with fast_lstm.machine_code():
+            return run(False)
 
     def timed(function):
         begun = time.perf_counter()
         function()[0].numpy()
         return time.perf_counter() - begun
 
-    return {"train": lambda: timed(train), "forward": lambda: timed(forward)}
+    steps = {"train": lambda: timed(train), "forward": lambda: timed(forward)}
+    return steps | ({"exported": lambda: timed(exported)} if ours else {})
 
 
 def take_turns(steps: dict, rounds: int) -> dict:
     """Median seconds: {"train": {name: seconds}, "forward": {…}}."""
-    seconds = {kind: {name: [] for name in steps} for kind in ("train", "forward")}
-    for _ in range(rounds + 5):
+    seconds = {
+        kind: {name: [] for name, by_kind in steps.items() if kind in by_kind}
+        for kind in ("train", "forward", "exported")
+    }
+    for turn in range(1 + rounds):
         for kind, by_name in seconds.items():
             for name, taken in by_name.items():
-                time.sleep(0.05)  # the threads of the one before still wait actively for a while
-                taken.append(steps[name][kind]())
+                time.sleep(0.1)  # the threads of the one before still wait actively for a while
+                values = [steps[name][kind]() for _ in range(BEFORE + TIMED)]
+                taken += values[BEFORE:] if turn else []
     return {
-        kind: {name: round(statistics.median(taken[5:]), 5) for name, taken in by_name.items()}
+        kind: {name: round(statistics.median(taken), 5) for name, taken in by_name.items()}
         for kind, by_name in seconds.items()
     }
 
@@ -196,8 +210,11 @@ def print_row(row: dict, peak: float) -> None:
 
 def print_means(results: list[dict]) -> None:
     """Geometric means of our time over theirs."""
-    for kind, case in itertools.product(("train", "forward"), ("full", "ragged", "bfloat16")):
-        rows = [row["seconds"][kind] for row in results if row["case"] == case]
+    kinds, cases = ("train", "forward", "exported"), ("full", "ragged", "bfloat16")
+    for kind, case in itertools.product(kinds, cases):
+        seconds = [row["seconds"] for row in results if row["case"] == case]
+        theirs = "train" if kind == "train" else "forward"
+        rows = [{**row[theirs], "ours": row[kind]["ours"]} for row in seconds]
         for rival in ("keras", "torch"):
             ratios = [row["ours"] / row[rival] for row in rows if rival in row]
             if ratios:

@@ -106,7 +106,7 @@ for case, (steps, low) in cases.items():
         name: recurrent_speed.make_keras_steps(shape, steps, ours=name == "ours", bfloat16=low)
         for name in ("ours", "keras")
     }
-    taken = recurrent_speed.take_turns(layers, rounds=7)["train"]
+    taken = recurrent_speed.take_turns(layers, rounds=2)["train"]
     milliseconds = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in taken.items())
     print(f"{case}: {milliseconds}, {taken['ours'] / taken['keras']:.2f} of Keras' time")
 

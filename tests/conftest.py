@@ -96,14 +96,19 @@ def tiny_run(shared_dir, run_command, tiny_options):
 
 @pytest.fixture(scope="session")
 def tiny_export(tiny_run, shared_dir, run_command):
-    """`tiny_export(app, format)`: the tiny run, exported once for all tests."""
+    """`tiny_export(app, format)`: the tiny run, exported once for all tests.
+
+    Where machine code is allowed, as in a notebook that asks the model before: none is exported.
+    """
+    from common.lstm.layer import machine_code
 
     def export(app: str, format: str = "saved_model") -> Path:
         options = ("--run-dir", tiny_run(app), "--format", format, "--output")
-        return _made_once(
-            shared_dir / f"{format}-{app}",
-            lambda path: run_command(app, "export", *options, path),
-        )
+        with machine_code():
+            return _made_once(
+                shared_dir / f"{format}-{app}",
+                lambda path: run_command(app, "export", *options, path),
+            )
 
     return export
 

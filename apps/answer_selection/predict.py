@@ -43,7 +43,11 @@ class Predictor:
     """A loaded run, to ask as often as one likes."""
 
     def __init__(self, ranker):
+        from common.lstm.layer import machine_code
+
         self.ranker = ranker  # model.Ranker
+        with machine_code():
+            ranker.network.get_concrete_function()
 
     @classmethod
     def load(cls, run_dir: Path) -> "Predictor":

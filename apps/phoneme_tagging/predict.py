@@ -31,9 +31,13 @@ class Predictor:
     def __init__(self, tagger: "Tagger"):
         import tensorflow as tf
 
+        from common.lstm.layer import machine_code
+
         self.tagger = tagger
         waveforms = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
         self._hear = tf.function(tagger.hear, autograph=False, input_signature=waveforms)
+        with machine_code():
+            self._hear.get_concrete_function()
         self._decode = tf.function(tagger.decode, autograph=False, reduce_retracing=True)
         self.choices = [phone.decode() for phone in tagger.phones.numpy()[:-1]]
 

@@ -168,9 +168,12 @@ def _make_classifier(
     """From a batch to id and probability of the best answers, both (batch, questions)."""
     import tensorflow as tf
 
+    from common.lstm.layer import machine_code
+
     @tf.function(input_signature=[element_spec])  # one trace for batches of all sizes
     def classify(batch):
-        logits = model({name: batch[name] for name in model.input}, training=False)["logits"]
+        with machine_code():
+            logits = model({name: batch[name] for name in model.input}, training=False)["logits"]
         return tf.argmax(logits, axis=-1), tf.reduce_max(tf.nn.softmax(logits), axis=-1)
 
     return lambda batch: tuple(values.numpy() for values in classify(batch))

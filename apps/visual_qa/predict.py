@@ -45,10 +45,13 @@ class Predictor:
     def __init__(self, answerer: "Answerer"):
         import tensorflow as tf
 
+        from common.lstm.layer import machine_code
+
         self.answerer = answerer
         blank = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8))
         # TensorFlow optimises a graph at its first call: now, not at the first question.
-        answerer(tf.expand_dims(blank, 0), tf.constant(["warm up"]))
+        with machine_code():
+            answerer(tf.expand_dims(blank, 0), tf.constant(["warm up"]))
 
     @classmethod
     def load(cls, run_dir: Path) -> "Predictor":

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from common.export.card import is_export
+from common.lstm.layer import machine_code
 from common.runs import files
 from common.runs.errors import UserError
 
@@ -83,7 +84,8 @@ def write_saved_model(
 
 def _save(module: tf.Module, folder: Path, calls: Mapping[str, Callable]) -> None:
     try:
-        tf.saved_model.save(module, str(folder), signatures=calls)
+        with machine_code(False):
+            tf.saved_model.save(module, str(folder), signatures=calls)
     except AssertionError as error:
         if "untracked" not in str(error):
             raise

@@ -27,20 +27,21 @@ _wide_many, _wide_some, _wide_one = (
 _thin_many, _thin_some, _thin_one = (
     tiles.make_product_tile(rows, 1) for rows in (MANY_ROWS, SOME_ROWS, 1)
 )
+PROJECTED = 2**16  # numbers, a quarter of a MiB: what the inputs add, for some steps of a core
 _cores = cpu_count()
 _pool = ThreadPoolExecutor(max(1, _cores - 1), thread_name_prefix="lstm")
 
 
-def forward(projected, starts, lengths, recurrent_kernels, hidden, cell, *, reverses):
+def forward(inputs, starts, lengths, hidden, cell, *weights, reverses):
     """Runs all sequences, in one direction or in both.
 
     Args:
-        projected: float32 (steps, directions * 4 units), packed: what the inputs and the bias add
-            to the sums of the gates, for each direction in blocks i, f, candidate, o; `units` a
-            multiple of LANES.
+        inputs: float32 (steps, input_dim), packed.
         starts, lengths: int64 (batch,).
-        recurrent_kernels: float32 (directions, units, 4 units).
-        hidden, cell: float32 (batch, directions * units), the states at the start.
+        hidden, cell: float32 (batch, directions * units), the states at the start; `units` a
+            multiple of LANES.
+        weights: float32, for each direction kernel (input_dim, 4 units), recurrent kernel (units,
+            4 units) and bias (4 units,), the gates in the order i, f, candidate, o.
         reverses: for each direction, whether it goes from the last step to the first.
 
     Returns:
@@ -48,37 +49,50 @@ def forward(projected, starts, lengths, recurrent_kernels, hidden, cell, *, reve
         packed; the last hidden and cell states (batch, directions * units), in a sequence without
         steps those of the start.
     """
-    num_steps, width, units = len(projected), hidden.shape[1], recurrent_kernels.shape[1]
-    gates = _empty(num_steps, 4 * width)
-    hiddens, cells = _empty(num_steps, width), _empty(num_steps, width)
+    width = hidden.shape[1]
+    gates, cells = _empty(len(inputs), 4 * width), _empty(len(inputs), width)
+    kept = gates, 4 * width, cells, width
+    results = _forward(inputs, starts, lengths, hidden, cell, kept, weights, reverses)
+    return gates, results[0], cells, *results[1:]
+
+
+def infer(inputs, starts, lengths, hidden, cell, *weights, reverses):
+    """As `forward`, for no gradient: hidden states, last hidden and last cell states alone."""
+    return _forward(inputs, starts, lengths, hidden, cell, None, weights, reverses)
+
+
+def _forward(inputs, starts, lengths, hidden, cell, kept, weights, reverses):
+    width, units = hidden.shape[1], len(weights[1])
+    hiddens = _empty(len(inputs), width)
     last_hidden, last_cell = hidden.copy(), cell.copy()
-    some = lengths > 0
+    panels = _at_once([lambda matrix=matrix: gate_panels(matrix) for matrix in weights])
+    flat_inputs, depth = inputs.reshape(-1), inputs.shape[1]
 
     def run(direction, rows):
         def of(values, size=units):
             return values.reshape(-1)[direction * size :]
 
+        if kept is None:  # everything to one place, which stays in the cache
+            of_kept = np.empty(4 * units, np.float32), 0, np.empty(units, np.float32), 0
+        else:
+            gates, gate_width, cells, cell_width = kept
+            of_kept = of(gates, 4 * units), gate_width, of(cells), cell_width
         _forward_lane(
-            rows, starts, lengths, reverses[direction], of(projected, 4 * units),
-            panels[direction], units, width, of(hidden), of(cell),
-            of(gates, 4 * units), of(hiddens), of(cells),
+            rows, starts, lengths, reverses[direction], flat_inputs, depth,
+            *panels[3 * direction :][:3], units, width, of(hidden), of(cell),
+            *of_kept, of(hiddens), of(last_hidden), of(last_cell),
         )  # fmt: skip
 
-    panels = [gate_panels(kernel) for kernel in recurrent_kernels]
     _in_lanes(lengths, len(reverses), run)
-    for direction, reverse in enumerate(reverses):
-        last = (starts if reverse else starts + lengths - 1)[some]
-        mine = slice(direction * units, (direction + 1) * units)
-        last_hidden[some, mine], last_cell[some, mine] = hiddens[last, mine], cells[last, mine]
-    return gates, hiddens, cells, last_hidden, last_cell
+    return hiddens, last_hidden, last_cell
 
 
-def backward(starts, lengths, recurrent_kernels, hidden, cell, gates, hiddens, cells, upstream,
-             last_hidden, last_cell, *, reverses):  # fmt: skip
+def backward(starts, lengths, hidden, cell, gates, hiddens, cells, upstream, last_hidden, last_cell,
+             *recurrent_kernels, reverses):  # fmt: skip
     """Runs all sequences back.
 
     Args:
-        starts, lengths, recurrent_kernels, hidden, cell, reverses: as in `forward`.
+        starts, lengths, hidden, cell, recurrent_kernels, reverses: as in `forward`.
         gates, hiddens, cells: what `forward` gave.
         upstream: float32 (steps, directions * units), gradient at `hiddens`.
         last_hidden, last_cell: float32 (batch, directions * units), gradient at the states after
@@ -89,7 +103,7 @@ def backward(starts, lengths, recurrent_kernels, hidden, cell, gates, hiddens, c
         gradient at the sums (steps, 4 units) and the hidden state before each step (steps, units),
         which the recurrent kernel met.
     """
-    num_steps, width, units = len(hiddens), hidden.shape[1], recurrent_kernels.shape[1]
+    num_steps, width, units = len(hiddens), hidden.shape[1], len(recurrent_kernels[0])
     dhidden, dcell = last_hidden.copy(), last_cell.copy()
     sums = [_empty(num_steps, 4 * units) for _ in reverses]
     entering = [_empty(num_steps, units) for _ in reverses]
@@ -104,7 +118,9 @@ def backward(starts, lengths, recurrent_kernels, hidden, cell, gates, hiddens, c
             of(dhidden), of(dcell), sums[direction].reshape(-1), entering[direction].reshape(-1),
         )  # fmt: skip
 
-    panels = [transposed_panels(kernel) for kernel in recurrent_kernels]
+    panels = _at_once(
+        [lambda kernel=kernel: transposed_panels(kernel) for kernel in recurrent_kernels]
+    )
     _in_lanes(lengths, len(reverses), run)
     return dhidden, dcell, *(both for pair in zip(sums, entering, strict=True) for both in pair)
 
@@ -128,14 +144,22 @@ def _in_lanes(lengths: np.ndarray, num_directions: int, run) -> None:
         for lane in range(min(num_lanes, len(lengths)))
     ]
 
+    _at_once([lambda job=job: run(*job) for job in jobs])
+
+
+def _at_once(jobs: list) -> list:
+    """What the jobs give; job n runs on core n, job cores + n after it."""
+    results = [None] * len(jobs)
+
     def work(core):
-        for direction, rows in jobs[core::_cores]:
-            run(direction, rows)
+        for number in range(core, len(jobs), _cores):
+            results[number] = jobs[number]()
 
     waiting = [_pool.submit(work, core) for core in range(1, min(_cores, len(jobs)))]
     work(0)
     for core in waiting:
         core.result()
+    return results
 
 
 @compiled
@@ -154,36 +178,74 @@ def _step_places(rows, starts, lengths, step, reverse, at, before):
 
 @compiled
 def _forward_lane(
-    rows, starts, lengths, reverse, projected, panels, units, width, hidden, cell,
-    gates, hiddens, cells,
+    rows, starts, lengths, reverse, inputs, depth, input_panels, panels, bias, units, width,
+    hidden, cell, gates, gate_width, cells, cell_width, hiddens, last_hidden, last_cell,
 ):  # fmt: skip
-    at, before = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-    for step in range(lengths[rows[0]]):
-        active = _step_places(rows, starts, lengths, step, reverse, at, before)
-        old_hidden, old_cell = (hidden, cell) if step == 0 else (hiddens, cells)
+    # What the inputs add is made for some steps at a time: it is read again while it is near.
+    count, num_steps = len(rows), lengths[rows[0]]
+    most = max(1, PROJECTED // (4 * units * count))
+    at, before = np.empty(most * count, np.int64), np.empty(most * count, np.int64)
+    slots = np.arange(most * count)
+    projected = np.empty(len(slots) * 4 * units, np.float32)
+    # The states of the rows, side by side; of a step and of the next in turn, for the last tile may
+    # do a row again that another has done.
+    size = count * units
+    old_hidden, new_hidden = np.empty(size, np.float32), np.empty(size, np.float32)
+    old_cell, new_cell = np.empty(size, np.float32), np.empty(size, np.float32)
+    for number in range(count):
+        here, there = number * units, rows[number] * width
+        old_hidden[here : here + units] = hidden[there : there + units]
+        old_cell[here : here + units] = cell[there : there + units]
+    slot = known = 0
+    for step in range(num_steps):
+        if slot == known:
+            slot = known = 0
+            for later in range(step, min(step + most, num_steps)):
+                known += _step_places(
+                    rows, starts, lengths, later, reverse, at[known:], before[known:]
+                )
+            _products(
+                known, at, slots, inputs, depth, input_panels, bias, 4 * units, 4 * units,
+                projected,
+            )  # fmt: skip
+        active = 0
+        while active < count and lengths[rows[active]] > step:
+            active += 1
+        places = at[slot:]
         for unit in range(0, units, LANES):
             panel = unit * units * 4
             row = 0
             while row < active:
                 if active - row >= MANY_ROWS:
                     _forward_many(
-                        row, at, before, projected, old_hidden, old_cell, width, panels, panel,
-                        unit, units, gates, hiddens, cells,
+                        row, places, projected, slot, old_hidden, old_cell, panels, panel, unit,
+                        units, new_hidden, new_cell, gates, gate_width, hiddens, width,
+                        cells, cell_width,
                     )  # fmt: skip
                     row += MANY_ROWS
                 elif active >= SOME_ROWS:
-                    # The last tile may do a row again that another has done: it is the same.
                     _forward_some(
-                        min(row, active - SOME_ROWS), at, before, projected, old_hidden, old_cell,
-                        width, panels, panel, unit, units, gates, hiddens, cells,
+                        min(row, active - SOME_ROWS), places, projected, slot, old_hidden,
+                        old_cell, panels, panel, unit, units, new_hidden, new_cell, gates,
+                        gate_width, hiddens, width, cells, cell_width,
                     )  # fmt: skip
                     row += SOME_ROWS
                 else:
                     _forward_one(
-                        row, at, before, projected, old_hidden, old_cell, width, panels, panel,
-                        unit, units, gates, hiddens, cells,
+                        row, places, projected, slot, old_hidden, old_cell, panels, panel, unit,
+                        units, new_hidden, new_cell, gates, gate_width, hiddens, width,
+                        cells, cell_width,
                     )  # fmt: skip
                     row += 1
+        for row in range(active):
+            if lengths[rows[row]] == step + 1:
+                end = rows[row] * width
+                here = places[row] * width
+                last_hidden[end : end + units] = hiddens[here : here + units]
+                last_cell[end : end + units] = new_cell[row * units : (row + 1) * units]
+        slot += active
+        old_hidden, new_hidden = new_hidden, old_hidden
+        old_cell, new_cell = new_cell, old_cell
 
 
 @compiled
@@ -192,6 +254,7 @@ def _backward_lane(
     upstream, dhidden, dcell, sums, entering,
 ):  # fmt: skip
     at, before = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    zeros = np.zeros(units, np.float32)
     for step in range(lengths[rows[0]] - 1, -1, -1):
         active = _step_places(rows, starts, lengths, step, reverse, at, before)
         old_hidden, old_cell = (hidden, cell) if step == 0 else (hiddens, cells)
@@ -203,35 +266,43 @@ def _backward_lane(
                     at[row], before[row], rows[row], width, unit, units, gates, cells, old_cell,
                     upstream, dhidden, dcell, sums,
                 )  # fmt: skip
-        _products(active, at, rows, sums, 4 * units, panels, units, width, dhidden)
+        _products(active, at, rows, sums, 4 * units, panels, zeros, units, width, dhidden)
 
 
 @compiled
-def _products(active, at, rows, values, depth, panels, units, width, out):
-    """out[rows, :units] = values[at] @ matrix, its panels from `transposed_panels`."""
+def _products(active, at, rows, values, depth, panels, bias, size, width, out):
+    """out[rows, :size] = values[at] @ matrix + bias; panels of 4 LANES columns, then of LANES."""
     column = 0
-    while column < units:
+    while column < size:
         row, panel = 0, column * depth
-        wide = units - column >= 4 * LANES
+        wide = size - column >= 4 * LANES
         columns = 4 * LANES if wide else LANES
         while row < active:
             if active - row >= MANY_ROWS:
                 if wide:
-                    _wide_many(row, at, rows, values, depth, panels, panel, width, column, out)
+                    _wide_many(
+                        row, at, rows, values, depth, panels, panel, bias, width, column, out
+                    )
                 else:
-                    _thin_many(row, at, rows, values, depth, panels, panel, width, column, out)
+                    _thin_many(
+                        row, at, rows, values, depth, panels, panel, bias, width, column, out
+                    )
                 row += MANY_ROWS
             elif active >= SOME_ROWS:
                 first = min(row, active - SOME_ROWS)
                 if wide:
-                    _wide_some(first, at, rows, values, depth, panels, panel, width, column, out)
+                    _wide_some(
+                        first, at, rows, values, depth, panels, panel, bias, width, column, out
+                    )
                 else:
-                    _thin_some(first, at, rows, values, depth, panels, panel, width, column, out)
+                    _thin_some(
+                        first, at, rows, values, depth, panels, panel, bias, width, column, out
+                    )
                 row += SOME_ROWS
             else:
                 if wide:
-                    _wide_one(row, at, rows, values, depth, panels, panel, width, column, out)
+                    _wide_one(row, at, rows, values, depth, panels, panel, bias, width, column, out)
                 else:
-                    _thin_one(row, at, rows, values, depth, panels, panel, width, column, out)
+                    _thin_one(row, at, rows, values, depth, panels, panel, bias, width, column, out)
                 row += 1
         column += columns

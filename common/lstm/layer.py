@@ -3,8 +3,11 @@
 The public module of the package: the others are imported from here alone.
 """
 
+import contextlib
+import contextvars
 import functools
 import logging
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -16,6 +19,7 @@ from common.lstm.loops import converting as converting
 from common.runs.registration import registered
 
 logger = logging.getLogger("cellstate")
+_is_open = contextvars.ContextVar("is_open", default=False)  # see `machine_code`
 
 
 @registered("common.layers")
@@ -25,9 +29,10 @@ class LSTM(keras.layers.LSTM):
     The same layer, options, weights and results as `keras.layers.LSTM`: either can load the weights
     of the other, and `keras.layers.Bidirectional` can wrap it. What computes it:
 
-    - training on a CPU: the machine code of `common.lstm.kernel`, which skips all padding;
-    - outside training on a CPU: the TensorFlow operations of `common.lstm.loops`, so that an
-      exported model needs TensorFlow alone;
+    - on a CPU in training, and where `machine_code` is open: the machine code of
+      `common.lstm.kernel`, which skips all padding;
+    - elsewhere on a CPU: the TensorFlow operations of `common.lstm.loops`, so that an exported
+      model needs TensorFlow alone;
     - everything else: Keras' own code. That is a GPU (cuDNN), training without the package numba,
       and options that the machine code does not have (other activations, recurrent dropout,
       float64).
@@ -56,7 +61,7 @@ class LSTM(keras.layers.LSTM):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         if 0 < self.dropout < 1 and training:
             sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
-        outputs, hidden, cell = (run if training else loops.run)(
+        outputs, hidden, cell = choose(training)(
             sequences,
             [self.weights_in_float32()],
             [[tf.cast(state, tf.float32) for state in initial_state]],
@@ -91,7 +96,7 @@ class LSTM(keras.layers.LSTM):
             return "Keras, cuDNN"
         if not self.is_fast(training=False):
             return "Keras"
-        code = machine_code()
+        code = load_kernel()
         if code is None:
             return "Keras, as numba is not installed"
         return f"machine code, vectors of {code.LANES} floats"
@@ -107,7 +112,7 @@ class LSTM(keras.layers.LSTM):
             and bool(self.zero_output_for_mask) == bool(self.return_sequences)
             and self.compute_dtype != "float64"
             and not tf.config.list_logical_devices("GPU")
-            and (not training or machine_code() is not None)
+            and (not training or load_kernel() is not None)
         )
 
 
@@ -126,7 +131,7 @@ class Bidirectional(keras.layers.Bidirectional):
         if initial_state is None:
             initial_state = 4 * [tf.zeros([tf.shape(sequences)[0], layers[0].units])]
         states = [tf.cast(state, tf.float32) for state in initial_state]
-        outputs, *ends = (run if training else loops.run)(
+        outputs, *ends = choose(training)(
             sequences,
             [layer.weights_in_float32() for layer in layers],
             [states[:2], states[2:]],
@@ -183,8 +188,32 @@ def as_mask(mask, sequences):
     return mask
 
 
+@contextlib.contextmanager
+def machine_code(is_open: bool = True) -> Iterator[None]:
+    """Layers called inside run in machine code outside training too, where they can.
+
+    What is traced inside belongs to this process: TensorFlow refuses to save it, and traces anew
+    what is saved outside. With `is_open` False the context is closed inside, as `common.export`
+    does around what it saves.
+    """
+    token = _is_open.set(is_open)
+    try:
+        yield
+    finally:
+        _is_open.reset(token)
+
+
+def choose(training: bool | None) -> Callable[..., list]:
+    """What runs LSTMs for which `is_fast` holds: `run`, or `loops.run` with the same arguments."""
+    if training:
+        return run
+    if _is_open.get() and not loops.is_converting() and load_kernel() is not None:
+        return functools.partial(run, training=False)
+    return loops.run
+
+
 @functools.cache
-def machine_code() -> Any:
+def load_kernel() -> Any:
     """The module `kernel`; None, which the log says once, where numba is not installed."""
     try:
         from common.lstm import kernel
@@ -198,8 +227,8 @@ def machine_code() -> Any:
     return kernel
 
 
-def run(inputs, weights, states, mask, *, reverses) -> list:
-    """Runs LSTMs in machine code over the real steps of the same sequences, for training.
+def run(inputs, weights, states, mask, *, reverses, training: bool = True) -> list:
+    """Runs LSTMs in machine code over the real steps of the same sequences.
 
     The products with the kernels are made in the dtype of the inputs, bfloat16 for example; the
     recurrent products, the gates and the states are float32.
@@ -212,6 +241,7 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
         mask: bool (batch, time), True = real; or None.
         reverses: for each LSTM, whether it goes from the last real step to the first; the outputs
             stay in the order of the inputs.
+        training: without it nothing is kept for gradients, which are slow then.
 
     Returns:
         float32: outputs (batch, time, LSTMs * units), zero at padding; the last hidden states, the
@@ -220,7 +250,7 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
     if inputs.dtype != tf.bfloat16:
         inputs = tf.cast(inputs, tf.float32)
     units = states[0][0].shape[-1]
-    padding = -units % machine_code().LANES
+    padding = -units % load_kernel().LANES
     if padding:
         weights = [[_pad_gates(part, units, padding) for part in parts] for parts in weights]
         weights = [
@@ -229,7 +259,8 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
         ]
         states = [[tf.pad(state, [[0, 0], [0, padding]]) for state in pair] for pair in states]
     hidden, cell = (tf.concat([pair[place] for pair in states], -1) for place in (0, 1))
-    results = _run_padded(inputs, hidden, cell, mask, reverses, *zip(*weights, strict=True))
+    run_packed = _train if training else _infer
+    results = _run_padded(run_packed, inputs, hidden, cell, mask, reverses, weights)
     return [_cut(values, len(reverses), units) if padding else values for values in results]
 
 
@@ -250,10 +281,8 @@ def _cut(values, count: int, units: int):
     return tf.ensure_shape(joined, [*values.shape[:-1], count * units])
 
 
-def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels, biases):
+def _run_padded(run_packed, inputs, hidden, cell, mask, reverses, weights):
     """As `run`, for units that fill whole vectors, with the states side by side."""
-    width, count = hidden.shape[-1], len(reverses)
-    units = width // count
     batch, time = tf.unstack(tf.shape(inputs, tf.int64)[:2])
     real = None if mask is None else tf.where(mask)  # (steps, 2), sequence by sequence
     if mask is None:
@@ -270,31 +299,57 @@ def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels
         shape = tf.stack([batch, time, values.shape[-1]])
         return tf.reshape(values, shape) if real is None else tf.scatter_nd(real, values, shape)
 
+    hiddens, *ends = run_packed(pack(inputs), (starts, lengths), hidden, cell, weights, reverses)
+    return [unpack(hiddens), *ends]
+
+
+def _infer(inputs, places, hidden, cell, weights, reverses) -> list:
+    """Packed hidden states (steps, width), last hidden and last cell states (batch, width)."""
+    tf.raw_ops.VarIsInitializedOp(resource=_handle_of_process())
+    arrays = _as_arrays(inputs, places, hidden, cell, list(chain(*weights)))
+    return _call("infer", arrays, reverses=reverses, sizes=3 * [hidden.shape[-1]])
+
+
+@functools.cache
+def _handle_of_process() -> tf.Tensor:
+    """A graph that reads this, and so needs this process, TensorFlow refuses to save."""
+    with tf.init_scope():
+        return tf.raw_ops.VarHandleOp(
+            dtype=tf.bool, shape=[], shared_name="machine code of a process"
+        )
+
+
+def _as_arrays(inputs, places, hidden, cell, weights) -> list:
+    """What the machine code takes: all float32, kernels as precise as the inputs."""
+    weights[::3] = [tf.cast(tf.cast(kernel, inputs.dtype), tf.float32) for kernel in weights[::3]]
+    return [tf.cast(inputs, tf.float32), *places, hidden, cell, *weights]
+
+
+def _train(inputs, places, hidden, cell, weights, reverses):
+    """As `_infer`, with the gradients."""
+    width, count = hidden.shape[-1], len(reverses)
+    units = width // count
+
     def product(left, right, **options):
         same = (tf.cast(side, inputs.dtype) for side in (left, right))
         return tf.cast(tf.matmul(*same, **options), tf.float32)
 
     @tf.custom_gradient
     def lstm(inputs, hidden, cell, *weights):
-        kernels, recurrents, biases = (weights[place * count :][:count] for place in range(3))
-        packed = pack(inputs)
-        recurrent = tf.stack(recurrents)
-        gates, hiddens, cells, last_hidden, last_cell = _call(
+        kernels, recurrents, _ = (weights[place::3] for place in range(3))
+        gates, hiddens, cells, *ends = _call(
             "forward",
-            [
-                product(packed, tf.concat(kernels, -1)) + tf.concat(biases, -1),
-                *(starts, lengths, recurrent, hidden, cell),
-            ],
+            _as_arrays(inputs, places, hidden, cell, list(weights)),
             reverses=reverses,
             sizes=[4 * width, width, width, width, width],
         )
 
-        def gradient(doutputs, dlast_hidden, dlast_cell):
+        def gradient(dhiddens, dlast_hidden, dlast_cell):
             dhidden, dcell, *pairs = _call(
                 "backward",
                 [
-                    *(starts, lengths, recurrent, hidden, cell, gates, hiddens, cells),
-                    *(pack(doutputs), dlast_hidden, dlast_cell),
+                    *(*places, hidden, cell, gates, hiddens, cells),
+                    *(dhiddens, dlast_hidden, dlast_cell, *recurrents),
                 ],
                 reverses=reverses,
                 sizes=[width, width, *[4 * units, units] * count],
@@ -306,15 +361,14 @@ def _run_padded(inputs, hidden, cell, mask, reverses, kernels, recurrent_kernels
                 dsums = tf.cast(dsums, inputs.dtype)
                 dinputs.append(product(dsums, kernel, transpose_b=True))
                 dkernel, drecurrent = (
-                    product(values, dsums, transpose_a=True) for values in (packed, entering)
+                    product(values, dsums, transpose_a=True) for values in (inputs, entering)
                 )
-                dweights.append((dkernel, drecurrent, dbias))
-            dpacked = tf.cast(tf.add_n(dinputs), inputs.dtype)
-            return unpack(dpacked), dhidden, dcell, *chain(*zip(*dweights, strict=True))
+                dweights += dkernel, drecurrent, dbias
+            return tf.cast(tf.add_n(dinputs), inputs.dtype), dhidden, dcell, *dweights
 
-        return (unpack(hiddens), last_hidden, last_cell), gradient
+        return (hiddens, *ends), gradient
 
-    return lstm(inputs, hidden, cell, *kernels, *recurrent_kernels, *biases)
+    return lstm(inputs, hidden, cell, *chain(*weights))
 
 
 def _call(name: str, tensors: list, *, reverses, sizes: list[int]) -> list[tf.Tensor]:
@@ -322,7 +376,7 @@ def _call(name: str, tensors: list, *, reverses, sizes: list[int]) -> list[tf.Te
 
     Its gradient is that of its twin: in a graph by the registry, elsewhere by the tapes.
     """
-    function = functools.partial(getattr(machine_code(), name), reverses=reverses)
+    function = functools.partial(getattr(load_kernel(), name), reverses=reverses)
     gradient = twins.gradient_of(name, tuple(reverses))
     with tf.compat.v1.get_default_graph().gradient_override_map({"PyFuncStateless": gradient}):
         results = tf.numpy_function(function, tensors, len(sizes) * [tf.float32], stateful=False)

@@ -1,9 +1,10 @@
 """LSTMs outside training and in exported models: TensorFlow operations that skip padding.
 
 Up to MOST_SEQUENCES sequences go through one operation of TensorFlow (`run_few`): a loop of small
-operations takes several times as long for them. More go through the loop (`run_many`), whose matrix
-product is faster than that of the operation. `converting` gives the same results in the operations
-of other runtimes, for the graphs that `common.export.conversion` makes.
+operations takes longer for them. More go through a loop, whose matrix product is faster than that
+of the operation: with a mask through `run_many`, which skips padding, and without one through
+`run_whole`, which has nothing to skip. `converting` gives the same results in the operations of
+other runtimes, for the graphs that `common.export.conversion` makes.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-MOST_SEQUENCES = 4  # in a batch; 8 take longer in the operation than in the loop
+MOST_SEQUENCES = 8  # in a batch; 32 take longer in the operation than in the loop
 _replacement: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
     "replacement", default=None
 )  # of `run`, see `converting`
@@ -28,6 +29,11 @@ def converting(runtime: str) -> Iterator[None]:
         _replacement.reset(token)
 
 
+def is_converting() -> bool:
+    """Whether `converting` is open."""
+    return _replacement.get() is not None
+
+
 def run(inputs, weights, states, mask, *, reverses) -> list:
     """As `layer.run`, arguments and results alike."""
     replacement = _replacement.get()
@@ -38,8 +44,9 @@ def run(inputs, weights, states, mask, *, reverses) -> list:
         return run_few(inputs, weights, states, mask, reverses=reverses)
 
     def many() -> list:
-        is_real = tf.ones(tf.shape(inputs)[:2], tf.bool) if mask is None else mask
-        return run_many(inputs, weights, states, is_real, reverses=reverses)
+        if mask is None:
+            return run_whole(inputs, weights, states, reverses=reverses)
+        return run_many(inputs, weights, states, mask, reverses=reverses)
 
     if inputs.dtype != tf.float32:
         return many()
@@ -121,6 +128,46 @@ def in_other_order(weights):
     return tf.concat([i, c, f, o], axis=-1)
 
 
+def run_whole(inputs, weights, states, *, reverses) -> list:
+    """As `layer.run`, arguments and results alike, but never with a mask."""
+    time, dtype = tf.shape(inputs)[1], inputs.dtype
+    by_step = tf.transpose(inputs, [1, 0, 2])
+    steps = tf.TensorArray(dtype, time, clear_after_read=False).unstack(by_step)
+    arrays = [  # with a state at the end, for sequences of no step: none has no shape
+        tf.TensorArray(tf.float32, time + 1, element_shape=hidden.shape).write(time, hidden)
+        for hidden, _ in states
+    ]
+    kernels = [tf.cast(kernel, dtype) for kernel, _, _ in weights]
+
+    def take(number, arrays, states):
+        new_arrays, new_states = [], []
+        for array, kernel, (_, recurrent, bias), (hidden, cell), back in zip(
+            arrays, kernels, weights, states, reverses, strict=True
+        ):
+            place = time - 1 - number if back else number
+            step = tf.ensure_shape(steps.read(place), [None, inputs.shape[-1]])
+            entering = tf.matmul(step, kernel)
+            sums = tf.cast(entering, tf.float32) + tf.matmul(hidden, recurrent) + bias
+            out, now = _gates(sums, cell)
+            new_arrays.append(array.write(place, out))
+            new_states.append([out, now])
+        return number + 1, new_arrays, new_states
+
+    _, arrays, ends = tf.while_loop(
+        lambda number, *_: number < time, take, [tf.constant(0), arrays, states]
+    )
+    outputs = tf.concat([array.stack()[:time] for array in arrays], axis=-1)
+    ends = [tf.concat(parts, axis=-1) for parts in zip(*ends, strict=True)]
+    return [tf.transpose(outputs, [1, 0, 2]), *ends]
+
+
+def _gates(sums, cell) -> tuple:
+    """The next hidden and cell state, from the sums of the gates (…, 4 units)."""
+    i, f, c, o = tf.split(sums, 4, axis=-1)
+    now = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(c)
+    return tf.sigmoid(o) * tf.tanh(now), now
+
+
 def run_many(inputs, weights, states, mask, *, reverses) -> list:
     """As `layer.run`, arguments and results alike, but always with a mask.
 
@@ -183,10 +230,8 @@ def _loop_over_rows(sums, recurrents, states, counts) -> tuple[list, list]:
         for array, (hidden, cell), entering, recurrent in zip(
             arrays, states, sums, recurrents, strict=True
         ):
-            gates = entering[begin : begin + count] + tf.matmul(hidden[:count], recurrent)
-            i, f, c, o = tf.split(gates, 4, axis=-1)
-            now = tf.sigmoid(f) * cell[:count] + tf.sigmoid(i) * tf.tanh(c)
-            out = tf.sigmoid(o) * tf.tanh(now)
+            share = entering[begin : begin + count]
+            out, now = _gates(share + tf.matmul(hidden[:count], recurrent), cell[:count])
             new_arrays.append(array.write(number, out))
             new_states.append([_replace_first(hidden, out), _replace_first(cell, now)])
         return number + 1, new_arrays, new_states
@@ -231,9 +276,7 @@ def _loop_over_steps(sums, real, recurrent, states, *, reverse: bool) -> tuple:
 
     def body(number, hidden, cell, outputs):
         t = time - 1 - number if reverse else number
-        i, f, c, o = tf.split(sums[t][None] + tf.matmul(hidden, recurrent), 4, axis=-1)
-        now = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(c)
-        out = tf.sigmoid(o) * tf.tanh(now)
+        out, now = _gates(sums[t][None] + tf.matmul(hidden, recurrent), cell)
         is_real = real[t][None]
         outputs = outputs.write(t, tf.where(is_real, out, tf.zeros_like(out)))
         return number + 1, tf.where(is_real, out, hidden), tf.where(is_real, now, cell), outputs

@@ -17,53 +17,56 @@ MANY_ROWS, SOME_ROWS = (6, 3) if WIDE else (3, 2)
 
 
 def make_forward_tile(num_rows: int):
-    """`tile(first, at, before, projected, hidden, cell, width, panels, panel, unit, units, ...)`.
+    """`tile(first, at, projected, slot, hidden, cell, panels, panel, unit, units, ...)`.
 
-    One step of `num_rows` sequences and LANES units, from `unit` on: reads what the inputs and the
-    bias add to the sums (n, 4, units) at positions at[first:], the old states (m, units) at
-    positions before[first:], and one panel (units, 4, LANES) of the recurrent kernel. Writes at
-    positions at[first:] the gates (n, 4, units; i, f, candidate, o) and the new states (n, units).
-    A position is `width` numbers wide in the states, four times that in sums and gates.
+    One step of `num_rows` sequences, from the row `first` on, and LANES units, from `unit` on.
+    Reads what the inputs and the bias add to the sums, rows slot + first of (n, units / LANES, 4,
+    LANES), the old states of the rows (rows, units), and one panel (units, 4, LANES) of the
+    recurrent kernel. Writes the new states of the rows, and at positions at[first:] the gates
+    (n, 4, units; i, f, candidate, o) and the new states once more; a position is as wide as the
+    number behind each array says.
     """
 
     @intrinsic
     def tile(
-        typing, first, at, before, projected, hidden, cell, width, panels, panel, unit, units,
-        gates, new_hidden, new_cell,
+        typing, first, at, projected, slot, hidden, cell, panels, panel, unit, units,
+        new_hidden, new_cell, gates, gate_width, hiddens, width, cells, cell_width,
     ):  # fmt: skip
         signature = types.void(
-            first, at, before, projected, hidden, cell, width, panels, panel, unit, units,
-            gates, new_hidden, new_cell,
+            first, at, projected, slot, hidden, cell, panels, panel, unit, units,
+            new_hidden, new_cell, gates, gate_width, hiddens, width, cells, cell_width,
         )  # fmt: skip
 
         def generate(context, builder, signature, arguments):
             code = Code(context, builder, signature, arguments)
-            (first, at, before, projected, hidden, cell, width, panels, panel, unit, units,
-             gates, new_hidden, new_cell) = code.values  # fmt: skip
-            rows, earlier = (
-                [
-                    builder.mul(builder.load(code.at(where, first, m)), width)
-                    for m in range(num_rows)
-                ]
-                for where in (at, before)
-            )
-            blocks = [builder.mul(units, INT64(number)) for number in range(4)]
-            lines = [builder.mul(row, INT64(4)) for row in rows]
-            quarters = [[(line, block, unit) for block in blocks] for line in lines]
+            (first, at, projected, slot, hidden, cell, panels, panel, unit, units,
+             new_hidden, new_cell, gates, gate_width, hiddens, width, cells,
+             cell_width) = code.values  # fmt: skip
+            mul, add, four = builder.mul, builder.add, INT64(4)
+            numbers = [add(first, INT64(m)) for m in range(num_rows)]
+            places = [builder.load(code.at(at, number)) for number in numbers]
+            rows = [mul(number, units) for number in numbers]
+            lines = [mul(add(slot, number), mul(units, four)) for number in numbers]
             sums = code.add_products(
-                [[code.load(projected, *quarter) for quarter in four] for four in quarters],
-                [code.at(hidden, old) for old in earlier],
+                [
+                    [code.load(projected, line, mul(unit, four), v * LANES) for v in range(4)]
+                    for line in lines
+                ],
+                [code.at(hidden, row) for row in rows],
                 code.at(panels, panel),
                 units,
             )
-            for row, old, four, (i, f, g, o) in zip(rows, earlier, quarters, sums, strict=True):
+            for row, place, (i, f, g, o) in zip(rows, places, sums, strict=True):
                 i, f, g, o = code.sigmoid(i), code.sigmoid(f), code.tanh(g), code.sigmoid(o)
-                remembered = builder.fmul(f, code.load(cell, old, unit))
-                c = code.call("fma", i, g, remembered)
-                for quarter, gate in zip(four, (i, f, g, o), strict=True):
-                    code.store(gate, gates, *quarter)
+                c = code.call("fma", i, g, builder.fmul(f, code.load(cell, row, unit)))
+                h = builder.fmul(o, code.tanh(c))
+                for number, gate in enumerate((i, f, g, o)):
+                    block = mul(units, INT64(number))
+                    code.store(gate, gates, mul(place, gate_width), block, unit)
                 code.store(c, new_cell, row, unit)
-                code.store(builder.fmul(o, code.tanh(c)), new_hidden, row, unit)
+                code.store(h, new_hidden, row, unit)
+                code.store(c, cells, mul(place, cell_width), unit)
+                code.store(h, hiddens, mul(place, width), unit)
             return context.get_dummy_value()
 
         return signature, generate
@@ -72,22 +75,25 @@ def make_forward_tile(num_rows: int):
 
 
 def make_product_tile(num_rows: int, num_vectors: int):
-    """`tile(first, at, rows, values, depth, panels, panel, width, column, out)`.
+    """`tile(first, at, rows, values, depth, panels, panel, bias, width, column, out)`.
 
-    out[rows[first + m], column:] = values[at[first + m]] @ panel for m < num_rows; values (n,
-    depth), panel (depth, num_vectors, LANES), out (k, width).
+    out[rows[first + m], column:] = values[at[first + m]] @ panel + bias[column:] for m < num_rows;
+    values (n, depth), panel (depth, num_vectors, LANES), out (k, width).
     """
 
     @intrinsic
-    def tile(typing, first, at, rows, values, depth, panels, panel, width, column, out):
-        signature = types.void(first, at, rows, values, depth, panels, panel, width, column, out)
+    def tile(typing, first, at, rows, values, depth, panels, panel, bias, width, column, out):
+        signature = types.void(
+            first, at, rows, values, depth, panels, panel, bias, width, column, out
+        )
 
         def generate(context, builder, signature, arguments):
             code = Code(context, builder, signature, arguments)
-            first, at, rows, values, depth, panels, panel, width, column, out = code.values
+            first, at, rows, values, depth, panels, panel, bias, width, column, out = code.values
             places = [builder.load(code.at(at, first, m)) for m in range(num_rows)]
+            begin = [code.load(bias, column, v * LANES) for v in range(num_vectors)]
             sums = code.add_products(
-                [[code.splat(0.0)] * num_vectors for _ in range(num_rows)],
+                [begin] * num_rows,
                 [code.at(values, builder.mul(place, depth)) for place in places],
                 code.at(panels, panel),
                 depth,
@@ -149,18 +155,20 @@ def gate_gradients(
 
 
 @compiled
-def gate_panels(recurrent_kernel):
-    """(units / LANES) panels (units, 4, LANES) of the recurrent kernel (units, 4 units)."""
-    units = len(recurrent_kernel)
-    panels = np.empty(4 * units * units, np.float32)
-    for k in range(units):
+def gate_panels(kernel):
+    """(units / LANES) panels (depth, 4, LANES) of a kernel (depth, 4 units), or of a bias."""
+    units = kernel.shape[-1] // 4
+    kernel = kernel.reshape(-1, 4 * units)
+    depth = len(kernel)
+    panels = np.empty(depth * 4 * units, np.float32)
+    for k in range(depth):
         # Whole lines in, short runs out: the other way round would miss the cache at each line.
         for gate in range(4):
             for block in range(units // LANES):
                 column = gate * units + block * LANES
-                place = ((block * units + k) * 4 + gate) * LANES
+                place = ((block * depth + k) * 4 + gate) * LANES
                 for lane in range(LANES):
-                    panels[place + lane] = recurrent_kernel[k, column + lane]
+                    panels[place + lane] = kernel[k, column + lane]
     return panels
 
 

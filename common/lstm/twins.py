@@ -17,8 +17,9 @@ from common.lstm.loops import in_other_order
 
 @functools.cache
 def gradient_of(name: str, reverses: tuple[bool, ...]) -> str:
-    """What TensorFlow calls the gradient of `kernel.forward` or `kernel.backward`."""
-    twin = functools.partial({"forward": forward, "backward": backward}[name], reverses=reverses)
+    """What TensorFlow calls the gradient of a function of `kernel`."""
+    twins = {"forward": forward, "infer": infer, "backward": backward}
+    twin = functools.partial(twins[name], reverses=reverses)
 
     def gradient(operation, *upstream):
         is_float = [tensor.dtype.is_floating for tensor in operation.inputs]
@@ -36,32 +37,38 @@ def gradient_of(name: str, reverses: tuple[bool, ...]) -> str:
     return registered
 
 
-def forward(projected, starts, lengths, recurrent_kernels, hidden, cell, *, reverses) -> list:
+def forward(inputs, starts, lengths, hidden, cell, *weights, reverses) -> list:
     """As `kernel.forward`."""
-    count = len(reverses)
+    count, number = len(reverses), len_of(inputs)
     parts = []
-    for sums, recurrent, first_hidden, first_cell, reverse in zip(
-        tf.split(projected, count, -1),
-        tf.unstack(recurrent_kernels, count),
+    for kernel, recurrent, bias, first_hidden, first_cell, reverse in zip(
+        *(weights[place::3] for place in range(3)),
         tf.split(hidden, count, -1),
         tf.split(cell, count, -1),
         reverses,
         strict=True,
     ):
-        place, is_real = _places(starts, lengths, len_of(projected), reverse)
-        of_steps = _run(_by_step(sums, place), is_real, recurrent, first_hidden, first_cell)
-        packed = [_packed(values, place, is_real, len_of(projected)) for values in of_steps]
+        place, is_real = _places(starts, lengths, number, reverse)
+        sums = _by_step(tf.matmul(inputs, kernel) + bias, place)
+        of_steps = _run(sums, is_real, recurrent, first_hidden, first_cell)
+        packed = [_packed(values, place, is_real, number) for values in of_steps]
         parts.append([*packed, of_steps[1][-1], of_steps[2][-1]])
     return [tf.concat(part, -1) for part in zip(*parts, strict=True)]
 
 
-def backward(starts, lengths, recurrent_kernels, hidden, cell, gates, hiddens, cells, upstream,
-             last_hidden, last_cell, *, reverses) -> list:  # fmt: skip
+def infer(*arguments, reverses) -> list:
+    """As `kernel.infer`."""
+    _, hiddens, _, *ends = forward(*arguments, reverses=reverses)
+    return [hiddens, *ends]
+
+
+def backward(starts, lengths, hidden, cell, gates, hiddens, cells, upstream, last_hidden, last_cell,
+             *recurrent_kernels, reverses) -> list:  # fmt: skip
     """As `kernel.backward`."""
     count, number = len(reverses), len_of(hiddens)
     ends, pairs = [], []
     for recurrent, reverse, *parts in zip(
-        tf.unstack(recurrent_kernels, count),
+        recurrent_kernels,
         reverses,
         *(
             tf.split(values, count, -1)

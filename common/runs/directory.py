@@ -274,10 +274,19 @@ def environment(*, seed: int, kernels: Mapping[str, str] = types.MappingProxyTyp
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": seed,
         "platform": platform.platform(),
+        "processor": processor(),
         "cpu_count": cpu_count(),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
         "lstm_kernel": dict(kernels),
     }
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")  # Linux; `platform.processor` is empty there
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def cpu_count() -> int:

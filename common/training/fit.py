@@ -8,6 +8,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
+from common.lstm.layer import machine_code
 from common.runs import cli
 from common.runs.directory import RunDirectory
 from common.training import dry_run, optimizers, strategies
@@ -193,15 +194,16 @@ def run_epochs(
     while checkpointing.first_epoch < epochs and not checkpointing.finished:
         first_epoch, first_batch = checkpointing.first_epoch, checkpointing.first_batch
         # The rest of a broken epoch is an epoch of its own to Keras, for it has fewer batches.
-        model.fit(
-            strategies.read_by_all(watch(batches(first_epoch).skip(first_batch))),
-            validation_data=validation_data,
-            steps_per_epoch=steps_per_epoch - first_batch,
-            initial_epoch=first_epoch,
-            epochs=first_epoch + 1 if first_batch else epochs,
-            shuffle=False,  # the data set is in a random order already
-            callbacks=[*callbacks, *([log] if run.writes else []), checkpointing],
-            verbose=cli.bars(),
-        )
+        with machine_code():  # for validation
+            model.fit(
+                strategies.read_by_all(watch(batches(first_epoch).skip(first_batch))),
+                validation_data=validation_data,
+                steps_per_epoch=steps_per_epoch - first_batch,
+                initial_epoch=first_epoch,
+                epochs=first_epoch + 1 if first_batch else epochs,
+                shuffle=False,  # the data set is in a random order already
+                callbacks=[*callbacks, *([log] if run.writes else []), checkpointing],
+                verbose=cli.bars(),
+            )
     strategies.wait_for_all(strategy)  # for the files of the best model
     return checkpointing.history

@@ -9,6 +9,7 @@ import tensorflow as tf
 from apps.answer_selection.config import Protocol
 from apps.answer_selection.ranking import agreement, metrics
 from apps.answer_selection.ranking.metrics import Ranked
+from common.lstm.layer import machine_code
 
 AT_ONCE = 64  # candidates of a question that are scored in one call; bounds the memory
 
@@ -25,7 +26,8 @@ def make_ranker(
 
     @tf.function(input_signature=signature, autograph=False)  # one trace for batches of all sizes
     def network(inputs):
-        return model(inputs, training=False)
+        with machine_code():
+            return model(inputs, training=False)
 
     def rank(agreement_weight: float) -> Iterator[Ranked]:
         for batch in batches.as_numpy_iterator():

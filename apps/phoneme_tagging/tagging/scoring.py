@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 
 from apps.phoneme_tagging.corpora.phones import CLASSES, PHONES_61, SILENCE, fold, runs
 from common.inputs.audio import FRAME_S, SAMPLE_RATE
+from common.lstm.layer import machine_code
 
 TOLERANCE_S = 0.02
 PHONES_39 = [phone for phones in CLASSES.values() for phone in phones]  # class by class
@@ -48,7 +49,8 @@ class PhoneAccuracy(keras.callbacks.Callback):
         @tf.function(reduce_retracing=True)
         def tag(features, mask):
             inputs = {"features": features, "frame_mask": mask}
-            logits = network(inputs, training=False)["logits"]
+            with machine_code():
+                logits = network(inputs, training=False)["logits"]
             return tf.argmax(logits, axis=-1), decode(logits, mask)
 
         self.tag = tag

@@ -1,5 +1,6 @@
 """Facts about the fast LSTM: what Keras' layer gives, it gives, and its gradients are true."""
 
+import functools
 import subprocess
 import sys
 
@@ -88,29 +89,61 @@ def test_outputs_states_and_gradients_are_those_of_keras(units, direction, mask)
 
 
 @pytest.mark.parametrize(
-    ("direction", "batch", "mask"),
+    ("direction", "batch", "mask", "in_machine_code"),
     [
-        *(("backward", 2, mask) for mask in MASKS),
-        *(("concat", BATCH, mask) for mask in MASKS),
-        ("forward", BATCH, "right"),
-        ("sum", 2, "holes"),
+        *(("backward", 2, mask, False) for mask in MASKS),
+        *(("backward", BATCH, mask, False) for mask in ("none", "holes")),
+        *(("concat", BATCH, mask, False) for mask in MASKS),
+        ("forward", BATCH, "right", False),
+        ("sum", 2, "holes", False),
+        *(("concat", BATCH, mask, True) for mask in MASKS),
+        ("backward", 2, "left", True),
+        ("sum", BATCH, "holes", True),
     ],
 )
-def test_outside_training_too(direction, batch, mask, monkeypatch):
-    """In the kernel for a few sequences, and in the loop for more."""
+def test_outside_training_too(direction, batch, mask, in_machine_code, monkeypatch):
+    """In the operation for a few sequences, in the loops for more, and in machine code."""
     monkeypatch.setattr(loops, "MOST_SEQUENCES", 2)
     ours, theirs = make_pair(5, direction)
     states = RANDOM.normal(size=(4 if direction in ("concat", "sum") else 2, batch, 5)).astype(
         "float32"
     )
     mask = None if MASKS[mask] is None else MASKS[mask][:batch]
-    pairs = zip(
-        outputs_and_gradients(ours, VALUES[:batch], mask, states, training=False),
-        outputs_and_gradients(theirs, VALUES[:batch], mask, states, training=False),
-        strict=True,
+    with fast_lstm.machine_code(in_machine_code):
+        got = outputs_and_gradients(ours, VALUES[:batch], mask, states, training=False)
+    expected = outputs_and_gradients(theirs, VALUES[:batch], mask, states, training=False)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("in_machine_code", [True, False])
+@pytest.mark.parametrize(("batch", "time"), [(0, 3), (2, 0), (20, 0), (2, 1), (20, 1)])
+def test_no_sequence_and_no_step_give_none(in_machine_code, batch, time):
+    layer = fast_lstm.Bidirectional(LSTM(5, return_sequences=True))
+    call = tf.function(layer, input_signature=[tf.TensorSpec([None, None, DIM])])
+    with fast_lstm.machine_code(in_machine_code):
+        assert call(np.zeros([batch, time, DIM], "float32")).shape == (batch, time, 10)
+
+
+def test_machine_code_is_never_saved(tmp_path):
+    """Else another process would load a call of this one's memory."""
+    module = tf.Module()
+    module.layer = LSTM(5, return_sequences=True)
+    module.layer.build(VALUES.shape)
+    signature = [tf.TensorSpec([None, None, DIM])]
+    call, saved_inside = (
+        tf.function(functools.partial(module.layer, mask=None), input_signature=signature)
+        for _ in range(2)
     )
-    for got, expected in pairs:
-        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
+    with fast_lstm.machine_code():
+        call(VALUES)
+        with pytest.raises(AssertionError, match="untracked"):
+            tf.saved_model.save(module, str(tmp_path / "inside"), signatures=saved_inside)
+    with pytest.raises(AssertionError, match="untracked"):
+        graph = call.get_concrete_function()
+        tf.saved_model.save(module, str(tmp_path / "graph"), signatures=graph)
+    tf.saved_model.save(module, str(tmp_path / "outside"), signatures=call)
+    assert saved_model.unportable_operations(tmp_path / "outside") == set()
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -164,6 +197,18 @@ def test_a_row_gives_bit_for_bit_the_same_in_any_batch():
     for row in range(BATCH):
         alone = layer(VALUES[row : row + 1], mask=tf.constant(mask[row : row + 1]), training=True)
         np.testing.assert_array_equal(alone[0][0], together[row])
+
+
+@pytest.mark.parametrize("in_machine_code", [True, False])
+def test_a_long_sequence_is_read_in_parts_without_a_seam(in_machine_code):
+    """More steps than the machine code projects at a time, and a number that fills no tile."""
+    ours, theirs = make_pair(512, "concat")
+    values = RANDOM.normal(size=(5, 40, DIM)).astype("float32")
+    mask = tf.constant(np.arange(40) < np.array([40, 33, 0, 7, 39])[:, None])
+    with fast_lstm.machine_code(in_machine_code):
+        got = ours(values, mask=mask, training=False)
+    for one, other in zip(got, theirs(values, mask=mask), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -320,12 +365,15 @@ from common.lstm import kernel
 random = np.random.default_rng(3)
 draw = lambda *shape: random.normal(size=shape).astype("float32") * 0.3
 lengths = np.array([4, 0, 2, 1, 4])
-projected, recurrent, hidden, cell = draw(11, 640), draw(2, 80, 320), draw(5, 160), draw(5, 160)
-states = (np.cumsum(lengths) - lengths, lengths, recurrent, hidden, cell)
+places = np.cumsum(lengths) - lengths, lengths
+weights = [draw(*size) for size in 2 * ((3, 320), (80, 320), (320,))]
+states, upstream = (draw(5, 160), draw(5, 160)), (draw(11, 160), draw(5, 160), draw(5, 160))
 options = {"reverses": [False, True]}
-forward = kernel.forward(projected, *states, **options)
-upstream = draw(11, 160), draw(5, 160), draw(5, 160)
-results = [*forward, *kernel.backward(*states, *forward[:3], *upstream, **options)]
+forward = kernel.forward(draw(11, 3), *places, *states, *weights, **options)
+results = [
+    *forward,
+    *kernel.backward(*places, *states, *forward[:3], *upstream, *weights[1::3], **options),
+]
 """
 IN_SHORT_VECTORS = f"""
 import sys
