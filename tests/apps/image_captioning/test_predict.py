@@ -71,9 +71,13 @@ def test_a_photo_that_is_stored_turned_is_captioned_as_the_upright_one(predictor
         exif[0x0112] = orientation
         photos.append(as_file(upright.transpose(Image.Transpose[turn]), "PNG", exif=exif))
     expected, *captioned = predictor.caption(photos)
-    for captions in captioned:
-        assert captions.captions == expected.captions
-        np.testing.assert_array_equal(captions.attention, expected.attention)
+    for captions in captioned:  # a row of a batch may be rounded differently from another
+        (texts, scores), (right, right_scores) = (
+            zip(*row.captions, strict=True) for row in (captions, expected)
+        )
+        assert texts == right
+        np.testing.assert_allclose(scores, right_scores, rtol=1e-5)
+        np.testing.assert_allclose(captions.attention, expected.attention, rtol=1e-5)
     outputs = captions_of(saved, photos)
     assert (outputs["caption"] == outputs["caption"][0]).all()
 
