@@ -28,6 +28,7 @@ _thin_many, _thin_some, _thin_one = (
     tiles.make_product_tile(rows, 1) for rows in (MANY_ROWS, SOME_ROWS, 1)
 )
 PROJECTED = 2**16  # numbers, a quarter of a MiB: what the inputs add, for some steps of a core
+WORTH_A_THREAD = 2**18  # numbers: of fewer, one core makes the panels before another is awake
 _cores = cpu_count()
 _pool = ThreadPoolExecutor(max(1, _cores - 1), thread_name_prefix="lstm")
 
@@ -65,7 +66,7 @@ def _forward(inputs, starts, lengths, hidden, cell, kept, weights, reverses):
     width, units = hidden.shape[1], len(weights[1])
     hiddens = _empty(len(inputs), width)
     last_hidden, last_cell = hidden.copy(), cell.copy()
-    panels = _at_once([lambda matrix=matrix: gate_panels(matrix) for matrix in weights])
+    panels = _make_panels(gate_panels, weights)
     flat_inputs, depth = inputs.reshape(-1), inputs.shape[1]
 
     def run(direction, rows):
@@ -118,11 +119,15 @@ def backward(starts, lengths, hidden, cell, gates, hiddens, cells, upstream, las
             of(dhidden), of(dcell), sums[direction].reshape(-1), entering[direction].reshape(-1),
         )  # fmt: skip
 
-    panels = _at_once(
-        [lambda kernel=kernel: transposed_panels(kernel) for kernel in recurrent_kernels]
-    )
+    panels = _make_panels(transposed_panels, recurrent_kernels)
     _in_lanes(lengths, len(reverses), run)
     return dhidden, dcell, *(both for pair in zip(sums, entering, strict=True) for both in pair)
+
+
+def _make_panels(make, matrices) -> list:
+    jobs = [lambda matrix=matrix: make(matrix) for matrix in matrices]
+    is_large = sum(matrix.size for matrix in matrices) > WORTH_A_THREAD
+    return _at_once(jobs) if is_large else [job() for job in jobs]
 
 
 def _empty(rows: int, size: int) -> np.ndarray:

@@ -39,34 +39,35 @@ def make_forward_tile(num_rows: int):
 
         def generate(context, builder, signature, arguments):
             code = Code(context, builder, signature, arguments)
-            (first, at, projected, slot, hidden, cell, panels, panel, unit, units,
-             new_hidden, new_cell, gates, gate_width, hiddens, width, cells,
-             cell_width) = code.values  # fmt: skip
-            mul, add, four = builder.mul, builder.add, INT64(4)
-            numbers = [add(first, INT64(m)) for m in range(num_rows)]
-            places = [builder.load(code.at(at, number)) for number in numbers]
-            rows = [mul(number, units) for number in numbers]
-            lines = [mul(add(slot, number), mul(units, four)) for number in numbers]
-            sums = code.add_products(
-                [
-                    [code.load(projected, line, mul(unit, four), v * LANES) for v in range(4)]
-                    for line in lines
-                ],
-                [code.at(hidden, row) for row in rows],
-                code.at(panels, panel),
-                units,
-            )
-            for row, place, (i, f, g, o) in zip(rows, places, sums, strict=True):
-                i, f, g, o = code.sigmoid(i), code.sigmoid(f), code.tanh(g), code.sigmoid(o)
-                c = code.call("fma", i, g, builder.fmul(f, code.load(cell, row, unit)))
-                h = builder.fmul(o, code.tanh(c))
-                for number, gate in enumerate((i, f, g, o)):
-                    block = mul(units, INT64(number))
-                    code.store(gate, gates, mul(place, gate_width), block, unit)
-                code.store(c, new_cell, row, unit)
-                code.store(h, new_hidden, row, unit)
-                code.store(c, cells, mul(place, cell_width), unit)
-                code.store(h, hiddens, mul(place, width), unit)
+            with code.apart("forward_tile") as builder:
+                (first, at, projected, slot, hidden, cell, panels, panel, unit, units,
+                 new_hidden, new_cell, gates, gate_width, hiddens, width, cells,
+                 cell_width) = code.values  # fmt: skip
+                mul, add, four = builder.mul, builder.add, INT64(4)
+                numbers = [add(first, INT64(m)) for m in range(num_rows)]
+                places = [builder.load(code.at(at, number)) for number in numbers]
+                rows = [mul(number, units) for number in numbers]
+                lines = [mul(add(slot, number), mul(units, four)) for number in numbers]
+                sums = code.add_products(
+                    [
+                        [code.load(projected, line, mul(unit, four), v * LANES) for v in range(4)]
+                        for line in lines
+                    ],
+                    [code.at(hidden, row) for row in rows],
+                    code.at(panels, panel),
+                    units,
+                )
+                for row, place, (i, f, g, o) in zip(rows, places, sums, strict=True):
+                    i, f, g, o = code.sigmoid(i), code.sigmoid(f), code.tanh(g), code.sigmoid(o)
+                    c = code.call("fma", i, g, builder.fmul(f, code.load(cell, row, unit)))
+                    h = builder.fmul(o, code.tanh(c))
+                    for number, gate in enumerate((i, f, g, o)):
+                        block = mul(units, INT64(number))
+                        code.store(gate, gates, mul(place, gate_width), block, unit)
+                    code.store(c, new_cell, row, unit)
+                    code.store(h, new_hidden, row, unit)
+                    code.store(c, cells, mul(place, cell_width), unit)
+                    code.store(h, hiddens, mul(place, width), unit)
             return context.get_dummy_value()
 
         return signature, generate
@@ -89,19 +90,22 @@ def make_product_tile(num_rows: int, num_vectors: int):
 
         def generate(context, builder, signature, arguments):
             code = Code(context, builder, signature, arguments)
-            first, at, rows, values, depth, panels, panel, bias, width, column, out = code.values
-            places = [builder.load(code.at(at, first, m)) for m in range(num_rows)]
-            begin = [code.load(bias, column, v * LANES) for v in range(num_vectors)]
-            sums = code.add_products(
-                [begin] * num_rows,
-                [code.at(values, builder.mul(place, depth)) for place in places],
-                code.at(panels, panel),
-                depth,
-            )
-            for m, row in enumerate(sums):
-                target = builder.mul(builder.load(code.at(rows, first, m)), width)
-                for v, vector in enumerate(row):
-                    code.store(vector, out, target, column, v * LANES)
+            with code.apart("product_tile") as builder:
+                first, at, rows, values, depth, panels, panel, bias, width, column, out = (
+                    code.values
+                )
+                places = [builder.load(code.at(at, first, m)) for m in range(num_rows)]
+                begin = [code.load(bias, column, v * LANES) for v in range(num_vectors)]
+                sums = code.add_products(
+                    [begin] * num_rows,
+                    [code.at(values, builder.mul(place, depth)) for place in places],
+                    code.at(panels, panel),
+                    depth,
+                )
+                for m, row in enumerate(sums):
+                    target = builder.mul(builder.load(code.at(rows, first, m)), width)
+                    for v, vector in enumerate(row):
+                        code.store(vector, out, target, column, v * LANES)
             return context.get_dummy_value()
 
         return signature, generate
@@ -127,28 +131,29 @@ def gate_gradients(
 
     def generate(context, builder, signature, arguments):
         code = Code(context, builder, signature, arguments)
-        (place, old, row, width, unit, units, gates, cell, old_cell, upstream, dhidden, dcell,
-         out) = code.values  # fmt: skip
-        one, mul, sub = code.splat(1.0), builder.fmul, builder.fsub
-        here, mine = builder.mul(place, width), builder.mul(row, width)
-        blocks = [builder.mul(units, INT64(number)) for number in range(4)]
-        line = builder.mul(here, INT64(4))
-        i, f, g, o = (code.load(gates, line, block, unit) for block in blocks)
-        squashed = code.tanh(code.load(cell, here, unit))
-        before = code.load(old_cell, builder.mul(old, width), unit)
-        dh = builder.fadd(code.load(upstream, here, unit), code.load(dhidden, mine, unit))
-        slope = mul(o, sub(one, mul(squashed, squashed)))
-        dc = code.call("fma", dh, slope, code.load(dcell, mine, unit))
-        gradients = (
-            mul(mul(dc, g), mul(i, sub(one, i))),
-            mul(mul(dc, before), mul(f, sub(one, f))),
-            mul(mul(dc, i), sub(one, mul(g, g))),
-            mul(mul(dh, squashed), mul(o, sub(one, o))),
-        )
-        line = builder.mul(place, builder.mul(units, INT64(4)))
-        for block, gradient in zip(blocks, gradients, strict=True):
-            code.store(gradient, out, line, block, unit)
-        code.store(mul(dc, f), dcell, mine, unit)
+        with code.apart("gate_gradients") as builder:
+            (place, old, row, width, unit, units, gates, cell, old_cell, upstream, dhidden, dcell,
+             out) = code.values  # fmt: skip
+            one, mul, sub = code.splat(1.0), builder.fmul, builder.fsub
+            here, mine = builder.mul(place, width), builder.mul(row, width)
+            blocks = [builder.mul(units, INT64(number)) for number in range(4)]
+            line = builder.mul(here, INT64(4))
+            i, f, g, o = (code.load(gates, line, block, unit) for block in blocks)
+            squashed = code.tanh(code.load(cell, here, unit))
+            before = code.load(old_cell, builder.mul(old, width), unit)
+            dh = builder.fadd(code.load(upstream, here, unit), code.load(dhidden, mine, unit))
+            slope = mul(o, sub(one, mul(squashed, squashed)))
+            dc = code.call("fma", dh, slope, code.load(dcell, mine, unit))
+            gradients = (
+                mul(mul(dc, g), mul(i, sub(one, i))),
+                mul(mul(dc, before), mul(f, sub(one, f))),
+                mul(mul(dc, i), sub(one, mul(g, g))),
+                mul(mul(dh, squashed), mul(o, sub(one, o))),
+            )
+            line = builder.mul(place, builder.mul(units, INT64(4)))
+            for block, gradient in zip(blocks, gradients, strict=True):
+                code.store(gradient, out, line, block, unit)
+            code.store(mul(dc, f), dcell, mine, unit)
         return context.get_dummy_value()
 
     return signature, generate

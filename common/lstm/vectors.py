@@ -4,6 +4,7 @@ LLVM turns the vectors below into AVX-512, AVX2 or NEON, whatever the machine ha
 without gaps (no strides are read) and float32, positions int64. Nothing checks positions.
 """
 
+import contextlib
 import hashlib
 from itertools import chain
 from pathlib import Path
@@ -43,6 +44,25 @@ class Code:
             if isinstance(kind, types.Array):
                 value = context.make_array(kind)(context, builder, value).data
             self.values.append(value)
+
+    @contextlib.contextmanager
+    def apart(self, name: str):
+        """What is written inside is a function of its own, which is called with the values.
+
+        Within a long function LLVM would keep some sums in memory: half as fast with AVX2, whose
+        registers one tile fills. Gives the builder of the new function.
+        """
+        outer, module = self.builder, self.builder.module
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in self.values])
+        function = ir.Function(module, kind, module.get_unique_name(name))
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        arguments, self.values = self.values, function.args
+        self.builder = ir.IRBuilder(function.append_basic_block())
+        yield self.builder
+        self.builder.ret_void()
+        self.builder = outer
+        outer.call(function, arguments)
 
     def at(self, pointer, *places):
         """Address of the element at the sum of `places`."""
@@ -87,17 +107,18 @@ class Code:
             phi.add_incoming(value, before)
         width = len(sums[0])
         line = self.at(panel, build.mul(k, INT64(width * LANES)))
-        weights = [self.load(line, v * LANES) for v in range(width)]
-        after = []
-        for row, phi in zip(rows, phis, strict=True):
+        factors = []
+        for row in rows:
             lane = build.insert_element(
                 ir.Constant(_VECTOR, ir.Undefined), build.load(self.at(row, k)), _INT32(0)
             )
             mask = ir.Constant(_INTEGERS, [0] * LANES)
-            factor = build.shuffle_vector(lane, ir.Constant(_VECTOR, ir.Undefined), mask)
-            after.append(
-                [self.call("fma", factor, *pair) for pair in zip(weights, phi, strict=True)]
-            )
+            factors.append(build.shuffle_vector(lane, ir.Constant(_VECTOR, ir.Undefined), mask))
+        after = [[] for _ in rows]
+        for v in range(width):
+            weight = self.load(line, v * LANES)
+            for sums_after, factor, phi in zip(after, factors, phis, strict=True):
+                sums_after.append(self.call("fma", factor, weight, phi[v]))
         following = build.add(k, INT64(1))
         k.add_incoming(following, loop)
         for phi, value in zip(chain(*phis), chain(*after), strict=True):
