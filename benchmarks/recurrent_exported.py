@@ -19,7 +19,7 @@ from common.runs import cli, directory, files
 BATCHES, LENGTHS = (1, 4, 8, 32, 128), (12, 100, 300)
 
 
-def main(*, rounds: int = 3, input_dim: int = 128, units: int = 128) -> None:
+def main(*, rounds: int = 2, input_dim: int = 128, units: int = 128) -> None:
     """Prints milliseconds of a forward pass and writes results/recurrent_exported.json.
 
     Args:

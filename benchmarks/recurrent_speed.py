@@ -239,11 +239,12 @@ class TorchWorker:
         return self.process.stdout.readline()
 
     def make_steps(self, shape: Shape, lengths=None, *, bfloat16: bool = False) -> dict:
-        """Training step and forward pass, each giving its seconds."""
+        """Training step and forward pass, each giving its seconds; none where it cannot run."""
         sizes = [shape.batch, shape.time, shape.input_dim, shape.units, shape.layers]
         lengths = None if lengths is None else lengths.tolist()
         options = {"bidirectional": shape.bidirectional, "lengths": lengths, "bfloat16": bfloat16}
-        self.ask({"shape": sizes, **options})
+        if self.ask({"shape": sizes, **options}).strip() != "ready":
+            return {}
         return {
             kind: lambda kind=kind: float(self.ask({"do": kind})) for kind in ("train", "forward")
         }

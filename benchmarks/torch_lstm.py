@@ -21,13 +21,24 @@ def main() -> None:
         asked = json.loads(line)
         if "shape" in asked:
             step = make_steps(asked)
-            print("ready", flush=True)
+            print("ready" if can_run(step) else "cannot", flush=True)
         elif asked["do"] == "memory":
             print(peak_memory(step["train"]), flush=True)
         else:
             begun = time.perf_counter()
             step[asked["do"]]()
             print(time.perf_counter() - begun, flush=True)
+
+
+def can_run(step: dict) -> bool:
+    """Whether PyTorch has the layer on this processor: without AVX-512 none in bfloat16."""
+    try:
+        step["train"]()
+    except RuntimeError as error:
+        if "could not create a primitive" in str(error):
+            return False
+        raise
+    return True
 
 
 def make_steps(asked: dict) -> dict:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-MOST_SEQUENCES = 8  # in a batch; 32 take longer in the operation than in the loop
+MOST_SEQUENCES = 2  # in a batch; on AVX2 four take longer in the operation than in the loop
 _replacement: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
     "replacement", default=None
 )  # of `run`, see `converting`
