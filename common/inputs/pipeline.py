@@ -117,7 +117,7 @@ def training_batches(
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     if service is not None:
         return service.map(epochs.flat_map(groups_of), batch_of)
-    return epochs.flat_map(batches_of).prefetch(tf.data.AUTOTUNE)
+    return _untuned(epochs.flat_map(batches_of).prefetch(tf.data.AUTOTUNE))
 
 
 def evaluation_batches(
@@ -132,7 +132,18 @@ def evaluation_batches(
         batches = batches.apply(
             tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
         )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return _untuned(batches.prefetch(tf.data.AUTOTUNE))
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same without the thread that tunes the pipeline.
+
+    TensorFlow 2.21: where a parallel map stands below a flat map or `unbatch`, who drops an
+    iterator waits until that thread wakes, for up to as long as the iterator has been there.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def bucketed(
