@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -38,7 +39,7 @@ class Code:
     """Writes vector instructions into the function that numba is compiling."""
 
     def __init__(self, context, builder, signature, arguments):
-        self.builder = builder
+        self.builder: Any = builder  # of LLVM's instructions llvmlite's types say little
         self.values = []
         for kind, value in zip(signature.args, arguments, strict=True):
             if isinstance(kind, types.Array):
