@@ -33,6 +33,7 @@ def main(*, runs: Path = commands.ROOT / "runs" / "demo") -> None:
         commands.run(
             app, "predict", "--run-dir", runs / app, *asked, "--plot", PICTURES / f"{app}.png"
         )
+    draw_translations(runs / "translation")
     draw_ranking(runs / "answer_selection", *texts.example_arguments()[1::2])
     draw_captions(runs / "image_captioning")
 
@@ -45,6 +46,16 @@ def draw_ranking(run_dir: Path, question: str, passages: str, *, most: int = 4) 
     predictor = predict.Predictor.load(run_dir)
     sentences = predictor.rank(question, retrieval.read_sentences(Path(passages)))
     predictor.draw(question, sentences[:most], PICTURES / "answer_selection.png")
+
+
+def draw_translations(run_dir: Path) -> None:
+    """Combinations of a subject and a skin tone that no training has seen."""
+    from apps.translation.corpora import emoji_names
+
+    tested = emoji_names.read("en", ("de",))["test"]
+    texts = [pair.source for pair in sorted(tested, key=lambda pair: len(pair.source))[-2:]]
+    plot = ["--plot", PICTURES / "translation.png"]
+    commands.run("translation", "predict", "--run-dir", run_dir, *texts, *plot)
 
 
 def draw_captions(run_dir: Path, *, most: int = 2) -> None:

@@ -397,7 +397,7 @@ def test_what_predict_and_check_data_write_replaces_no_folder_no_input_and_no_ru
     paths = [tmp_path / "results.png", tmp_path / "link.png", tmp_path, tiny, tiny / "model.keras"]
     hints = typing.get_type_hints(module(app, "predict").main, include_extras=True)
     options = [name for name, hint in hints.items() if hint == cli.OutputFile]
-    assert {"plot", "csv", "textgrid", "ctm"} & set(hints) == set(options)
+    assert {"plot", "csv", "textgrid", "ctm", "output"} & set(hints) == set(options)
     for option in options:
         for path in (*paths, *inputs):
             with pytest.raises(UserError, match="expected a new file or an older one"):

@@ -97,7 +97,7 @@ def _write_runtime(
         path,
         make_parts(captioner),
         format=format,
-        sources=[Path(__file__).parent / "runtime.py", "pictures.py"],
+        sources=[Path(__file__).parent / "runtime.py", "beam.py", "pictures.py"],
         settings={
             **writer.rules,
             "beam": captioner.beam,

@@ -92,7 +92,16 @@ class MultiplicativeAttention(_Attention):
     Luong et al. 2015 ("general"), https://arxiv.org/abs/1508.04025
 
     Shapes, mask, results and `projected` as in `AdditiveAttention`.
+
+    Args:
+        scaled: divides scores by the root of query_dim (Vaswani et al. 2017,
+            https://arxiv.org/abs/1706.03762); of long queries they would else be too large at the
+            start of a training to align.
     """
+
+    def __init__(self, *, scaled: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.scaled = scaled
 
     def build(self, query_shape, keys_shape, mask_shape=None):
         """Makes the matrix W."""
@@ -105,4 +114,10 @@ class MultiplicativeAttention(_Attention):
 
     def scores(self, query, projected):
         """Unnormalised scores (batch, queries, time)."""
+        if self.scaled:
+            query = query / query.shape[-1] ** 0.5
         return keras.ops.matmul(query, keras.ops.transpose(projected, (0, 2, 1)))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "scaled": self.scaled}

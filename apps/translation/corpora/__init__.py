@@ -1,0 +1,1 @@
+"""Readers of the data sets of translation: official files -> pairs of texts."""

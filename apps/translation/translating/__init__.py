@@ -1,0 +1,1 @@
+"""The networks of translation, its rivals and its plots."""
