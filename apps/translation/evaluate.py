@@ -64,7 +64,8 @@ def evaluate(
         details[name] = translations.score(
             [written[place] for place in places], chosen.targets, chosen.languages
         )
-    details["faults"] = translations.faults(written, texts.sources)
+    for name, column in {"translations": written, "references": texts.targets}.items():
+        details[f"of the {name}"] = translations.faults(column, texts.sources)
     collapse = metrics.answer_collapse(written)
     notes = [f"{name}: {value}" for name, value in translations.signatures(texts.languages).items()]
     if collapse.share > _COLLAPSED and len(written) > 1:

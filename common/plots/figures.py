@@ -4,11 +4,15 @@ Each goes to `path`, .png, .pdf or .svg (else a UserError), under a `title`, cut
 """
 
 import csv
+import functools
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,6 +22,8 @@ from common.runs.errors import UserError
 
 _COLUMN_INCHES = 2.6
 _COLUMN_CHARS = int(15 * _COLUMN_INCHES)
+# For letters that matplotlib's own font lacks: Chinese, Japanese, Korean, where one is installed.
+_MORE_FONTS = ("Noto Sans CJK JP", "WenQuanYi Zen Hei", "IPAGothic", "Hiragino Sans", "Yu Gothic")
 
 
 def start(path: Path, *, size: tuple[float, float]) -> Figure:
@@ -28,6 +34,7 @@ def start(path: Path, *, size: tuple[float, float]) -> Figure:
     """
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"expected a --plot file ending in .png, .pdf or .svg, got {path.name!r}")
+    _add_fonts()
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -37,8 +44,16 @@ def finish(figure: Figure, *, title: str, path: Path) -> None:
     """Adds the title, cut where it is too long, and writes the file."""
     limit = int(12 * figure.get_figwidth())  # characters
     figure.suptitle(title if len(title) <= limit else f"{title[: limit - 3]}...", parse_math=False)
-    with files.replacing(path) as temporary:
+    with files.replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box
         figure.savefig(temporary, dpi=120)
+
+
+@functools.cache
+def _add_fonts() -> None:
+    installed = set(font_manager.get_font_names())
+    more = [name for name in _MORE_FONTS if name in installed]
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", *more]
 
 
 def heat_map(axis: Axes, image: np.ndarray, attention: np.ndarray) -> None:

@@ -48,7 +48,7 @@ def test_validation_decodes_freely(translation_run):
 def test_a_run_that_writes_one_text_for_all_is_warned_of(translation_run):
     result = evaluate.evaluate(translation_run, "validation")
     shares = json.loads((translation_run / "metrics-validation.json").read_text())["details"]
-    assert 0 <= shares["faults"]["copies of the source"] <= 1
+    assert 0 <= shares["of the translations"]["copies of the source"] <= 1
     if any("get the same translation" in note for note in result.notes):
         assert "train longer" in " ".join(result.notes)
 
