@@ -23,7 +23,7 @@ import tyro
 
 from benchmarks import commands, demo_report
 from benchmarks.demo_report import Shown
-from common.runs import cli
+from common.runs import cli, files
 from common.runs.directory import cpu_count
 from common.scoring.evaluation import Evaluation
 
@@ -118,15 +118,20 @@ def ask_saved_model(folder: Path, example: list[str]) -> str:
     for name in signatures[chosen] - set(options):
         (spare,) = (value for option, value in options.items() if option not in given)
         given[name] = max(Path(spare).read_text(encoding="utf-8").splitlines(), key=len).strip()
-    files = {name for name, value in given.items() if Path(value).is_file()}
-    asked = [Path(value).name if name in files else value for name, value in given.items()]
+    paths = {name for name, value in given.items() if Path(value).is_file()}
+    asked = [Path(value).name if name in paths else value for name, value in given.items()]
     inputs = {
-        name: tf.constant([Path(value).read_bytes() if name in files else value])
+        name: tf.constant([Path(value).read_bytes() if name in paths else value])
         for name, value in given.items()
     }
     outputs = loaded.signatures[chosen](**inputs)
-    # A string where there is one, else the first number, with its name.
-    name, said = min(outputs.items(), key=lambda one: (one[1].dtype != tf.string, one[1].ndim))
+    # A string where there is one, the first that the card names, else a number, with its name.
+    card = files.read_json(folder / "assets.extra" / "card.json")
+    named = [*card.get("signatures", {}).get(chosen, card)["outputs"]]
+    name, said = min(
+        outputs.items(),
+        key=lambda one: (one[1].dtype != tf.string, one[1].ndim, named.index(one[0])),
+    )
     first = tf.reshape(said[0], [-1]).numpy().tolist()
     if said.dtype == tf.string:
         answer = " ".join(text.decode() for text, _ in itertools.groupby(first))
