@@ -68,13 +68,13 @@ def make_calls(shape: Shape, *, is_ragged: bool) -> dict[str, Callable[[], float
             return layer(values, mask=mask)
 
         # A batch of any size and length, as in a SavedModel.
-        given = [inputs] if mask is None else [inputs, mask]
-        specs = [tf.TensorSpec([None, None, *t.shape[2:]], t.dtype) for t in given]
+        arguments = [inputs] if mask is None else [inputs, mask]
+        specs = [tf.TensorSpec([None, None, *t.shape[2:]], t.dtype) for t in arguments]
         compiled = tf.function(run, input_signature=specs)
 
-        def timed(compiled=compiled, given=given) -> float:
+        def timed(compiled=compiled, arguments=arguments) -> float:
             begun = time.perf_counter()
-            compiled(*given).numpy()
+            compiled(*arguments).numpy()
             return time.perf_counter() - begun
 
         calls[name] = timed

@@ -77,26 +77,33 @@ class Predictor:
         Raises:
             UserError: a text has no letter, or the run does not know the language.
         """
+        import tensorflow as tf
+
+        from common.inputs import pipeline, subwords
+
         language = self.languages[0] if language is None else language
         if language not in self.languages:
             raise UserError(
                 f"expected --language out of {', '.join(self.languages)}, got {language}: choose "
                 "one of them, or train a network for it"
             )
-        for number, text in enumerate(texts, start=1):
-            if not text.split():
+        # What is no Unicode, such as a file name on the command line, is "?".
+        encoded = [text.encode(errors="replace") for text in texts]
+        for number, words in enumerate(subwords.normalise(tf.constant(encoded)).numpy(), start=1):
+            if not words:
+                text = texts[number - 1]
                 raise UserError(f"expected a text with a word, got {text!r} as text {number}")
         results: list[Translation | None] = [None] * len(texts)
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        batches = [order[first : first + _BATCH] for first in range(0, len(order), _BATCH)]
+        batches = list(pipeline.chunks(order, _BATCH))
         for places in cli.progress(batches, "batches of texts"):
-            tagged = [f">>{language}<< {texts[place]}" for place in places]
+            tagged = [f">>{language}<< ".encode() + encoded[place] for place in places]
             for place, result in zip(places, self._batch(tagged), strict=True):
                 results[place] = result._replace(text=texts[place])
         return [result for result in results if result is not None]
 
-    def _batch(self, texts: Sequence[str]) -> Iterator[Translation]:
-        """Of texts with the tag of their language."""
+    def _batch(self, texts: Sequence[bytes]) -> Iterator[Translation]:
+        """Of UTF-8 with the tag of the language, which is part of `text` in what it gives."""
         import tensorflow as tf
 
         outputs = self._translate(tf.constant(texts))
@@ -108,7 +115,7 @@ class Predictor:
                 for side in ("source", "target")
             )
             yield Translation(
-                text,
+                text.decode(),
                 [(words.decode(), float(score)) for words, score in pairs if score > -np.inf],
                 source,
                 target,

@@ -26,12 +26,11 @@ from common.inputs.text import Vocabulary
 NUM_BYTES = 256
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(NUM_BYTES))
 FIRST_BYTE = len(text.SPECIALS)  # the id of byte 0
+_MIN_COUNT = 2  # rarer characters are written in bytes, and rarer pairs stay pairs
 _SPECIAL = re.compile(r"<\w+>")  # none is learned: letters and marks are never in one piece
 
 
-def learn(
-    texts: Iterable[str], *, num_pieces: int, extra: Sequence[str] = (), min_count: int = 2
-) -> Vocabulary:
+def learn(texts: Iterable[str], *, num_pieces: int, extra: Sequence[str] = ()) -> Vocabulary:
     """Learns pieces from training texts, normalised as `normalise` does.
 
     The most frequent pair of neighbours becomes a piece, again and again.
@@ -40,7 +39,6 @@ def learn(
         texts: of all languages together.
         num_pieces: size of the vocabulary, at most; it has 260 special tokens and bytes.
         extra: special tokens of the application, such as languages, in angle brackets.
-        min_count: rarer characters are written in bytes, and rarer pairs stay pairs.
 
     Returns:
         PAD, UNK, START, END, the bytes, `extra`, the characters, then pieces in the order in which
@@ -51,9 +49,9 @@ def learn(
     for chunk, count in chunks.items():
         for character in chunk:
             characters[character] += count
-    known = sorted(character for character, count in characters.items() if count >= min_count)
+    known = sorted(character for character, count in characters.items() if count >= _MIN_COUNT)
     first = [*text.SPECIALS, *_BYTES, *extra, *known]
-    learned = itertools.islice(_merges(chunks, min_count), max(num_pieces - len(first), 0))
+    learned = itertools.islice(_merges(chunks), max(num_pieces - len(first), 0))
     return Vocabulary(tuple(dict.fromkeys([*first, *learned])))
 
 
@@ -69,7 +67,7 @@ def _kind(character: str) -> str:
     return "L" if kind == "M" else kind if kind in "LN" else "other"
 
 
-def _merges(chunks: Counter[str], min_count: int) -> Iterator[str]:
+def _merges(chunks: Counter[str]) -> Iterator[str]:
     """Pieces in the order of byte-pair encoding; of equal pairs the first by alphabet."""
     words = [list(chunk) for chunk in chunks]
     counts = list(chunks.values())
@@ -85,7 +83,7 @@ def _merges(chunks: Counter[str], min_count: int) -> Iterator[str]:
         count, pair = heapq.heappop(heap)
         if -count != pairs[pair]:  # it has changed since; the new count is in the heap too
             continue
-        if -count < min_count:
+        if -count < _MIN_COUNT:
             return
         piece = "".join(pair)
         yield piece

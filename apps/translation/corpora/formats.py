@@ -44,8 +44,8 @@ def read_folder(root: Path, source_language: str, target_languages: Sequence[str
     """One's own texts: pairs.csv with a column for each language, or aligned text files.
 
     Aligned files are train.en and train.de, line by line, likewise validation and test. Without
-    validation a tenth of the training pairs each is held back for it and for test, by a hash of the
-    source.
+    validation a tenth of the training pairs is held back for it, by a hash of the source, and another
+    for test where there is none.
     """
     if (root / "pairs.csv").exists():
         return _read_table(root / "pairs.csv", source_language, target_languages)
@@ -53,10 +53,12 @@ def read_folder(root: Path, source_language: str, target_languages: Sequence[str
         root, _PARALLEL, source_language, target_languages, site="your own data: aligned text files"
     )
     if "validation" not in parts:
-        pairs, parts = parts["train"], {"train": [], "validation": [], "test": [], **parts}
-        parts["train"] = []
-        for pair in pairs:
-            parts[_part_of(pair.source)].append(pair)
+        divided: Parts = {"train": [], "validation": [], "test": []}
+        for pair in parts["train"]:
+            divided[_part_of(pair.source)].append(pair)
+        if "test" in parts:  # of one's own: nothing else joins it
+            divided["train"] += divided["test"]
+        parts = divided | {"test": parts.get("test", divided["test"])}
     return parts
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from common.inputs import pipeline
 from common.scoring import metrics, translations
 
 _MAX_VALIDATION = 1000  # pairs
@@ -72,8 +73,7 @@ def translate(write, sources: Sequence[str], *, batch_size: int) -> list[str]:
     """What `write` makes of texts, those of like length together."""
     order = sorted(range(len(sources)), key=lambda place: len(sources[place]))
     written = [""] * len(sources)
-    for first in range(0, len(order), batch_size):
-        places = order[first : first + batch_size]
+    for places in pipeline.chunks(order, batch_size):
         texts = write(tf.constant([sources[place] for place in places])).numpy()
         for place, text in zip(places, texts, strict=True):
             written[place] = text.decode()

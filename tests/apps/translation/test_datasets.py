@@ -106,6 +106,17 @@ def test_one_of_ones_own_files_may_be_a_table_or_aligned_texts(tmp_path):
         assert all(parts) and sum(map(len, parts)) == len(set.union(*parts))
 
 
+def test_nothing_joins_a_test_part_of_ones_own(tmp_path):
+    for part, pairs in (("train", PAIRS[:56]), ("test", PAIRS[56:])):
+        for place, language in enumerate(("en", "de")):
+            lines = "".join(f"{pair[place]}\n" for pair in pairs)
+            (tmp_path / f"{part}.{language}").write_text(lines)
+    chosen = options("folder", tmp_path)
+    train, held_back, test = (pairs_of(chosen, part) for part in ("train", "validation", "test"))
+    assert test == set(PAIRS[56:])
+    assert held_back and train | held_back == set(PAIRS[:56]) and not train & held_back
+
+
 @pytest.mark.parametrize(
     "change, expected",
     [

@@ -108,8 +108,8 @@ def test_sixteen_pairs_are_learned_by_heart():
     model = build_model(SMALL, NUM_PIECES)
     draw = np.random.default_rng(1)
     source, target = (draw.integers(10, 40, (16, 5)).astype("int32") for _ in range(2))
-    given = np.concatenate([np.full((16, 1), text.START, "int32"), target[:, :-1]], axis=1)
-    inputs = {"source_ids": source, "target_ids": given}
+    shifted = np.concatenate([np.full((16, 1), text.START, "int32"), target[:, :-1]], axis=1)
+    inputs = {"source_ids": source, "target_ids": shifted}
     model.compile(keras.optimizers.Adam(2e-2), StepsCrossEntropy())
     for _ in range(120):
         model.train_on_batch(inputs, target)
@@ -148,9 +148,9 @@ def test_batches_hold_whole_pairs_in_a_budget_of_pieces(training_data):
 def test_the_target_of_a_step_is_the_next_piece(training_data):
     batch = next(iter(training_data.batches(seed=1)))
     inputs, target = data.as_training(batch, inputs=("source_ids", "target_ids"))
-    given, wanted = inputs["target_ids"].numpy(), target.numpy()
-    np.testing.assert_array_equal(given > 0, wanted >= 0)
-    for row, (before, after) in enumerate(zip(given, wanted, strict=True)):
+    previous, wanted = inputs["target_ids"].numpy(), target.numpy()
+    np.testing.assert_array_equal(previous > 0, wanted >= 0)
+    for row, (before, after) in enumerate(zip(previous, wanted, strict=True)):
         real = after[after >= 0]
         assert real[-1] == text.END
         whole = [text.START, *real]

@@ -100,6 +100,7 @@ def test_bytes_that_are_no_text_are_answered(saved):
         ([], "expected texts, --text or --file with a word in it, got none"),
         (["--text", " \t"], "expected texts, --text or --file with a word"),
         (["--text", "a", " "], "expected a text with a word, got ' ' as text 2"),
+        (["--text", "\x00"], r"expected a text with a word, got '\\x00' as text 1"),
         (["--text", "a", "--language", "xx"], "expected --language out of de, fr, got xx"),
         (["--text", "a", "--alternatives", "0"], "expected --beam and --alternatives >= 1"),
         (["--file", "absent.txt"], "expected a text file absent.txt, found none"),
@@ -108,6 +109,11 @@ def test_bytes_that_are_no_text_are_answered(saved):
 def test_what_cannot_be_translated_is_one_line(run_command, translation_run, arguments, message):
     with pytest.raises(UserError, match=message):
         run_command("translation", "predict", "--run-dir", translation_run, *arguments)
+
+
+def test_an_argument_that_is_no_unicode_is_translated(predictor):
+    (result,) = predictor.translate(["caf\udce9"])
+    assert result.translations and "?" in "".join(result.source_pieces)
 
 
 def test_a_file_is_translated_line_by_line(run_command, translation_run, predictor, tmp_path):
