@@ -44,8 +44,8 @@ def read_folder(root: Path, source_language: str, target_languages: Sequence[str
     """One's own texts: pairs.csv with a column for each language, or aligned text files.
 
     Aligned files are train.en and train.de, line by line, likewise validation and test. Without
-    validation a tenth of the training pairs is held back for it, by a hash of the source, and another
-    for test where there is none.
+    validation a tenth of the training pairs is held back for it, by a hash of the source, and
+    another for test where there is none.
     """
     if (root / "pairs.csv").exists():
         return _read_table(root / "pairs.csv", source_language, target_languages)
